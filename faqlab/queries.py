@@ -1,0 +1,104 @@
+"""Labelled queries: what callers ask, and which entries answer it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from faqlab.errors import FaqlabError
+from faqlab.faqs import FaqSet
+
+COLUMNS = ("id", "query", "relevant", "kind", "split")
+SPLITS = ("tune", "test")
+OUT_OF_SCOPE = ("near_out_of_scope", "far_out_of_scope")
+KINDS = ("paraphrase", "keyword", "indirect", "typo", "spoken", "multi", *OUT_OF_SCOPE)
+
+
+def load_queries(path: str | Path, faqs: FaqSet, split: str | None = None) -> pd.DataFrame:
+    """
+    Read labelled queries from a CSV file.
+
+    `query` and `relevant` are needed; `id`, `kind` and `split` may be left out. `relevant` holds FAQ ids parted
+    by spaces, and nothing for a query that the FAQ does not answer.
+
+    Args:
+        path: The file.
+        faqs: The FAQ whose ids the labels name.
+        split: Keep only `tune` or `test`; a file without a `split` column is used whole.
+
+    Returns:
+        One row a query, in file order: `id`, `query`, `relevant` (a tuple of FAQ ids), `kind`, `split`, `answerable`.
+
+    Raises:
+        FaqlabError: the file cannot be read, a column is unknown or missing, a query is empty, an id stands
+            twice, a label names no entry, or nothing is left. The message names the file, the row and the remedy.
+    """
+    path = Path(path)
+    table = _read_csv(path)
+    unknown = [c for c in table.columns if c not in COLUMNS]
+    missing = [c for c in ("query", "relevant") if c not in table.columns]
+    if unknown or missing:
+        what = f"unknown column {unknown[0]!r}" if unknown else f"no column {missing[0]!r}"
+        raise FaqlabError(f"{path}: {what}: expected {', '.join(COLUMNS)} (id, kind and split may be left out).")
+    if "id" not in table:
+        table["id"] = [f"q{n}" for n in range(1, len(table) + 1)]
+    if "kind" not in table:
+        table["kind"] = np.where(table["relevant"].str.strip() == "", "out_of_scope", "answerable")
+    if "split" not in table:
+        table["split"] = ""
+    table["relevant"] = [tuple(dict.fromkeys(cell.split())) for cell in table["relevant"]]
+    table["answerable"] = table["relevant"].map(bool)
+    _check_rows(path, table, faqs)
+    if split and (table["split"] != "").any():
+        table = table[table["split"] == split]
+    if table.empty:
+        raise FaqlabError(f"{path}: no queries{f' in the split {split!r}' if split else ''}: add some.")
+    return table[[*COLUMNS, "answerable"]].reset_index(drop=True)
+
+
+def near_duplicates(texts: list[str], limit: float = 0.6) -> list[tuple[int, int, float]]:
+    """
+    Return the pairs of *texts* that share too many of their character 4-grams: (first, second, Jaccard).
+
+    Jaccard similarity: |A ∩ B| / |A ∪ B| over the sets of 4-grams of the lower-cased words.
+    """
+    from sklearn.feature_extraction.text import CountVectorizer
+
+    grams = CountVectorizer(analyzer="char_wb", ngram_range=(4, 4), binary=True, dtype=np.int32).fit_transform(texts)
+    shared = (grams @ grams.T).toarray()
+    sizes = np.diag(shared)
+    jaccard = shared / np.maximum(sizes[:, None] + sizes[None, :] - shared, 1)
+    first, second = np.nonzero(np.triu(jaccard > limit, k=1))
+    return [(int(i), int(j), float(jaccard[i, j])) for i, j in zip(first, second, strict=True)]
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False, on_bad_lines="error")
+    except FileNotFoundError:
+        raise FaqlabError(f"{path}: no such file: name your queries by --queries or FAQLAB_QUERIES.") from None
+    except UnicodeDecodeError as error:
+        raise FaqlabError(f"{path}: not UTF-8 (byte {error.start}): save the file as UTF-8.") from None
+    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise FaqlabError(f"{path}: not a CSV with a header ({error}): quote a query that has a comma in it.") from None
+    except OSError as error:
+        raise FaqlabError(f"{path}: cannot be read ({error.strerror}).") from None
+
+
+def _check_rows(path: Path, table: pd.DataFrame, faqs: FaqSet) -> None:
+    twice = table["id"][table["id"].duplicated()]
+    if len(twice):
+        raise FaqlabError(f"{path}: the id {twice.iloc[0]!r} stands twice: rename one.")
+    for row, (query_id, query, relevant, split) in enumerate(
+        zip(table["id"], table["query"], table["relevant"], table["split"], strict=True), start=2
+    ):
+        where = f"{path}: row {row} ({query_id})"
+        if not any(c.isprintable() and not c.isspace() for c in query):
+            raise FaqlabError(f"{where} has no query: write one or delete the row.")
+        for faq_id in relevant:
+            if faq_id not in faqs:
+                raise FaqlabError(f"{where}: there is no FAQ with the id {faq_id!r} in {faqs.path or 'the FAQ'}: mend the label.")
+        if split not in ("", *SPLITS):
+            raise FaqlabError(f"{where}: the split {split!r} is unknown: expected {' or '.join(SPLITS)}.")

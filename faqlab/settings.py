@@ -1,0 +1,67 @@
+"""Where the project's files are and what the user has set, read once from the environment and `.env`."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from faqlab.errors import FaqlabError
+
+PROJECT_ROOT = Path(__file__).resolve().parents[1]
+
+
+def resolve(path: Path) -> Path:
+    """
+    Make *path* absolute: from the current folder if something is there, else from the project's root.
+
+    So `FAQLAB_FAQS=data/mine.json` means the same file in a shell at the root and in a notebook's kernel.
+    """
+    path = path.expanduser()
+    here = Path.cwd() / path
+    return here if here.exists() else PROJECT_ROOT / path
+
+
+ProjectPath = Annotated[Path, AfterValidator(resolve)]
+
+
+class Settings(BaseSettings):
+    """All that can be set from outside. `.env.example` says the same in words."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="FAQLAB_",
+        env_file=PROJECT_ROOT / ".env",
+        env_ignore_empty=True,
+        extra="ignore",
+        validate_default=True,
+        populate_by_name=True,
+        hide_input_in_errors=True,
+    )
+
+    faqs: ProjectPath = Path("data/ecommerce.json")
+    queries: ProjectPath = Path("data/queries.csv")
+    retrieval: ProjectPath = Path("data/retrieval.json")
+    cache_dir: ProjectPath = Path("embeddings_cache")
+
+    google_api_key: SecretStr | None = Field(None, validation_alias="GOOGLE_API_KEY")
+    livekit_url: str | None = Field(None, validation_alias="LIVEKIT_URL")
+    livekit_api_key: str | None = Field(None, validation_alias="LIVEKIT_API_KEY")
+    livekit_api_secret: SecretStr | None = Field(None, validation_alias="LIVEKIT_API_SECRET")
+
+
+@cache
+def settings() -> Settings:
+    """
+    Return the settings, read at the first call.
+
+    Raises:
+        FaqlabError: a variable has a value that cannot be used; the message names it, not its value.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise FaqlabError(f"The environment or .env holds a setting that cannot be used: {problems}.") from None

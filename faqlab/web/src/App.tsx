@@ -1,0 +1,27 @@
+import { RoomAudioRenderer, RoomContext, StartAudio } from "@livekit/components-react";
+import { isUnderWay, shownState } from "./call";
+import { LiveOrb } from "./components/LiveOrb";
+import { Orb } from "./components/Orb";
+import { Page } from "./components/Page";
+import { useCall } from "./useCall";
+
+export function App() {
+  const { call, room, join, leave, setMuted } = useCall();
+  const state = shownState(call);
+  const live = room !== null && isUnderWay(call);
+
+  return (
+    <RoomContext.Provider value={room ?? undefined}>
+      {live && <RoomAudioRenderer />}
+      <Page
+        call={call}
+        orb={live ? <LiveOrb state={state} muted={call.muted} /> : <Orb state={state} level={0} />}
+        // Shows itself only where the browser holds sound back until it is asked for.
+        startAudio={live && <StartAudio className="button primary" label="Turn on sound" />}
+        onJoin={join}
+        onLeave={leave}
+        onMute={setMuted}
+      />
+    </RoomContext.Provider>
+  );
+}

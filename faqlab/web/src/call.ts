@@ -1,0 +1,170 @@
+/** The call as a value: what happened to it goes in, what a person needs to know of it comes out. Pure. */
+
+import { assistantProblem, MICROPHONE_LOST, type Problem } from "./errors";
+import type { Lookup } from "./lookup";
+import type { Notice } from "./notice";
+import { addLookup, addNotice, addSaid, close, type Conversation, type Said } from "./transcript";
+
+export type Stage = "ready" | "microphone" | "connecting" | "connected" | "reconnecting" | "ended";
+
+/** As livekit-agents tells it, in the participant attribute `lk.agent.state`. */
+export type AgentState = "initializing" | "idle" | "listening" | "thinking" | "speaking";
+
+export interface Call {
+  readonly stage: Stage;
+  /** Null while no assistant is in the call. */
+  readonly agent: AgentState | null;
+  readonly agentWasThere: boolean;
+  readonly muted: boolean;
+  readonly problem: Problem | null;
+  readonly conversation: Conversation;
+}
+
+export type CallEvent =
+  | { readonly type: "join" }
+  | { readonly type: "microphoneOpened" }
+  | { readonly type: "connected" }
+  | { readonly type: "reconnecting" }
+  | { readonly type: "reconnected" }
+  | { readonly type: "ended"; readonly problem: Problem | null }
+  | { readonly type: "agent"; readonly state: string | null }
+  | { readonly type: "agentOverdue" }
+  | { readonly type: "muted"; readonly muted: boolean }
+  | { readonly type: "microphoneLost" }
+  | { readonly type: "said"; readonly said: Said }
+  | { readonly type: "lookup"; readonly lookup: Lookup }
+  | { readonly type: "notice"; readonly notice: Notice };
+
+export const NO_CALL: Call = {
+  stage: "ready",
+  agent: null,
+  agentWasThere: false,
+  muted: false,
+  problem: null,
+  conversation: [],
+};
+
+/** How long the assistant may take to come, and how long it may be away, before the page says something about it. */
+export const AGENT_COMES_WITHIN_MS = 20_000;
+export const AGENT_RETURNS_WITHIN_MS = 3_000;
+
+export function isUnderWay(call: Call): boolean {
+  return call.stage !== "ready" && call.stage !== "ended";
+}
+
+export function reduceCall(call: Call, event: CallEvent): Call {
+  switch (event.type) {
+    case "join":
+      return { ...NO_CALL, stage: "microphone" };
+    case "microphoneOpened":
+      return { ...call, stage: "connecting" };
+    case "connected":
+    case "reconnected":
+      return { ...call, stage: "connected" };
+    case "reconnecting":
+      return { ...call, stage: "reconnecting" };
+    case "ended": {
+      // A call that never stood has not ended: the page is as it was before, with the reason.
+      const stood = call.stage === "connected" || call.stage === "reconnecting";
+      return {
+        ...call,
+        stage: stood || call.stage === "ended" ? "ended" : "ready",
+        agent: null,
+        problem: event.problem,
+        conversation: close(call.conversation),
+      };
+    }
+    case "agent":
+      return agentChanged(call, event.state);
+    case "agentOverdue":
+      return { ...call, problem: call.problem ?? assistantProblem(call.agentWasThere) };
+    case "muted":
+      return { ...call, muted: event.muted, problem: event.muted ? call.problem : without("microphone", call.problem) };
+    case "microphoneLost":
+      return { ...call, muted: true, problem: MICROPHONE_LOST };
+    case "said":
+      return { ...call, conversation: addSaid(call.conversation, event.said) };
+    case "lookup":
+      return { ...call, conversation: addLookup(call.conversation, event.lookup) };
+    case "notice":
+      return { ...call, conversation: addNotice(call.conversation, event.notice) };
+  }
+}
+
+function agentChanged(call: Call, state: string | null): Call {
+  if (state === null) return { ...call, agent: null };
+  return {
+    ...call,
+    agent: isAgentState(state) ? state : "initializing",
+    agentWasThere: true,
+    problem: without("assistant", call.problem),
+  };
+}
+
+function without(kind: Problem["kind"], problem: Problem | null): Problem | null {
+  return problem?.kind === kind ? null : problem;
+}
+
+function isAgentState(state: string): state is AgentState {
+  return ["initializing", "idle", "listening", "thinking", "speaking"].includes(state);
+}
+
+/** The state as a person sees it. */
+export type ShownState =
+  | "ready"
+  | "connecting"
+  | "waiting"
+  | "listening"
+  | "thinking"
+  | "speaking"
+  | "reconnecting"
+  | "ended";
+
+export function shownState(call: Call): ShownState {
+  switch (call.stage) {
+    case "microphone":
+      return "connecting";
+    case "connected":
+      if (call.agent === null || call.agent === "initializing") return "waiting";
+      return call.agent === "idle" ? "listening" : call.agent;
+    default:
+      return call.stage;
+  }
+}
+
+export interface StateWords {
+  readonly state: string;
+  readonly hint: string;
+  /** What a screen reader says. The turns of the talk are heard already: only the coming and going of the call is announced. */
+  readonly announcement: string;
+}
+
+export function stateWords(call: Call): StateWords {
+  const talking = "Connected to the assistant.";
+  switch (shownState(call)) {
+    case "ready":
+      return { state: "Ready", hint: "Press Join to start.", announcement: "" };
+    case "connecting":
+      return call.stage === "microphone"
+        ? words("Waiting for your microphone", "Allow it when the browser asks.")
+        : words("Connecting", "One moment.");
+    case "waiting":
+      return words("Waiting for the assistant", "It joins in a few seconds.");
+    case "listening":
+      return call.muted
+        ? { state: "Listening", hint: "Your microphone is muted.", announcement: talking }
+        : { state: "Listening", hint: "Ask your question aloud.", announcement: talking };
+    case "thinking":
+      return { state: "Thinking", hint: "One moment.", announcement: talking };
+    case "speaking":
+      return { state: "Speaking", hint: "Talk at any time to interrupt.", announcement: talking };
+    case "reconnecting":
+      return words("Reconnecting", "The connection broke off; trying to restore it.");
+    case "ended":
+      return words("Call ended", call.conversation.length > 0 ? "The conversation stays here until the next call." : "");
+  }
+}
+
+function words(state: string, hint: string): StateWords {
+  return { state, hint, announcement: `${state}. ${hint}`.trim() };
+}

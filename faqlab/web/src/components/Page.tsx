@@ -1,0 +1,80 @@
+import { type ReactNode, useEffect, useRef } from "react";
+import { type Call, isUnderWay, shownState, stateWords } from "../call";
+import { LeaveIcon, MicrophoneIcon } from "./icons";
+import { ProblemNote } from "./ProblemNote";
+import { Transcript } from "./Transcript";
+
+interface PageProps {
+  readonly call: Call;
+  readonly orb: ReactNode;
+  readonly startAudio?: ReactNode;
+  readonly onJoin: () => void;
+  readonly onLeave: () => void;
+  readonly onMute: (muted: boolean) => void;
+}
+
+/** All that is seen, drawn from the call alone. */
+export function Page({ call, orb, startAudio, onJoin, onLeave, onMute }: PageProps) {
+  const state = shownState(call);
+  const words = stateWords(call);
+  const underWay = isUnderWay(call);
+  const joinButton = useRef<HTMLButtonElement>(null);
+  const muteButton = useRef<HTMLButtonElement>(null);
+
+  useEffect(() => {
+    // The button that was pressed has gone. Without this a keyboard would start again at the top of the page.
+    if (document.activeElement === document.body) (underWay ? muteButton : joinButton).current?.focus();
+  }, [underWay]);
+
+  return (
+    <main className="page" data-view={state === "ready" ? "welcome" : "call"}>
+      <header className="bar">
+        {orb}
+        <div className="words">
+          <h1>Ask the FAQ</h1>
+          {state === "ready" && (
+            <p className="intro">
+              Press Join, let the page use your microphone, and ask your question aloud. Beside each answer you see what was looked up for it.
+            </p>
+          )}
+          <p className="state" data-testid="state" data-state={state}>
+            <strong>{words.state}</strong> <span className="hint">{words.hint}</span>
+          </p>
+        </div>
+        <div className="controls">
+          {startAudio}
+          {underWay ? (
+            <>
+              <button
+                ref={muteButton}
+                type="button"
+                className="button"
+                data-testid="mute"
+                aria-pressed={call.muted}
+                aria-label="Mute the microphone"
+                onClick={() => onMute(!call.muted)}
+              >
+                <MicrophoneIcon off={call.muted} />
+                {call.muted ? "Unmute" : "Mute"}
+              </button>
+              <button type="button" className="button leave" data-testid="leave" onClick={onLeave}>
+                <LeaveIcon />
+                Leave
+              </button>
+            </>
+          ) : (
+            <button ref={joinButton} type="button" className="button primary" data-testid="join" onClick={onJoin}>
+              <MicrophoneIcon off={false} />
+              {state === "ended" ? "Join again" : "Join"}
+            </button>
+          )}
+        </div>
+      </header>
+      <p className="unseen" role="status">
+        {words.announcement}
+      </p>
+      {call.problem && <ProblemNote problem={call.problem} />}
+      {state !== "ready" && <Transcript conversation={call.conversation} underWay={underWay} />}
+    </main>
+  );
+}

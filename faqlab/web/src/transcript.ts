@@ -1,0 +1,98 @@
+/**
+ * The conversation as it is shown: what each side said, in order, and beside each answer what was looked up for it.
+ *
+ * Pure: every function returns a new conversation, and the same one where nothing changed.
+ */
+
+import type { Lookup } from "./lookup";
+import type { Notice } from "./notice";
+
+export const TRANSCRIPTION_TOPIC = "lk.transcription";
+
+export type Role = "caller" | "assistant";
+
+/** One state of one segment of speech. Later states of the same segment replace earlier ones. */
+export interface Said {
+  readonly role: Role;
+  readonly segmentId: string;
+  readonly text: string;
+  readonly final: boolean;
+}
+
+export type Entry =
+  | { readonly kind: "caller"; readonly said: Said }
+  /** `said` is null from the look-up until the answer's first word, and for good when the caller cuts in before it. */
+  | { readonly kind: "assistant"; readonly said: Said | null; readonly lookups: readonly Lookup[] }
+  | { readonly kind: "notice"; readonly notice: Notice };
+
+export type Conversation = readonly Entry[];
+
+/** Take in what was said: words that grow, words that are corrected, or a new line. */
+export function addSaid(conversation: Conversation, said: Said): Conversation {
+  const known = conversation.findIndex((entry) => saidOf(entry)?.segmentId === said.segmentId);
+  if (known >= 0) return correct(conversation, known, said);
+  if (said.text.trim() === "") return conversation;
+  return said.role === "caller" ? addCaller(conversation, said) : addAssistant(conversation, said);
+}
+
+/** Take in a look-up: it belongs to the answer that follows. */
+export function addLookup(conversation: Conversation, lookup: Lookup): Conversation {
+  const last = lastSpoken(conversation);
+  const entry = conversation[last];
+  if (entry?.kind === "assistant" && entry.said === null) {
+    return conversation.with(last, { ...entry, lookups: [...entry.lookups, lookup] });
+  }
+  return [...conversation, { kind: "assistant", said: null, lookups: [lookup] }];
+}
+
+export function addNotice(conversation: Conversation, notice: Notice): Conversation {
+  return [...conversation, { kind: "notice", notice }];
+}
+
+/** The call is over: what is still open will not be finished. */
+export function close(conversation: Conversation): Conversation {
+  return conversation.map((entry) => {
+    const said = saidOf(entry);
+    return said === null || said.final ? entry : withSaid(entry, { ...said, final: true });
+  });
+}
+
+function correct(conversation: Conversation, index: number, said: Said): Conversation {
+  const entry = conversation[index];
+  const before = entry && saidOf(entry);
+  // A stream that was overtaken by the final one must not undo it.
+  if (!before || before.role !== said.role || (before.final && !said.final)) return conversation;
+  const text = said.text.trim() === "" ? before.text : said.text;
+  return conversation.with(index, withSaid(entry, { ...said, text }));
+}
+
+function addCaller(conversation: Conversation, said: Said): Conversation {
+  const line: Entry = { kind: "caller", said };
+  const last = lastSpoken(conversation);
+  const entry = conversation[last];
+  // Gemini sends the transcript of a question after it has begun to work on it. A look-up with no question before it is waiting for this one.
+  if (entry?.kind === "assistant" && entry.lookups.length > 0 && !entry.said?.final) {
+    const earlier = conversation.slice(0, last).findLast((one) => one.kind !== "notice");
+    if (earlier?.kind !== "caller") return conversation.toSpliced(last, 0, line);
+  }
+  return [...conversation, line];
+}
+
+function addAssistant(conversation: Conversation, said: Said): Conversation {
+  const last = lastSpoken(conversation);
+  const entry = conversation[last];
+  if (entry?.kind === "assistant" && entry.said === null) return conversation.with(last, { ...entry, said });
+  return [...conversation, { kind: "assistant", said, lookups: [] }];
+}
+
+function lastSpoken(conversation: Conversation): number {
+  return conversation.findLastIndex((entry) => entry.kind !== "notice");
+}
+
+function saidOf(entry: Entry): Said | null {
+  return entry.kind === "notice" ? null : entry.said;
+}
+
+function withSaid(entry: Entry, said: Said): Entry {
+  return entry.kind === "notice" ? entry : { ...entry, said };
+}

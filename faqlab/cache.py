@@ -76,7 +76,12 @@ def load_or_build(
         files, problem = _read(folder, made_from)  # another process may have built it while we waited
         if files is not None:
             return files
-        log.log(logging.WARNING if problem else logging.INFO, "Building %s%s.", what, f": {problem}" if problem else "")
+        log.log(
+            logging.WARNING if problem else logging.INFO,
+            "Building %s%s.",
+            what,
+            f": {problem}" if problem else "",
+        )
         files = build()
         try:
             _write(folder, made_from, files)

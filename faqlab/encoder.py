@@ -75,7 +75,12 @@ class ServingEncoder:
         self.fingerprint = MINILM_SHA256
         files = load_or_build(
             cache_dir / f"serving-{slug(name)}",
-            {"encoder": name, "weights": self.fingerprint, "export": EXPORT_VERSION, "onnxruntime": onnxruntime.__version__},
+            {
+                "encoder": name,
+                "weights": self.fingerprint,
+                "export": EXPORT_VERSION,
+                "onnxruntime": onnxruntime.__version__,
+            },
             lambda: _export(name),
             f"the serving model of {name} (once, some 20 s)",
         )
@@ -120,7 +125,10 @@ class ReferenceEncoder:
         if not len(texts):
             return np.empty((0, self.dimension), np.float32)
         vectors = self._model.encode(
-            [_clean(text) for text in texts], normalize_embeddings=True, convert_to_numpy=True, show_progress_bar=progress
+            [_clean(text) for text in texts],
+            normalize_embeddings=True,
+            convert_to_numpy=True,
+            show_progress_bar=progress,
         )
         return np.asarray(vectors, np.float32)
 
@@ -180,7 +188,7 @@ def _export(name: str) -> dict[str, bytes]:
     class Sentence(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.transformer = model[0].auto_model
+            self.transformer: Any = model[0].auto_model
 
         def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
             tokens = self.transformer(

@@ -64,7 +64,9 @@ def evaluate_bm25(faqs: FaqSet, queries: pd.DataFrame) -> pd.DataFrame:
     index = bm25s.BM25()
     index.index(words([f"{faq.question} {faq.answer}" for faq in faqs]), show_progress=False)
     ids = np.array(faqs.ids, dtype=object)
-    scores = np.stack([index.get_scores(query) if query else np.zeros(len(ids)) for query in words(queries["query"].tolist())])
+    scores = np.stack(
+        [index.get_scores(query) if query else np.zeros(len(ids)) for query in words(queries["query"].tolist())]
+    )
     order = np.argsort(-scores, axis=1, kind="stable")[:, :DEPTH]
     return judge(queries, [tuple(ids[row]) for row in order], scores.max(axis=1))
 
@@ -92,7 +94,7 @@ def judge(queries: pd.DataFrame, ranked: Sequence[tuple[str, ...]], confidence: 
 def hit_curve(results: pd.DataFrame, ks: Iterable[int] = range(1, 11)) -> pd.DataFrame:
     """Return hit@k for each *k* with its interval: columns `top_k`, `value`, `low`, `high`. Embeds nothing anew."""
     scores = _scores(results, {f"hit@{k}": Success @ k for k in ks})
-    rows = [(int(name.split("@")[1]), *interval(scores[name].dropna().to_numpy())) for name in scores]
+    rows = [(int(str(name).split("@")[1]), *interval(scores[name].dropna().to_numpy())) for name in scores]
     return pd.DataFrame(rows, columns=["top_k", "value", "low", "high"])
 
 
@@ -123,7 +125,7 @@ def threshold_curve(results: pd.DataFrame, column: str = "squared_l2") -> pd.Dat
 
 
 def false_answer_rate_at(results: pd.DataFrame, answer_rate: float = 0.85) -> float:
-    """Return the false-answer rate of the strictest confidence threshold that answers *answer_rate* of the answerable."""
+    """Return the false-answer rate where the strictest confidence threshold answers *answer_rate* of the answerable."""
     curve = threshold_curve(results, "confidence")
     enough = curve[curve["answer_rate"] >= answer_rate]
     return float(enough["false_answer_rate"].iloc[0]) if len(enough) else float("nan")
@@ -181,17 +183,28 @@ def compare(results: pd.DataFrame, baseline: pd.DataFrame, measure: str = "hit@1
     """
     if list(results["id"]) != list(baseline["id"]):
         raise ValueError("the two results are of different queries")
-    differences = (results[measure].to_numpy(float) - baseline[measure].to_numpy(float))[results["answerable"].to_numpy()]
+    differences = (results[measure].to_numpy(float) - baseline[measure].to_numpy(float))[
+        results["answerable"].to_numpy()
+    ]
     observed, low, high = interval(differences)
     signs = np.random.default_rng(SEED).choice([-1.0, 1.0], (10_000, len(differences)))
     as_far = np.abs((signs * differences).mean(axis=1)) >= abs(observed) - 1e-12
-    return {"difference": observed, "low": low, "high": high, "p": float((as_far.sum() + 1) / (len(signs) + 1))}
+    return {
+        "difference": observed,
+        "low": low,
+        "high": high,
+        "p": float((as_far.sum() + 1) / (len(signs) + 1)),
+    }
 
 
 def _scores(results: pd.DataFrame, measures: dict[str, ir_measures.Measure]) -> pd.DataFrame:
     """Return each query's measures, NaN where out of scope, indexed as *results*."""
     answerable = results[results["answerable"]]
-    qrels = [ir_measures.Qrel(q, faq, 1) for q, relevant in zip(answerable["id"], answerable["relevant"], strict=True) for faq in relevant]
+    qrels = [
+        ir_measures.Qrel(q, faq, 1)
+        for q, relevant in zip(answerable["id"], answerable["relevant"], strict=True)
+        for faq in relevant
+    ]
     run = [
         ir_measures.ScoredDoc(q, faq, -float(rank))
         for q, ranked in zip(answerable["id"], answerable["ranked"], strict=True)

@@ -110,10 +110,14 @@ def _entry(path: Path, position: int, raw: Any) -> Faq:
         texts[key] = value.strip()
     faq_id = raw.get("id", position)
     if not isinstance(faq_id, str | int) or isinstance(faq_id, bool) or not str(faq_id).strip():
-        raise FaqlabError(f"{path}: question {position} has an id that is neither text nor a number: mend or leave it out.")
+        raise FaqlabError(
+            f"{path}: question {position} has an id that is neither text nor a number: mend or leave it out."
+        )
     faq_id = str(faq_id).strip()
     if len(faq_id.split()) > 1:
-        raise FaqlabError(f"{path}: question {position} has the id {faq_id!r}: ids have no spaces (the labels part them by spaces).")
+        raise FaqlabError(
+            f"{path}: question {position} has the id {faq_id!r}: ids have no spaces (the labels part them by spaces)."
+        )
     category = raw.get("category", "")
     if not isinstance(category, str):
         raise FaqlabError(f"{path}: question {position} has a category that is not text.")
@@ -125,8 +129,12 @@ def _refuse_twins(path: Path, entries: tuple[Faq, ...]) -> None:
     questions: dict[str, int] = {}
     for position, faq in enumerate(entries):
         if faq.id in ids:
-            raise FaqlabError(f"{path}: questions {ids[faq.id]} and {position} have the same id {faq.id!r}: rename one.")
+            raise FaqlabError(
+                f"{path}: questions {ids[faq.id]} and {position} have the same id {faq.id!r}: rename one."
+            )
         key = " ".join(faq.question.casefold().split())
         if key in questions:
-            raise FaqlabError(f"{path}: questions {questions[key]} and {position} are the same ({faq.question!r}): merge them.")
+            raise FaqlabError(
+                f"{path}: questions {questions[key]} and {position} are the same ({faq.question!r}): merge them."
+            )
         ids[faq.id], questions[key] = position, position

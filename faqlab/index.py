@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import faiss
@@ -39,12 +39,18 @@ def embed_faqs(entries: Sequence[Faq], encoder: Encoder, views: Sequence[str], *
 class VectorIndex:
     """The entries of one FAQ in a `faiss.IndexFlatL2`: exact search by squared L2 distance."""
 
-    def __init__(self, index: faiss.IndexFlatL2) -> None:
+    def __init__(self, index: faiss.Index) -> None:
         self._index = index
 
     @classmethod
     def open(
-        cls, faqs: FaqSet, encoder: Encoder, views: Sequence[str], cache_dir: Path | None, *, progress: bool = False
+        cls,
+        faqs: FaqSet,
+        encoder: Encoder,
+        views: Sequence[str],
+        cache_dir: Path | None,
+        *,
+        progress: bool = False,
     ) -> VectorIndex:
         """
         Return the index of *faqs*: from *cache_dir* when what is kept there is whole and still true, else built.
@@ -52,7 +58,7 @@ class VectorIndex:
         Each FAQ file, encoder and choice of views has a folder of its own in *cache_dir*. None: keep nothing.
         """
 
-        def build() -> dict[str, bytes]:
+        def build() -> Mapping[str, bytes]:
             index = faiss.IndexFlatL2(encoder.dimension)
             index.add(embed_faqs(faqs.entries, encoder, views, progress=progress or len(faqs) > 500))
             return {INDEX_FILE: faiss.serialize_index(index).tobytes()}

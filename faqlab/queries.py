@@ -76,7 +76,14 @@ def near_duplicates(texts: list[str], limit: float = 0.6) -> list[tuple[int, int
 
 def _read_csv(path: Path) -> pd.DataFrame:
     try:
-        return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False, on_bad_lines="error")
+        return pd.read_csv(
+            path,
+            dtype=str,
+            keep_default_na=False,
+            encoding="utf-8-sig",
+            index_col=False,
+            on_bad_lines="error",
+        )
     except FileNotFoundError:
         raise FaqlabError(f"{path}: no such file: name your queries by --queries or FAQLAB_QUERIES.") from None
     except UnicodeDecodeError as error:
@@ -99,6 +106,8 @@ def _check_rows(path: Path, table: pd.DataFrame, faqs: FaqSet) -> None:
             raise FaqlabError(f"{where} has no query: write one or delete the row.")
         for faq_id in relevant:
             if faq_id not in faqs:
-                raise FaqlabError(f"{where}: there is no FAQ with the id {faq_id!r} in {faqs.path or 'the FAQ'}: mend the label.")
+                raise FaqlabError(
+                    f"{where}: there is no FAQ with the id {faq_id!r} in {faqs.path or 'the FAQ'}: mend the label."
+                )
         if split not in ("", *SPLITS):
             raise FaqlabError(f"{where}: the split {split!r} is unknown: expected {' or '.join(SPLITS)}.")

@@ -60,7 +60,9 @@ class RetrievalConfig:
         except FileNotFoundError:
             return cls()
         except (OSError, ValueError) as error:
-            raise FaqlabError(f"{path}: cannot be read as JSON ({error}): mend or delete it (then: the baseline).") from None
+            raise FaqlabError(
+                f"{path}: cannot be read as JSON ({error}): mend or delete it (then: the baseline)."
+            ) from None
         known = {f.name for f in fields(cls)}
         if not isinstance(data, dict) or not set(data) <= known:
             what = sorted(set(data) - known) if isinstance(data, dict) else type(data).__name__

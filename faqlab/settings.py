@@ -61,7 +61,7 @@ def settings() -> Settings:
         FaqlabError: a variable has a value that cannot be used; the message names it, not its value.
     """
     try:
-        return Settings()
+        return Settings()  # type: ignore[call-arg]  # the fields come from the environment
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise FaqlabError(f"The environment or .env holds a setting that cannot be used: {problems}.") from None

@@ -98,7 +98,7 @@ export function tokenProblem(error: unknown): Problem {
   if (!(error instanceof TokenError)) {
     return { kind: "token", text: `The server of this page does not answer. See that it runs, or ${START_AGAIN}, then press Join.` };
   }
-  if (error.detail !== null) return { kind: "token", text: `The server of this page gave no token: ${sentence(error.detail)} Then press Join.` };
+  if (error.detail !== null) return { kind: "token", text: `${sentence(error.detail)} Then press Join.` };
   if (error.status === null) {
     return { kind: "token", text: "The server of this page gave no usable token. See that it and this page are of the same version, then press Join." };
   }

@@ -21,8 +21,12 @@ export function Page({ call, orb, startAudio, onJoin, onLeave, onMute }: PagePro
   const joinButton = useRef<HTMLButtonElement>(null);
   const muteButton = useRef<HTMLButtonElement>(null);
 
+  const before = useRef(underWay);
+
   useEffect(() => {
-    // The button that was pressed has gone. Without this a keyboard would start again at the top of the page.
+    if (before.current === underWay) return;
+    before.current = underWay;
+    // The button that was pressed has gone: without this a keyboard would start again at the top. Not on loading, where a notebook has the focus.
     if (document.activeElement === document.body) (underWay ? muteButton : joinButton).current?.focus();
   }, [underWay]);
 

@@ -1,0 +1,181 @@
+"""The command line: `faqlab ask`, `evaluate`, `bench`, `prepare`."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import faqlab
+from faqlab.errors import FaqlabError
+from faqlab.settings import settings
+
+app = typer.Typer(
+    help="Put a question to an FAQ, and measure how well questions find their answers.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+FaqsOption = Annotated[Path | None, typer.Option("--faqs", metavar="PATH", help="The FAQ, a JSON file.")]
+QueriesOption = Annotated[Path | None, typer.Option("--queries", metavar="PATH", help="Labelled queries, a CSV file.")]
+TopKOption = Annotated[int | None, typer.Option("--top-k", metavar="N", help="How many answers to retrieve.")]
+ConfigOption = Annotated[Path | None, typer.Option("--config", metavar="PATH", help="How to retrieve, a JSON file.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def main() -> None:
+    """Run the command line; what the user can mend is one sentence on stderr, and exit status 2."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    try:
+        app()
+    except FaqlabError as error:
+        print(f"faqlab: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(2)
+    except BrokenPipeError:  # the reader of our output went away: `faqlab … | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+@app.callback(invoke_without_command=True)
+def _version(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        typer.echo(f"faqlab {faqlab.__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def ask(
+    query: Annotated[str, typer.Argument(help="What to ask.", metavar="QUERY")],
+    faqs: FaqsOption = None,
+    top_k: TopKOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Put one question to the FAQ."""
+    retriever = _retriever(faqs, config, top_k)
+    answer = retriever.answer(query)
+    if as_json:
+        hits = [
+            {
+                "rank": hit.rank,
+                "id": hit.faq.id,
+                "question": hit.faq.question,
+                "answer": hit.faq.answer,
+                "squared_l2": round(hit.squared_l2, 4),
+                "score": round(hit.score, 4),
+            }
+            for hit in answer.hits
+        ]
+        milliseconds = {stage: round(ms, 2) for stage, ms in answer.milliseconds.items()}
+        _print_json({"query": query, "answered": answer.answered, "hits": hits, "milliseconds": milliseconds})
+        return
+    if not answer.answered:
+        typer.echo("I don't know: nothing in the FAQ is near enough. The nearest:\n")
+    for hit in answer.hits:
+        typer.echo(f"{hit.rank}. {hit.faq.question}   (squared L2 {hit.squared_l2:.2f})\n   {hit.faq.answer}\n")
+
+
+@app.command()
+def evaluate(
+    faqs: FaqsOption = None,
+    queries: QueriesOption = None,
+    split: Annotated[str, typer.Option(help="Which queries of a file with a split column: tune or test.")] = "test",
+    top_k: TopKOption = None,
+    config: ConfigOption = None,
+    per_query: Annotated[
+        Path | None, typer.Option("--per-query", metavar="FILE", help="Write a CSV, one row a query.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Put labelled queries to the FAQ and measure the answers, with 95 % intervals."""
+    from faqlab import evaluation
+    from faqlab.queries import SPLITS, load_queries
+
+    if split not in SPLITS:
+        raise FaqlabError(f"--split {split}: expected {' or '.join(SPLITS)}.")
+    retriever = _retriever(faqs, config, top_k)
+    table = load_queries(queries or settings().queries, retriever.faqs, split)
+    results = evaluation.evaluate(retriever, table, progress=not as_json)
+    if per_query:
+        _write_per_query(results, per_query)
+    summary = evaluation.summarise(results)
+    kinds = evaluation.by_kind(results)
+    if as_json:
+        report: dict[str, Any] = {
+            "split": split if (table["split"] != "").all() else None,
+            "queries": len(table),
+        }
+        for name in ("hit@1", "hit@3", "mrr", "ndcg@10", "answer_rate", "false_answer_rate", "auroc"):
+            report[name] = {key: _number(value) for key, value in summary.loc[name].items()}
+        report["by_kind"] = {kind: {k: _number(v) for k, v in row.items()} for kind, row in kinds.iterrows()}
+        _print_json(report)
+        return
+    typer.echo(f"{len(table)} queries against the {len(retriever.faqs)} entries of {retriever.faqs.path}\n")
+    typer.echo(summary.to_string(float_format="{:.3f}".format, na_rep="–"))
+    typer.echo("\n" + kinds.to_string(float_format="{:.3f}".format, na_rep="–"))
+
+
+@app.command()
+def bench(faqs: FaqsOption = None, queries: QueriesOption = None, as_json: JsonOption = False) -> None:
+    """Compare the serving path with the reference: ranks, time of a query, start of a process, memory."""
+    from faqlab.bench import compare_encoders
+
+    report = compare_encoders(faqs or settings().faqs, queries or settings().queries)
+    if as_json:
+        _print_json(report)
+        return
+    for name, value in report.items():
+        typer.echo(f"{name:46} {value}")
+
+
+@app.command()
+def prepare(faqs: FaqsOption = None) -> None:
+    """Build what the first question would have to wait for: the serving model and the index."""
+    logging.getLogger("faqlab").setLevel(logging.INFO)
+    _retriever(faqs, None, None)
+
+
+def _retriever(faqs: Path | None, config: Path | None, top_k: int | None) -> Any:
+    from dataclasses import replace
+
+    from faqlab.faqs import FaqSet
+    from faqlab.retriever import RetrievalConfig, Retriever
+
+    if config and not config.exists():
+        raise FaqlabError(f"{config}: no such file: leave --config out for {settings().retrieval}.")
+    chosen = RetrievalConfig.load(config or settings().retrieval)
+    if top_k is not None:
+        chosen = replace(chosen, top_k=top_k)
+    return Retriever.build(FaqSet.load(faqs or settings().faqs), chosen, progress=sys.stderr.isatty())
+
+
+def _write_per_query(results: Any, path: Path) -> None:
+    table = results[["id", "kind", "ranked", "squared_l2", "confidence", "answered"]].copy()
+    table["ranked"] = [" ".join(ranked[:10]) for ranked in table["ranked"]]
+    try:
+        table.round(6).to_csv(path, index=False)
+    except OSError as error:
+        raise FaqlabError(
+            f"{path}: cannot be written ({error.strerror or error}): name another file by --per-query."
+        ) from None
+
+
+def _number(value: Any) -> float | int | None:
+    """Return a JSON number: NaN, which JSON does not have, as null."""
+    return (
+        None
+        if value != value
+        else int(value)
+        if float(value).is_integer() and abs(value) > 1
+        else round(float(value), 4)
+    )
+
+
+def _print_json(data: Any) -> None:
+    typer.echo(json.dumps(data, indent=2, ensure_ascii=False))

@@ -1,0 +1,62 @@
+import { renderToStaticMarkup } from "react-dom/server";
+import { expect, test } from "vitest";
+import { type Call, NO_CALL } from "../call";
+import type { Lookup } from "../lookup";
+import { Page } from "./Page";
+
+const LOOKUP: Lookup = {
+  id: "one",
+  query: "how long",
+  outcome: "decline",
+  confidence: 0.3,
+  threshold: 0.55,
+  squared_l2_threshold: 1,
+  hits: [
+    { rank: 1, id: "near", question: "Near?", answer: "Yes.", squared_l2: 0.5, score: 0.75 },
+    { rank: 2, id: "far", question: "Far?", answer: "No.", squared_l2: 1.5, score: 0.25 },
+  ],
+  choices: [],
+  milliseconds: { embed: 5.1 },
+};
+
+function render(call: Partial<Call>): string {
+  return renderToStaticMarkup(<Page call={{ ...NO_CALL, ...call }} orb={null} onJoin={() => {}} onLeave={() => {}} onMute={() => {}} />);
+}
+
+test("before the call there is one button", () => {
+  expect(render({}).match(/<button/g)).toHaveLength(1);
+  expect(render({})).toContain('data-testid="join"');
+});
+
+test("in the call, mute says whether it is pressed", () => {
+  expect(render({ stage: "connected", muted: true })).toContain('aria-pressed="true"');
+  expect(render({ stage: "connected", muted: false })).toContain('aria-pressed="false"');
+});
+
+test("a problem is an alert", () => {
+  expect(render({ problem: { kind: "server", text: "The server is gone." } })).toMatch(/role="alert".*The server is gone\./);
+});
+
+test("an answer has its distances beside it, the limit in each bar, and what lies beyond it marked", () => {
+  const markup = render({
+    stage: "connected",
+    conversation: [{ kind: "assistant", said: { role: "assistant", segmentId: "a", text: "I do not know.", final: true }, lookups: [LOOKUP] }],
+  });
+  expect(markup).toContain("Said it does not know");
+  expect(markup).toContain('data-hit-id="near" data-beyond="false"');
+  expect(markup).toContain('data-hit-id="far" data-beyond="true"');
+  expect(markup.match(/--limit:50%/g)).toHaveLength(2);
+  expect(markup).toContain("Confidence 0.30, answers from 0.55.");
+});
+
+test("words from outside are text, never markup", () => {
+  const markup = render({ stage: "connected", conversation: [{ kind: "notice", notice: { level: "info", text: "<img src=x>" } }] });
+  expect(markup).not.toContain("<img");
+});
+
+test("a screen reader is given lines that are whole, not lines that still change", () => {
+  const line = (final: boolean) =>
+    render({ stage: "connected", conversation: [{ kind: "caller", said: { role: "caller", segmentId: "a", text: "how", final } }] });
+  expect(line(false)).toMatch(/data-final="false" aria-hidden="true"/);
+  expect(line(true)).not.toMatch(/data-final="true" aria-hidden/);
+});

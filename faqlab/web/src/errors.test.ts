@@ -1,0 +1,101 @@
+import { ConnectionError, DisconnectReason } from "livekit-client";
+import { describe, expect, test } from "vitest";
+import { assistantProblem, connectionProblem, disconnectProblem, microphoneProblem, type PageContext, pageProblem, TokenError, tokenProblem } from "./errors";
+
+const GOOD_PAGE: PageContext = { secure: true, hasMicrophoneApi: true, framed: false, frameAllowsMicrophone: true, origin: "http://127.0.0.1:8000" };
+const SERVER = "ws://127.0.0.1:7880";
+
+function named(name: string): Error {
+  return Object.assign(new Error(name), { name });
+}
+
+describe("the page", () => {
+  test("a page that may have a microphone has no problem", () => {
+    expect(pageProblem(GOOD_PAGE)).toBeNull();
+  });
+
+  test("an insecure page is said to be that, not to lack a microphone", () => {
+    // Browsers hide the microphone API from insecure pages, so both are true at once.
+    const problem = pageProblem({ ...GOOD_PAGE, secure: false, hasMicrophoneApi: false, origin: "http://192.168.1.5:8000" });
+    expect(problem?.text).toContain("http://192.168.1.5:8000");
+    expect(problem?.text).toContain("HTTPS");
+  });
+
+  test("a frame that forbids the microphone sends the caller to a tab", () => {
+    expect(pageProblem({ ...GOOD_PAGE, framed: true, frameAllowsMicrophone: false })).toMatchObject({ newTab: true });
+  });
+});
+
+describe("the microphone", () => {
+  test.each([
+    ["NotFoundError", "No microphone was found"],
+    ["NotAllowedError", "The microphone was refused"],
+    ["NotReadableError", "another program"],
+    ["WeirdError", "WeirdError"],
+  ])("%s", (name, words) => {
+    expect(microphoneProblem(named(name), false).text).toContain(words);
+  });
+
+  test("refused inside a frame, a tab of its own is offered; not refused there, it is not", () => {
+    expect(microphoneProblem(named("NotAllowedError"), true).newTab).toBe(true);
+    expect(microphoneProblem(named("NotAllowedError"), false).newTab).toBe(false);
+    expect(microphoneProblem(named("NotFoundError"), true).newTab).toBeUndefined();
+  });
+});
+
+describe("the token", () => {
+  test("the server's own sentence is shown", () => {
+    const { text } = tokenProblem(new TokenError(503, "The voice server is still being built"));
+    expect(text).toBe("The server of this page gave no token: The voice server is still being built. Then press Join.");
+  });
+
+  test.each([
+    ["no answer at all", new TypeError("Failed to fetch"), "does not answer"],
+    ["an answer without a sentence", new TokenError(502, null), "HTTP 502"],
+    ["an answer without a token", new TokenError(null, null), "same version"],
+  ])("%s", (_case, error, words) => {
+    expect(tokenProblem(error).text).toContain(words);
+  });
+});
+
+describe("the LiveKit server", () => {
+  test("an expired token is told from one that was refused, and both from a server that is gone", () => {
+    const expired = connectionProblem(ConnectionError.notAllowed("invalid token: token is expired (exp)", 401), SERVER);
+    const refused = connectionProblem(ConnectionError.notAllowed("invalid API key", 401), SERVER);
+    const gone = connectionProblem(ConnectionError.serverUnreachable("Failed to fetch"), SERVER);
+    expect([expired.kind, refused.kind, gone.kind]).toEqual(["token", "token", "server"]);
+    expect(expired.text).toContain("has expired");
+    expect(refused.text).toContain("was refused");
+    expect(gone.text).toContain("127.0.0.1:7880 cannot be reached");
+  });
+
+  test("sound that does not get through is not blamed on the server", () => {
+    expect(connectionProblem(ConnectionError.internal("could not establish pc connection"), SERVER).text).toContain("firewall");
+  });
+
+  test("an address that is none is shown as it is", () => {
+    expect(connectionProblem(new Error("bad"), "nowhere").text).toContain("nowhere");
+  });
+
+  test("who leaves sees no problem; who is cut off does, with its reason", () => {
+    expect(disconnectProblem(DisconnectReason.CLIENT_INITIATED)).toBeNull();
+    expect(disconnectProblem(DisconnectReason.ROOM_DELETED)?.text).toContain("ended the call");
+    expect(disconnectProblem(DisconnectReason.SERVER_SHUTDOWN)?.text).toContain("was stopped");
+    expect(disconnectProblem(undefined)?.text).toContain("was lost");
+  });
+});
+
+test("every sentence says what to do", () => {
+  const texts = [
+    pageProblem({ ...GOOD_PAGE, secure: false }),
+    pageProblem({ ...GOOD_PAGE, hasMicrophoneApi: false }),
+    ...["NotFoundError", "NotAllowedError", "NotReadableError", "X"].map((name) => microphoneProblem(named(name), false)),
+    ...[new TypeError(), new TokenError(502, null), new TokenError(503, "no"), new TokenError(null, null)].map(tokenProblem),
+    connectionProblem(new Error(), SERVER),
+    disconnectProblem(DisconnectReason.DUPLICATE_IDENTITY),
+    disconnectProblem(undefined),
+    assistantProblem(true),
+    assistantProblem(false),
+  ].map((problem) => problem?.text);
+  for (const text of texts) expect(text).toMatch(/(press Join|Press Join|Open the page|Open it|join again)/);
+});

@@ -1,0 +1,48 @@
+import { expect, test } from "vitest";
+import { barPercent, outcomeWords, parseLookup } from "./lookup";
+import { parseNotice } from "./notice";
+
+const WIRE = {
+  id: "one",
+  query: "how long does shipping take",
+  outcome: "answer",
+  confidence: 0.83,
+  threshold: 0.55,
+  squared_l2_threshold: null,
+  hits: [{ rank: 1, id: "delivery-time", question: "How long does delivery take?", answer: "Three days.", squared_l2: 0.41, score: 0.8 }],
+  choices: [],
+  milliseconds: { embed: 5.1, search: 0.2 },
+};
+
+test("a look-up is read as it was sent", () => {
+  expect(parseLookup(JSON.stringify(WIRE))).toEqual(WIRE);
+});
+
+test("what a decline leaves out is read as absent", () => {
+  const lookup = parseLookup(JSON.stringify({ id: "two", query: "rain", outcome: "decline" }));
+  expect(lookup).toEqual({ ...WIRE, id: "two", query: "rain", outcome: "decline", confidence: null, threshold: null, hits: [], milliseconds: {} });
+});
+
+test.each(["", "{", "null", "[]", "{}", JSON.stringify({ query: "x", outcome: "toString" })])("%j is no look-up", (json) => {
+  expect(parseLookup(json)).toBeNull();
+});
+
+test("a hit without a distance is left out, the others stay", () => {
+  const lookup = parseLookup(JSON.stringify({ ...WIRE, hits: [{ question: "no distance" }, ...WIRE.hits] }));
+  expect(lookup?.hits.map((hit) => hit.id)).toEqual(["delivery-time"]);
+});
+
+test("a bar runs from 0 to 2 and stays inside", () => {
+  expect([-0.1, 0, 0.5, 2, 3.9].map(barPercent)).toEqual([0, 0, 25, 100, 100]);
+});
+
+test("each outcome has words of its own", () => {
+  expect([outcomeWords("answer"), outcomeWords("ask_back"), outcomeWords("decline")]).toEqual(["Answered", "Asked back", "Said it does not know"]);
+});
+
+test("a notice is read, of unknown level as information, and an empty one not at all", () => {
+  expect(parseNotice('{"level":"warning","text":"offline"}')).toEqual({ level: "warning", text: "offline" });
+  expect(parseNotice('{"level":"panic","text":"offline"}')).toEqual({ level: "info", text: "offline" });
+  expect(parseNotice('{"level":"info","text":" "}')).toBeNull();
+  expect(parseNotice("offline")).toBeNull();
+});

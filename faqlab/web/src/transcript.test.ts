@@ -1,0 +1,113 @@
+import { describe, expect, test } from "vitest";
+import type { Lookup } from "./lookup";
+import { addLookup, addNotice, addSaid, close, type Conversation, type Role } from "./transcript";
+
+function lookup(id: string): Lookup {
+  return { id, query: id, outcome: "answer", confidence: null, threshold: null, squared_l2_threshold: null, hits: [], choices: [], milliseconds: {} };
+}
+
+function say(conversation: Conversation, role: Role, segmentId: string, text: string, final = true): Conversation {
+  return addSaid(conversation, { role, segmentId, text, final });
+}
+
+/** One word an entry: "caller: text", "assistant: text [look-ups]". */
+function outline(conversation: Conversation): string[] {
+  return conversation.map((entry) => {
+    if (entry.kind === "notice") return `notice: ${entry.notice.text}`;
+    if (entry.kind === "caller") return `caller: ${entry.said.text}`;
+    return `assistant: ${entry.said?.text ?? "…"} [${entry.lookups.map((one) => one.id).join(" ")}]`;
+  });
+}
+
+describe("what is said", () => {
+  test("an interim transcript is replaced by a later one of its segment", () => {
+    let conversation = say([], "caller", "a", "how long", false);
+    conversation = say(conversation, "caller", "a", "how long does it take", true);
+    expect(outline(conversation)).toEqual(["caller: how long does it take"]);
+  });
+
+  test("an interim transcript that comes after the final one changes nothing", () => {
+    const conversation = say([], "caller", "a", "how long does it take");
+    expect(say(conversation, "caller", "a", "how long", false)).toBe(conversation);
+  });
+
+  test("an empty final keeps the words that were there, and ends the line", () => {
+    const conversation = say(say([], "assistant", "a", "Hello", false), "assistant", "a", "");
+    expect(conversation).toEqual([{ kind: "assistant", said: { role: "assistant", segmentId: "a", text: "Hello", final: true }, lookups: [] }]);
+  });
+
+  test("silence makes no line", () => {
+    expect(say([], "caller", "a", "  ")).toEqual([]);
+  });
+
+  test("a line that grows stays where it began, also when the other side talks meanwhile", () => {
+    let conversation = say([], "assistant", "a", "Standard", false);
+    conversation = say(conversation, "caller", "b", "wait");
+    conversation = say(conversation, "assistant", "a", "Standard delivery");
+    expect(outline(conversation)).toEqual(["assistant: Standard delivery []", "caller: wait"]);
+  });
+
+  test("the end of a call ends its open lines", () => {
+    const conversation = close(say([], "assistant", "a", "Standard", false));
+    expect(conversation[0]).toMatchObject({ said: { text: "Standard", final: true } });
+  });
+});
+
+describe("look-ups", () => {
+  test("a look-up belongs to the answer that follows it", () => {
+    let conversation = say([], "assistant", "a", "Hello");
+    conversation = say(conversation, "caller", "b", "how long");
+    conversation = addLookup(conversation, lookup("one"));
+    conversation = say(conversation, "assistant", "c", "Three days", false);
+    conversation = say(conversation, "assistant", "c", "Three days or so");
+    expect(outline(conversation)).toEqual(["assistant: Hello []", "caller: how long", "assistant: Three days or so [one]"]);
+  });
+
+  test("two look-ups for one answer stand beside it together", () => {
+    let conversation = say([], "caller", "a", "how long and how much");
+    conversation = addLookup(addLookup(conversation, lookup("one")), lookup("two"));
+    conversation = say(conversation, "assistant", "b", "Three days");
+    expect(outline(conversation)).toEqual(["caller: how long and how much", "assistant: Three days [one two]"]);
+  });
+
+  test("a second answer without a look-up does not take the one before", () => {
+    let conversation = addLookup(say([], "caller", "a", "how long"), lookup("one"));
+    conversation = say(conversation, "assistant", "b", "Three days");
+    conversation = say(conversation, "assistant", "c", "Anything else?");
+    expect(outline(conversation)).toEqual(["caller: how long", "assistant: Three days [one]", "assistant: Anything else? []"]);
+  });
+
+  test("a caller who cuts in before the answer leaves the look-up without one", () => {
+    let conversation = addLookup(say([], "caller", "a", "how long does"), lookup("half"));
+    conversation = say(conversation, "caller", "b", "how long does shipping take");
+    conversation = addLookup(conversation, lookup("whole"));
+    conversation = say(conversation, "assistant", "c", "Three days");
+    expect(outline(conversation)).toEqual([
+      "caller: how long does",
+      "assistant: … [half]",
+      "caller: how long does shipping take",
+      "assistant: Three days [whole]",
+    ]);
+  });
+
+  test("a question whose transcript comes after its look-up still stands before it", () => {
+    let conversation = addLookup(say([], "assistant", "a", "Hello"), lookup("one"));
+    conversation = say(conversation, "caller", "b", "how long");
+    conversation = say(conversation, "assistant", "c", "Three days");
+    expect(outline(conversation)).toEqual(["assistant: Hello []", "caller: how long", "assistant: Three days [one]"]);
+  });
+
+  test("a question whose transcript comes while it is being answered stands before the answer", () => {
+    let conversation = addLookup([], lookup("one"));
+    conversation = say(conversation, "assistant", "a", "Three", false);
+    conversation = say(conversation, "caller", "b", "how long");
+    expect(outline(conversation)).toEqual(["caller: how long", "assistant: Three [one]"]);
+  });
+
+  test("a notice between look-up and answer does not part them", () => {
+    let conversation = addLookup(say([], "caller", "a", "how long"), lookup("one"));
+    conversation = addNotice(conversation, { level: "info", text: "offline now" });
+    conversation = say(conversation, "assistant", "b", "Three days");
+    expect(outline(conversation)).toEqual(["caller: how long", "assistant: Three days [one]", "notice: offline now"]);
+  });
+});

@@ -104,11 +104,11 @@ def _read(folder: Path, made_from: Mapping[str, object]) -> tuple[Mapping[str, b
             files[name] = (folder / name).read_bytes()
             if sha256(files[name]) != digest:
                 return None, f"{folder / name} is damaged"
-        return files, ""
+        return (files, "") if files else (None, f"{folder / MANIFEST} names no files")
     except FileNotFoundError as error:
         missing = Path(error.filename).name
         return None, "" if missing == MANIFEST else f"{missing} is missing from {folder}"
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         return None, f"{folder / MANIFEST} cannot be used ({error})"
 
 

@@ -58,6 +58,7 @@ def ask(
     as_json: JsonOption = False,
 ) -> None:
     """Put one question to the FAQ."""
+    query = query.encode("utf-8", "replace").decode()  # an argument that is not UTF-8 could not be printed
     retriever = _retriever(faqs, config, top_k)
     answer = retriever.answer(query)
     if as_json:

@@ -62,10 +62,15 @@ def evaluate_bm25(faqs: FaqSet, queries: pd.DataFrame) -> pd.DataFrame:
         return bm25s.tokenize(texts, stopwords="en", return_ids=False, show_progress=False)
 
     index = bm25s.BM25()
-    index.index(words([f"{faq.question} {faq.answer}" for faq in faqs]), show_progress=False)
+    corpus = words([f"{faq.question} {faq.answer}" for faq in faqs])
+    if any(corpus):
+        index.index(corpus, show_progress=False)
     ids = np.array(faqs.ids, dtype=object)
     scores = np.stack(
-        [index.get_scores(query) if query else np.zeros(len(ids)) for query in words(queries["query"].tolist())]
+        [
+            index.get_scores(query) if query and any(corpus) else np.zeros(len(ids))
+            for query in words(queries["query"].tolist())
+        ]
     )
     order = np.argsort(-scores, axis=1, kind="stable")[:, :DEPTH]
     return judge(queries, [tuple(ids[row]) for row in order], scores.max(axis=1))
@@ -176,7 +181,7 @@ def compare(results: pd.DataFrame, baseline: pd.DataFrame, measure: str = "hit@1
     Source: Smucker, Allan and Carterette, CIKM 2007.
 
     Returns:
-        `difference` (results − baseline), its 95 % interval `low` and `high`, and `p`.
+        `difference` (results − baseline), its 95 % interval `low` and `high`, and `p`; NaN without answerable queries.
 
     Raises:
         ValueError: the two were not made of the same queries.
@@ -187,6 +192,8 @@ def compare(results: pd.DataFrame, baseline: pd.DataFrame, measure: str = "hit@1
         results["answerable"].to_numpy()
     ]
     observed, low, high = interval(differences)
+    if not len(differences):
+        return {"difference": observed, "low": low, "high": high, "p": float("nan")}
     signs = np.random.default_rng(SEED).choice([-1.0, 1.0], (10_000, len(differences)))
     as_far = np.abs((signs * differences).mean(axis=1)) >= abs(observed) - 1e-12
     return {

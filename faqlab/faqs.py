@@ -87,13 +87,13 @@ def _read_json(path: Path) -> Any:
     except FileNotFoundError:
         raise FaqlabError(f"{path}: no such file: name your FAQ by --faqs or FAQLAB_FAQS.") from None
     except OSError as error:
-        raise FaqlabError(f"{path}: cannot be read ({error.strerror}).") from None
+        raise FaqlabError(f"{path}: cannot be read ({error.strerror}): name a JSON file that can be.") from None
     except UnicodeDecodeError as error:
         raise FaqlabError(f"{path}: not UTF-8 (byte {error.start}): save the file as UTF-8.") from None
     except json.JSONDecodeError as error:
         raise FaqlabError(f"{path}: not JSON (line {error.lineno}: {error.msg}): expected {SHAPE}.") from None
-    except RecursionError:
-        raise FaqlabError(f"{path}: nested too deeply to be an FAQ: expected {SHAPE}.") from None
+    except (RecursionError, ValueError):  # ValueError: a number of more than 4,300 digits
+        raise FaqlabError(f"{path}: nested too deeply, or numbers too long, for an FAQ: expected {SHAPE}.") from None
 
 
 def _entry(path: Path, position: int, raw: Any) -> Faq:
@@ -103,11 +103,14 @@ def _entry(path: Path, position: int, raw: Any) -> Faq:
     texts = {}
     for key in ("question", "answer"):
         value = raw.get(key)
-        if not isinstance(value, str) or not value.strip():
+        if not isinstance(value, str) or not any(c.isprintable() and not c.isspace() for c in _whole(value)):
             raise FaqlabError(f"{path}: question {position} has no {key} ({expected}).")
-        if not value.isprintable() and any("\ud800" <= c <= "\udfff" for c in value):
-            raise FaqlabError(f"{path}: the {key} of question {position} holds half a character (\\ud800–\\udfff).")
         texts[key] = value.strip()
+    for key, value in raw.items():
+        if isinstance(value, str) and value != _whole(value):
+            raise FaqlabError(
+                f"{path}: the {key} of question {position} holds half a character (\\ud800–\\udfff): write it again."
+            )
     faq_id = raw.get("id", position)
     if not isinstance(faq_id, str | int) or isinstance(faq_id, bool) or not str(faq_id).strip():
         raise FaqlabError(
@@ -122,6 +125,11 @@ def _entry(path: Path, position: int, raw: Any) -> Faq:
     if not isinstance(category, str):
         raise FaqlabError(f"{path}: question {position} has a category that is not text.")
     return Faq(faq_id, texts["question"], texts["answer"], category.strip())
+
+
+def _whole(text: str) -> str:
+    """Return *text* with a question mark for each half of a surrogate pair, which can be neither hashed nor shown."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _refuse_twins(path: Path, entries: tuple[Faq, ...]) -> None:

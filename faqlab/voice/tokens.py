@@ -51,7 +51,7 @@ LOOPBACK = ("127.0.0.1", "localhost")
 HEALTH_SECONDS = 2
 
 NOT_BUILT = """<!doctype html><html lang="en"><meta charset="utf-8"><title>faqlab</title>
-<p>The page is not built yet. <code>make page</code> builds it; then load this page again.</p></html>"""
+<p>The page is not built yet. <code>make setup</code> builds it; then load this page again.</p></html>"""
 
 
 @dataclass(frozen=True)
@@ -90,15 +90,15 @@ class TokenRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     room_name: str | None = Field(
-        None, max_length=128, description="Refused unless the server allows a choice."
+        default=None, max_length=128, description="Refused unless the server allows a choice."
     )
-    participant_identity: str | None = Field(None, max_length=128, description="Refused likewise.")
-    participant_name: str | None = Field(None, max_length=128, description="How the caller is shown.")
+    participant_identity: str | None = Field(default=None, max_length=128, description="Refused likewise.")
+    participant_name: str | None = Field(default=None, max_length=128, description="How the caller is shown.")
     participant_metadata: str | None = Field(
-        None, max_length=2048, description="Passed on to the agent as it is."
+        default=None, max_length=2048, description="Passed on to the agent as it is."
     )
     participant_attributes: dict[AttributeName, AttributeValue] | None = Field(
-        None, max_length=16, description="Passed on to the agent as they are."
+        default=None, max_length=16, description="Passed on to the agent as they are."
     )
 
 
@@ -113,9 +113,7 @@ class StandardToken(BaseModel):
     """A way into one room, in the words of LiveKit's token endpoint standard."""
 
     server_url: str = Field(description="The LiveKit server to take the token to.")
-    participant_token: str = Field(
-        description="A LiveKit access token (JWT), good for one room and a few minutes."
-    )
+    participant_token: str = Field(description="A LiveKit access token (JWT), good for one room and a few minutes.")
 
 
 class Health(BaseModel):
@@ -178,9 +176,7 @@ def create_app(livekit: LiveKit, options: TokenOptions) -> FastAPI:
         path = options.page / "assets" / name
         if not path.is_file():
             raise HTTPException(HTTPStatus.NOT_FOUND)
-        return FileResponse(
-            path, headers={"Cache-Control": "public, max-age=31536000, immutable"}
-        )  # hash in its name
+        return FileResponse(path, headers={"Cache-Control": "public, max-age=31536000, immutable"})  # hash in its name
 
     if options.allowed_origins:
         app.add_middleware(
@@ -201,19 +197,15 @@ def create_app(livekit: LiveKit, options: TokenOptions) -> FastAPI:
     @app.exception_handler(RequestValidationError)
     def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
         problems = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
-        return _problem(
-            HTTPStatus.UNPROCESSABLE_ENTITY, f"The request cannot be used. {'; '.join(problems)}."
-        )
+        return _problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"The request cannot be used. {'; '.join(problems)}.")
 
     @app.exception_handler(StarletteHTTPException)
     def refused(request: Request, error: StarletteHTTPException) -> JSONResponse:
-        sentences = {
+        sentences: dict[int, str] = {
             HTTPStatus.NOT_FOUND: "There is nothing at this address: /openapi.json lists what there is.",
             HTTPStatus.METHOD_NOT_ALLOWED: f"This address does not answer {request.method}.",
         }
-        return _problem(
-            error.status_code, sentences.get(HTTPStatus(error.status_code), error.detail), error.headers
-        )
+        return _problem(error.status_code, sentences.get(error.status_code, error.detail), error.headers)
 
     return app
 
@@ -268,20 +260,14 @@ def _refusal(request: Request, options: TokenOptions) -> JSONResponse | None:
     """Return why *request* is not answered at all, or None if it is."""
     host = request.headers.get("host", "")
     if _hostname(host) not in (*LOOPBACK, *options.allowed_hosts):  # a name that was made to point here
-        return _problem(
-            HTTPStatus.FORBIDDEN, "This server does not go by that name: open it as http://127.0.0.1."
-        )
+        return _problem(HTTPStatus.FORBIDDEN, "This server does not go by that name: open it as http://127.0.0.1.")
     origin = request.headers.get("origin")
     if origin is not None and origin not in (f"{request.url.scheme}://{host}", *options.allowed_origins):
-        return _problem(
-            HTTPStatus.FORBIDDEN, "This server answers its own page only, not those of other origins."
-        )
+        return _problem(HTTPStatus.FORBIDDEN, "This server answers its own page only, not those of other origins.")
     if "transfer-encoding" in request.headers:
         return _problem(HTTPStatus.LENGTH_REQUIRED, "Send the request with a Content-Length.")
     if int(request.headers.get("content-length", 0)) > MAX_BODY:
-        return _problem(
-            HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The request is too long: {MAX_BODY} bytes at most."
-        )
+        return _problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The request is too long: {MAX_BODY} bytes at most.")
     return None
 
 
@@ -312,9 +298,7 @@ def _headers(livekit: LiveKit, options: TokenOptions) -> dict[str, str]:
         "base-uri": "'none'",
         "form-action": "'none'",
         # JupyterLab shows the page in a frame, from whatever port it has.
-        "frame-ancestors": " ".join(
-            ["'self'", *(f"http://{name}:*" for name in LOOPBACK), *options.allowed_origins]
-        ),
+        "frame-ancestors": " ".join(["'self'", *(f"http://{name}:*" for name in LOOPBACK), *options.allowed_origins]),
     }
     return {
         "Content-Security-Policy": "; ".join(f"{name} {value}" for name, value in policy.items()),
@@ -338,9 +322,7 @@ class TokenServer:
         port: Where to listen; None takes 8000 or the next that is free, and `url` says which.
     """
 
-    def __init__(
-        self, livekit: LiveKit, options: TokenOptions | None = None, port: int | None = None
-    ) -> None:
+    def __init__(self, livekit: LiveKit, options: TokenOptions | None = None, port: int | None = None) -> None:
         self._app = create_app(livekit, options or TokenOptions())
         self._port = port
         self._socket: socket.socket | None = None
@@ -371,9 +353,7 @@ class TokenServer:
         if self._socket is not None:
             return self.url
         self.bind()
-        self._thread = threading.Thread(
-            target=lambda: asyncio.run(self.serve()), name="faqlab-tokens", daemon=True
-        )
+        self._thread = threading.Thread(target=lambda: asyncio.run(self.serve()), name="faqlab-tokens", daemon=True)
         self._thread.start()
         deadline = time.monotonic() + START_SECONDS
         while not (self._server and self._server.started):
@@ -390,6 +370,9 @@ class TokenServer:
         if self._thread is not None:
             self._thread.join()
             self._thread = None
+        elif self._socket is not None and self._server is None:  # bound, never served
+            self._socket.close()
+            self._socket = None
 
     def bind(self) -> str:
         """
@@ -439,6 +422,4 @@ def _listen(port: int | None) -> socket.socket:
             problem = error
     if port is None:
         raise FaqlabError(f"None of the ports {PORT} to {PORT + PORTS_TRIED - 1} is free: give one that is.")
-    raise FaqlabError(
-        f"Port {port} cannot be used ({problem.strerror}): give another, or none to take a free one."
-    )
+    raise FaqlabError(f"Port {port} cannot be used ({problem.strerror}): give another, or none to take a free one.")

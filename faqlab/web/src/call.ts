@@ -149,7 +149,7 @@ export function stateWords(call: Call): StateWords {
         ? words("Waiting for your microphone", "Allow it when the browser asks.")
         : words("Connecting", "One moment.");
     case "waiting":
-      return words("Waiting for the assistant", "It joins in a few seconds.");
+      return words("Waiting for the assistant", call.problem?.kind === "assistant" ? "" : "It joins in a few seconds.");
     case "listening":
       return call.muted
         ? { state: "Listening", hint: "Your microphone is muted.", announcement: talking }

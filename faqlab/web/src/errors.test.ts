@@ -46,7 +46,7 @@ describe("the microphone", () => {
 describe("the token", () => {
   test("the server's own sentence is shown", () => {
     const { text } = tokenProblem(new TokenError(503, "The voice server is still being built"));
-    expect(text).toBe("The server of this page gave no token: The voice server is still being built. Then press Join.");
+    expect(text).toBe("The voice server is still being built. Press Join to try again.");
   });
 
   test.each([

@@ -90,7 +90,7 @@ function microphoneWords(name: string, framed: boolean): { text: string; newTab?
 /** The microphone stopped in the middle of a call. */
 export const MICROPHONE_LOST: Problem = {
   kind: "microphone",
-  text: "The microphone stopped, perhaps because it was unplugged. Plug it in again, then press Unmute.",
+  text: "The microphone stopped, perhaps because it was unplugged. Plug it in again, then switch Mute off.",
 };
 
 /** Why there is no token to join with. */
@@ -98,7 +98,7 @@ export function tokenProblem(error: unknown): Problem {
   if (!(error instanceof TokenError)) {
     return { kind: "token", text: `The server of this page does not answer. See that it runs, or ${START_AGAIN}, then press Join.` };
   }
-  if (error.detail !== null) return { kind: "token", text: `${sentence(error.detail)} Then press Join.` };
+  if (error.detail !== null) return { kind: "token", text: `${sentence(error.detail)} Press Join to try again.` };
   if (error.status === null) {
     return { kind: "token", text: "The server of this page gave no usable token. See that it and this page are of the same version, then press Join." };
   }

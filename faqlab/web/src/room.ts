@@ -2,6 +2,7 @@
 
 import {
   createLocalAudioTrack,
+  DefaultReconnectPolicy,
   type LocalAudioTrack,
   type Participant,
   Room,
@@ -30,6 +31,8 @@ const ROOM_OPTIONS: RoomOptions = {
   publishDefaults: { audioPreset: { maxBitrate: 96_000 }, dtx: false },
   adaptiveStream: true,
   dynacast: true,
+  // About 16 s. By livekit-client's own ten delays a person waited 52 s to read that the server is gone.
+  reconnectPolicy: new DefaultReconnectPolicy([0, 300, 1200, 2700, 4800, 7000]),
 };
 
 type Report = (event: CallEvent) => void;

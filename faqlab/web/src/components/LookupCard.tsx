@@ -15,17 +15,30 @@ export function LookupCard({ lookup }: { readonly lookup: Lookup }) {
       {lookup.hits.length === 0 ? (
         <p className="fine">Nothing was found.</p>
       ) : (
-        <ol className="hits">
-          {lookup.hits.map((hit) => (
-            <HitRow key={hit.id} hit={hit} limit={limit} />
-          ))}
-        </ol>
+        <>
+          <p className="scale" aria-hidden="true">
+            squared L2, 0 to {FAR}
+          </p>
+          <ol className="hits">
+            {lookup.hits.map((hit) => (
+              <HitRow key={hit.id} hit={hit} limit={limit} />
+            ))}
+          </ol>
+        </>
       )}
       {lookup.choices.length > 0 && <p className="fine">Offered: {lookup.choices.join(" · ")}</p>}
-      <p className="fine">
-        {lookup.hits.length > 0 && <>Bars: squared L2 distance, 0 to {FAR}, shorter is nearer{limit !== null && <>; the line is the limit, {limit.toFixed(2)}</>}. </>}
-        {confidenceWords(lookup)}
-        {timeWords(lookup)}
+      <p className="fine facts">
+        {limit !== null && lookup.hits.length > 0 && (
+          <span>
+            <i className="mark" aria-hidden="true" /> No answer beyond {limit.toFixed(2)}
+          </span>
+        )}
+        {lookup.confidence !== null && <span>{confidenceWords(lookup.confidence, lookup.threshold)}</span>}
+        {Object.entries(lookup.milliseconds).map(([stage, time]) => (
+          <span key={stage}>
+            {stage} {time.toFixed(1)} ms
+          </span>
+        ))}
       </p>
     </section>
   );
@@ -56,13 +69,7 @@ function HitRow({ hit, limit }: { readonly hit: Hit; readonly limit: number | nu
   );
 }
 
-function confidenceWords({ confidence, threshold }: Lookup): string {
-  if (confidence === null) return "";
-  return threshold === null ? `Confidence ${confidence.toFixed(2)}. ` : `Confidence ${confidence.toFixed(2)}, answers from ${threshold.toFixed(2)}. `;
-}
-
-function timeWords({ milliseconds }: Lookup): string {
-  const stages = Object.entries(milliseconds);
-  if (stages.length === 0) return "";
-  return `Took ${stages.map(([stage, time]) => `${time.toFixed(1)} ms to ${stage}`).join(", ")}.`;
+function confidenceWords(confidence: number, threshold: number | null): string {
+  const words = `Confidence ${confidence.toFixed(2)}`;
+  return threshold === null ? words : `${words}, answers from ${threshold.toFixed(2)}`;
 }

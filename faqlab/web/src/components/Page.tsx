@@ -55,11 +55,10 @@ export function Page({ call, orb, startAudio, onJoin, onLeave, onMute }: PagePro
                 className="button"
                 data-testid="mute"
                 aria-pressed={call.muted}
-                aria-label="Mute the microphone"
                 onClick={() => onMute(!call.muted)}
               >
                 <MicrophoneIcon off={call.muted} />
-                {call.muted ? "Unmute" : "Mute"}
+                {call.muted ? "Muted" : "Mute"}
               </button>
               <button type="button" className="button leave" data-testid="leave" onClick={onLeave}>
                 <LeaveIcon />

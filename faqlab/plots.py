@@ -1,0 +1,565 @@
+"""
+The notebooks' figures: tables and arrays in, matplotlib figures out.
+
+One style for all. What is told by colour is told by lightness, marker or hatching too, so that a print in grey says
+the same. Distances are squared L2 unless the axis says otherwise.
+"""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from typing import Any, ParamSpec
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+from sklearn.decomposition import PCA
+
+from faqlab.retriever import Hit
+
+STYLE: Any = {
+    "figure.dpi": 100,
+    "figure.constrained_layout.use": True,
+    "font.family": "DejaVu Sans",  # comes with matplotlib: the same picture everywhere
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "axes.titlelocation": "left",
+    "axes.titleweight": "bold",
+    "axes.titlepad": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "grid.color": "#e3e3e3",
+    "legend.frameon": False,
+    "hatch.linewidth": 0.6,
+    "text.parse_math": False,  # a dollar in an FAQ is a dollar
+}
+
+DARK, MIDDLE, PALE = "#16425b", "#e08e2b", "#cfd4d8"
+"""Good, bad, neither: three lightnesses."""
+
+FIRST = {"right": (DARK, "o", ""), "wrong": (MIDDLE, "s", "///"), "out of scope": (PALE, "D", "...")}
+"""What the nearest entry was for a query: colour, marker, hatching."""
+
+SYSTEM_MARKERS = [("o", DARK), ("s", MIDDLE), ("^", "#7f8c94"), ("x", "#333333"), ("D", "#5b8e7d"), ("v", "#a3b8c2")]
+CATEGORY_MARKERS = "os^Dv*PX<>ph"
+QUESTION_WIDTH = 62
+
+Arguments = ParamSpec("Arguments")
+
+
+def styled(draw: Callable[Arguments, Figure]) -> Callable[Arguments, Figure]:
+    """Make *draw* draw in our style, and leave the caller's as it is."""
+
+    @wraps(draw)
+    def in_style(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Figure:
+        with plt.rc_context(STYLE):
+            return draw(*args, **kwargs)
+
+    return in_style
+
+
+def to_png(figure: Figure) -> bytes:
+    """Return *figure* as a PNG."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png", metadata={"Software": None})
+    return file.getvalue()
+
+
+def fit_plane(vectors: np.ndarray) -> PCA:
+    """Return the plane that keeps the most of the spread of *vectors*; a single one is laid out against the origin."""
+    return PCA(n_components=2).fit(vectors if len(vectors) > 1 else np.vstack([vectors, np.zeros_like(vectors)]))
+
+
+@styled
+def vector_strips(vectors: np.ndarray, labels: Sequence[str]) -> Figure:
+    """Draw each vector as a strip of its numbers, a strip a row, labelled above it."""
+    figure, axes = _subplots(9.0, 0.4 + 0.85 * len(vectors), rows=len(vectors))
+    limit = float(np.abs(vectors).max())
+    for ax, vector, label in zip(axes, vectors, labels, strict=True):
+        image = ax.imshow(vector[None], aspect="auto", cmap="RdGy", vmin=-limit, vmax=limit, interpolation="nearest")
+        ax.set_title(_short(label, 100), fontweight="normal", fontsize=10, pad=4)
+        ax.set_yticks([])
+        ax.spines[:].set_visible(False)
+        ax.tick_params(labelbottom=ax is axes[-1], bottom=ax is axes[-1])
+    axes[-1].set_xlabel("dimension")
+    figure.colorbar(image, ax=list(axes), label="value", aspect=12, pad=0.01)
+    return figure
+
+
+@styled
+def faq_map(
+    points: np.ndarray,
+    categories: Sequence[str],
+    explained: Sequence[float],
+    *,
+    query: str = "",
+    query_point: np.ndarray | None = None,
+    nearest: Sequence[tuple[int, Hit]] = (),
+) -> Figure:
+    """
+    Draw the FAQs in the plane, coloured by category, and a query among them if one is given.
+
+    Args:
+        points: Shape (entries, 2).
+        categories: One an entry; all of them "" if the file names none.
+        explained: The share of the variance along each axis.
+        query: What was asked.
+        query_point: Where it falls, shape (2,).
+        nearest: The hits to be joined with the query by lines: entry number and hit.
+    """
+    figure, (ax,) = _subplots(9.0, 6.2)
+    for n, (name, members) in enumerate(_by_category(categories)):
+        colour = plt.get_cmap("viridis")(n / max(len(set(categories)) - 1, 1) * 0.92)
+        marker = CATEGORY_MARKERS[n % len(CATEGORY_MARKERS)]
+        ax.scatter(
+            points[members, 0],
+            points[members, 1],
+            color=colour,
+            marker=marker,
+            s=52,
+            label=name,
+            edgecolor="white",
+            linewidth=0.5,
+        )
+    ax.set_xlabel(f"first principal component ({explained[0]:.0%} of the variance)")
+    ax.set_ylabel(f"second principal component ({explained[1]:.0%} of the variance)")
+    ax.set_title(f"{len(points)} questions, flattened to the plane that keeps the most of their spread")
+    ax.set_aspect("equal", adjustable="datalim")
+    ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    if query_point is not None:
+        _place_query(figure, ax, points, query, query_point, nearest)
+    return figure
+
+
+@styled
+def three_scales() -> Figure:
+    """Draw squared L2 and L2 over cosine similarity, for unit vectors."""
+    cosine = np.linspace(-1, 1, 201)
+    figure, (ax,) = _subplots(7.5, 3.6)
+    ax.plot(cosine, 2 - 2 * cosine, color=DARK, linewidth=2)
+    ax.plot(cosine, np.sqrt(2 - 2 * cosine), color=MIDDLE, linewidth=2, linestyle="--")
+    ax.annotate("squared L2 (what FAISS returns)", (-0.55, 3.1), xytext=(8, 4), textcoords="offset points", color=DARK)
+    ax.annotate("L2", (-0.75, np.sqrt(3.5)), xytext=(0, -16), textcoords="offset points", color="#8a5313")
+    ax.set(xlabel="cosine similarity", ylabel="distance (no unit)", title="All three fall or rise together")
+    ax.grid(True)
+    return figure
+
+
+@styled
+def neighbour_distances(nearest: np.ndarray, everything: np.ndarray) -> Figure:
+    """Draw how far each entry's nearest neighbour is, above how far any two entries are (squared L2)."""
+    figure, axes = _subplots(8.0, 4.2, rows=2, sharex=True)
+    bins = np.linspace(0, max(float(everything.max()), 0.1), 41).tolist()
+    axes[0].hist(nearest, bins, color=DARK)
+    axes[0].set(title="From each question to its nearest other", ylabel="questions")
+    axes[1].hist(everything, bins, color=PALE, edgecolor="#9aa3a9", linewidth=0.5)
+    axes[1].set(
+        title="Between any two questions", ylabel="pairs", xlabel="squared L2 distance (0: the same; 4: opposite)"
+    )
+    for ax, values in zip(axes, (nearest, everything), strict=True):
+        ax.axvline(float(np.median(values)), color="black", linestyle=":")
+        ax.annotate(
+            f" median {np.median(values):.2f}",
+            (float(np.median(values)), 0.98),
+            xycoords=("data", "axes fraction"),
+            va="top",
+        )
+        ax.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+    return figure
+
+
+@styled
+def distance_matrix(squared_l2: np.ndarray, categories: Sequence[str]) -> Figure:
+    """Draw every entry against every other; entries of one category stand together. *categories* as sorted."""
+    figure, (ax,) = _subplots(8.4, 7.4)
+    image = ax.imshow(
+        squared_l2, cmap="gray", vmin=0, interpolation="nearest" if len(squared_l2) < 500 else "antialiased"
+    )
+    starts = [n for n, name in enumerate(categories) if n == 0 or name != categories[n - 1]]
+    if len(starts) > 1:
+        middles = [(start + end - 1) / 2 for start, end in zip(starts, [*starts[1:], len(categories)], strict=True)]
+        names = [categories[start] or "no category" for start in starts]
+        ax.set_xticks(middles, names, rotation=90)
+        ax.set_yticks(middles, names)
+        for start in starts[1:]:
+            ax.axhline(start - 0.5, color=MIDDLE, linewidth=0.7)
+            ax.axvline(start - 0.5, color=MIDDLE, linewidth=0.7)
+        ax.tick_params(length=0)
+    else:
+        ax.set(xlabel="entry, in the file's order", ylabel="entry, in the file's order")
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.yaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.spines[:].set_visible(False)
+    ax.set_title(f"{len(squared_l2)} × {len(squared_l2)} distances: the darker, the easier to confuse")
+    figure.colorbar(image, ax=ax, label="squared L2 distance", shrink=0.8)
+    return figure
+
+
+@styled
+def first_distances(results: pd.DataFrame) -> Figure:
+    """Draw how far the nearest entry was, one histogram each for the values of *results*' column `first`."""
+    groups = [name for name in FIRST if (results["first"] == name).any()]
+    figure, axes = _subplots(8.0, 0.8 + 1.5 * len(groups), rows=len(groups), sharex=True, sharey=True)
+    top = max(2.0, float(results["squared_l2"].max()))
+    bins = np.arange(0, top + 0.1, 0.1).tolist()
+    for ax, name in zip(axes, groups, strict=True):
+        values = results.loc[results["first"] == name, "squared_l2"].to_numpy()
+        colour, _, hatch = FIRST[name]
+        ax.hist(values, bins, color=colour, hatch=hatch, edgecolor="white" if name != "out of scope" else "#8b959c")
+        ax.axvline(float(np.median(values)), color="black", linestyle=":")
+        ax.set_title(f"{name}: {len(values)} queries, median {np.median(values):.2f}")
+        ax.set_ylabel("queries")
+        ax.yaxis.set_major_locator(MaxNLocator(3, integer=True))
+    axes[-1].set_xlabel("squared L2 distance from the query to its nearest question")
+    return figure
+
+
+@styled
+def share_by_distance(results: pd.DataFrame, width: float = 0.2) -> Figure:
+    """Draw what the nearest entry was (column `first`), as shares, for each *width* of squared L2 distance."""
+    band = np.floor(results["squared_l2"] / width).astype(int)
+    counts = pd.crosstab(band, results["first"]).reindex(columns=list(FIRST), fill_value=0)
+    counts = counts.reindex(range(counts.index.min(), counts.index.max() + 1), fill_value=0)
+    totals = counts.sum(axis=1)
+    shares = counts.div(totals.where(totals > 0), axis=0).fillna(0)
+    figure, (ax,) = _subplots(8.0, 4.0)
+    left = counts.index.to_numpy() * width
+    bottom = np.zeros(len(counts))
+    for name, (colour, _, hatch) in FIRST.items():
+        if counts[name].any():
+            height = shares[name].to_numpy()
+            ax.bar(
+                left,
+                height,
+                width * 0.94,
+                bottom,
+                align="edge",
+                color=colour,
+                hatch=hatch,
+                edgecolor="white",
+                label=name,
+            )
+            bottom = bottom + height
+    for x, total in zip(left, totals, strict=True):
+        ax.annotate(str(total), (x + width * 0.47, 1.01), ha="center", va="bottom", color="#555555")
+    ax.set(
+        xlabel="squared L2 distance from the query to its nearest question",
+        ylabel="share of the queries",
+        ylim=(0, 1.1),
+    )
+    ax.set_xticks(np.append(left, left[-1] + width).round(6))
+    ax.yaxis.set_major_formatter(PercentFormatter(1))
+    ax.set_yticks(np.linspace(0, 1, 5))
+    ax.set_title("What the nearest question was worth (above: how many queries)")
+    ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    return figure
+
+
+@styled
+def ranked_answers(query: str, hits: Sequence[Hit], max_squared_l2: float | None = None) -> Figure:
+    """Draw the *hits* for *query* as bars, nearest on top, and the threshold if there is one."""
+    figure, (ax,) = _subplots(9.0, 1.1 + 0.45 * len(hits))
+    distances = np.array([hit.squared_l2 for hit in hits])
+    inside = distances <= (4 if max_squared_l2 is None else max_squared_l2)
+    rows = np.arange(len(hits))
+    ax.barh(rows, distances, color=np.where(inside, DARK, PALE), height=0.62)
+    for row, distance in zip(rows, distances, strict=True):
+        ax.annotate(f"{distance:.2f}", (distance, row), xytext=(4, 0), textcoords="offset points", va="center")
+    ax.set_yticks(rows, [f"{hit.rank}. {_short(hit.faq.question, QUESTION_WIDTH)}" for hit in hits])
+    ax.invert_yaxis()
+    ax.set_xlim(0, max(2.0, float(distances.max()) * 1.1))
+    ax.set_xlabel("squared L2 distance (shorter is nearer)")
+    ax.set_title(_short(f"“{query}”", 90), x=0, ha="left")
+    if max_squared_l2 is not None:
+        ax.axvline(max_squared_l2, color="black", linestyle="--")
+        ax.annotate(
+            f"threshold {max_squared_l2:.2f} ",
+            (max_squared_l2, 1.0),
+            xycoords=("data", "axes fraction"),
+            ha="right",
+            va="bottom",
+        )
+        ax.set_title(_short(f"“{query}”", 90), pad=20)
+    return figure
+
+
+@styled
+def intervals(
+    tables: Mapping[str, pd.DataFrame], measures: Sequence[str], title: str, xlabel: str = "value, 0 to 1"
+) -> Figure:
+    """
+    Draw measures with their 95 % intervals, the systems side by side.
+
+    Args:
+        tables: System to its summary: index measure, columns `value`, `low`, `high`.
+        measures: Which ones, top to bottom.
+        title: What is to be seen.
+        xlabel: What the numbers are.
+    """
+    figure, (ax,) = _subplots(8.0, 1.2 + 0.17 * (len(tables) + 1) * len(measures))
+    step = 1 / (len(tables) + 1.2)
+    for n, (system, table) in enumerate(tables.items()):
+        marker, colour = SYSTEM_MARKERS[n % len(SYSTEM_MARKERS)]
+        shown = table.reindex(list(measures))
+        rows = np.arange(len(measures)) + (n - (len(tables) - 1) / 2) * step
+        reach = np.abs(shown[["low", "high"]].to_numpy().T - shown["value"].to_numpy())
+        ax.errorbar(shown["value"], rows, xerr=reach, fmt=marker, color=colour, capsize=3, label=system)
+    ax.set_yticks(range(len(measures)), measures)
+    ax.set_ylim(len(measures) - 0.5, -0.5)
+    for row in range(1, len(measures)):
+        ax.axhline(row - 0.5, color="#e3e3e3", linewidth=0.8)
+    ax.grid(True, axis="x")
+    ax.set(xlabel=f"{xlabel} (bar: 95 % interval)", title=title)
+    ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    return figure
+
+
+@styled
+def hit_curve(curve: pd.DataFrame, top_k: int | None = None) -> Figure:
+    """Draw hit@k over k with its intervals; mark the *top_k* chosen."""
+    figure, (ax,) = _subplots(7.5, 4.0)
+    ax.fill_between(
+        curve["top_k"], curve["low"], curve["high"], color=PALE, alpha=0.6, label="95 % interval", linewidth=0
+    )
+    ax.plot(curve["top_k"], curve["value"], color=DARK, marker="o", label="hit@k")
+    if top_k is not None and top_k in set(curve["top_k"]):
+        value = float(curve.set_index("top_k")["value"][top_k])
+        ax.scatter([top_k], [value], s=170, facecolor="none", edgecolor=MIDDLE, linewidth=2.2, zorder=4)
+        ax.annotate(f"chosen: {top_k}", (top_k, value), xytext=(8, -18), textcoords="offset points")
+    ax.set(xlabel="k, entries handed to the model", ylabel="queries with a right entry among them", ylim=(0, 1.02))
+    ax.set_title("More entries find more, and each finds less than the one before")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.yaxis.set_major_formatter(PercentFormatter(1))
+    ax.grid(True)
+    ax.legend(loc="lower right")
+    return figure
+
+
+@styled
+def context_cost(costs: pd.DataFrame) -> Figure:
+    """Draw the words that each k sends to the model: columns `top_k`, `words` (mean), `low`, `high` (5 % and 95 %)."""
+    figure, (ax,) = _subplots(7.5, 3.4)
+    ax.bar(costs["top_k"], costs["words"], color=PALE, edgecolor="#9aa3a9", width=0.7)
+    reach = np.abs(costs[["low", "high"]].to_numpy().T - costs["words"].to_numpy())
+    ax.errorbar(costs["top_k"], costs["words"], yerr=reach, fmt="none", color=DARK, capsize=3)
+    ax.set(xlabel="k, entries handed to the model", ylabel="words a question")
+    ax.set_title("What each k sends to the model (mean; bar: 5 % to 95 % of the queries)")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.grid(True, axis="y")
+    return figure
+
+
+@styled
+def threshold_curve(curve: pd.DataFrame, threshold: float | None = None, label_every: float = 0.1) -> Figure:
+    """
+    Draw answer rate over false-answer rate, a point a threshold; mark the *threshold* chosen.
+
+    Without an out-of-scope query there is no false answer: the answer rate is drawn over the threshold itself.
+    """
+    figure, (ax,) = _subplots(7.0, 5.0)
+    known = bool(curve["false_answer_rate"].notna().any())
+    x = "false_answer_rate" if known else "threshold"
+    ax.plot(curve[x], curve["answer_rate"], color=DARK, drawstyle="default" if known else "steps-post")
+    if known:
+        ax.plot([0, 1], [0, 1], color="#9aa3a9", linestyle=":", label="chance: distance says nothing")
+        for tick in np.arange(np.ceil(curve["threshold"].min() / label_every), curve["threshold"].max() / label_every):
+            row = curve.iloc[int((curve["threshold"] <= tick * label_every + 1e-9).sum()) - 1]
+            ax.plot(row[x], row["answer_rate"], ".", color=DARK)
+            ax.annotate(
+                f"{tick * label_every:.1f}",
+                (row[x], row["answer_rate"]),
+                xytext=(-3, 4),
+                textcoords="offset points",
+                ha="right",
+                fontsize=8,
+            )
+        ax.legend(loc="lower right")
+    if threshold is not None:
+        row = curve.iloc[max(int((curve["threshold"] <= threshold).sum()) - 1, 0)]
+        ax.plot(
+            row[x], row["answer_rate"], "o", markersize=12, markerfacecolor="none", color=MIDDLE, markeredgewidth=2.2
+        )
+        ax.annotate(
+            f"chosen: {threshold:.2f}", (row[x], row["answer_rate"]), xytext=(12, -12), textcoords="offset points"
+        )
+    ax.set_xlabel("out-of-scope queries answered (false answers)" if known else "threshold, squared L2 distance")
+    ax.set_ylabel("answerable queries answered")
+    ax.set_title(
+        "Every answer won has its price in false ones" + (" (numbers: threshold)" if known else " (none labelled)")
+    )
+    ax.yaxis.set_major_formatter(PercentFormatter(1))
+    if known:
+        ax.xaxis.set_major_formatter(PercentFormatter(1))
+    ax.grid(True)
+    return figure
+
+
+@styled
+def cost_curve(curve: pd.DataFrame, threshold: float | None = None) -> Figure:
+    """Draw `missed`, `false` (weighted) and their sum `cost`, per 100 queries, over the threshold."""
+    figure, (ax,) = _subplots(7.5, 3.8)
+    for column, label, colour, line in [
+        ("missed", "answerable, but declined", "#7f8c94", "--"),
+        ("false", "out of scope, but answered (weighted)", MIDDLE, "-."),
+        ("cost", "sum", DARK, "-"),
+    ]:
+        ax.plot(curve["threshold"], curve[column], color=colour, linestyle=line, label=label, linewidth=2)
+    if threshold is not None:
+        ax.axvline(threshold, color="black", linestyle=":")
+        ax.annotate(f" chosen: {threshold:.2f}", (threshold, 0.02), xycoords=("data", "axes fraction"))
+    ax.set(xlabel="threshold, squared L2 distance", ylabel="missed answers a 100 queries", ylim=(0, None))
+    ax.set_title("The two mistakes pull in opposite directions")
+    ax.grid(True)
+    ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    return figure
+
+
+@styled
+def chosen_thresholds(thresholds: np.ndarray, threshold: float) -> Figure:
+    """Draw which thresholds the rule chooses on resampled queries, beside the one it chose on the queries."""
+    figure, (ax,) = _subplots(7.5, 3.0)
+    low, high = float(min(thresholds.min(), threshold)), float(max(thresholds.max(), threshold))
+    ax.hist(
+        thresholds, np.linspace(low - 0.02, high + 0.02, 41).tolist(), color=PALE, edgecolor="#9aa3a9", linewidth=0.5
+    )
+    ax.axvline(threshold, color=DARK, linewidth=2)
+    ax.annotate(f" chosen: {threshold:.2f}", (threshold, 0.95), xycoords=("data", "axes fraction"), va="top")
+    ax.set(xlabel="threshold that the rule chooses, squared L2 distance", ylabel="resamples")
+    ax.set_title("The same rule on other draws of the same queries")
+    return figure
+
+
+def outcome_counts(results: pd.DataFrame, top_k: int, max_squared_l2: float | None) -> pd.DataFrame:
+    """
+    Count what becomes of the queries when *top_k* entries are handed on and the rest is declined.
+
+    Returns:
+        Rows `answerable` and `out of scope` (those that there are); columns `a right entry among the k`,
+        `no right entry among the k` and `declined`.
+    """
+    found = [
+        bool(set(ranked[:top_k]) & set(relevant))
+        for ranked, relevant in zip(results["ranked"], results["relevant"], strict=True)
+    ]
+    answered = results["squared_l2"] <= (4 if max_squared_l2 is None else max_squared_l2)
+    outcome = np.where(
+        ~answered, "declined", np.where(found, "a right entry among the k", "no right entry among the k")
+    )
+    scope = np.where(results["answerable"], "answerable", "out of scope")
+    columns = ["a right entry among the k", "no right entry among the k", "declined"]
+    table = pd.crosstab(scope, outcome).reindex(columns=columns, fill_value=0)
+    return table.rename_axis(index=None, columns=None)
+
+
+@styled
+def outcomes(results: pd.DataFrame, top_k: int, max_squared_l2: float | None) -> Figure:
+    """Draw `outcome_counts` as shares: one bar for the answerable queries, one for those out of scope."""
+    counts = outcome_counts(results, top_k, max_squared_l2)
+    figure, (ax,) = _subplots(9.0, 1.5 + 0.6 * len(counts))
+    shares = counts.div(counts.sum(axis=1), axis=0)
+    left = np.zeros(len(counts))
+    for name, colour, hatch in zip(counts, (DARK, MIDDLE, PALE), ("", "///", ""), strict=True):
+        width = shares[name].to_numpy()
+        ax.barh(shares.index, width, left=left, color=colour, hatch=hatch, edgecolor="white", label=name, height=0.62)
+        for row, (start, share) in enumerate(zip(left, width, strict=True)):
+            if share >= 0.04:
+                box = {"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": "none"}
+                ax.text(start + share / 2, row, f"{share:.0%}", ha="center", va="center", fontsize=9, bbox=box)
+        left = left + width
+    ax.set_yticks(range(len(counts)), [f"{name} ({total})" for name, total in counts.sum(axis=1).items()])
+    ax.invert_yaxis()
+    ax.set_xlim(0, 1)
+    ax.xaxis.set_major_formatter(PercentFormatter(1))
+    ax.set_xlabel("share of the queries")
+    limit = "no threshold" if max_squared_l2 is None else f"threshold {max_squared_l2:.2f} (squared L2)"
+    ax.set_title(f"k = {top_k}, {limit}")
+    figure.legend(loc="outside lower center", ncols=3)
+    return figure
+
+
+@styled
+def by_kind(tables: Mapping[str, pd.DataFrame], measure: str, title: str) -> Figure:
+    """Draw one measure for each kind of query, the systems side by side; *tables* by `evaluation.by_kind`."""
+    first = next(iter(tables.values()))
+    kinds = first.index[first[measure].notna()]
+    figure, (ax,) = _subplots(8.0, 1.3 + 0.42 * len(kinds))
+    for n, (system, table) in enumerate(tables.items()):
+        marker, colour = SYSTEM_MARKERS[n % len(SYSTEM_MARKERS)]
+        ax.plot(table.reindex(kinds)[measure], range(len(kinds)), marker, color=colour, markersize=8, label=system)
+    ax.set_yticks(range(len(kinds)), [f"{kind} ({first['queries'][kind]})" for kind in kinds])
+    ax.set_ylim(len(kinds) - 0.5, -0.5)
+    ax.set_xlim(-0.03, 1.03)
+    ax.xaxis.set_major_formatter(PercentFormatter(1))
+    ax.grid(True)
+    ax.set(xlabel=f"{measure} (in brackets: how many queries)", title=title)
+    ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    return figure
+
+
+@styled
+def counts(series: pd.Series, title: str, xlabel: str = "queries") -> Figure:
+    """Draw *series* as bars with their numbers, in its order."""
+    figure, (ax,) = _subplots(8.0, 1.1 + 0.38 * len(series))
+    bars = ax.barh(range(len(series)), series.to_numpy(), color=DARK, height=0.65)
+    ax.bar_label(bars, padding=4)
+    ax.set_yticks(range(len(series)), [str(name) for name in series.index])
+    ax.invert_yaxis()
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.margins(x=0.08)
+    ax.set(xlabel=xlabel, title=title)
+    return figure
+
+
+def _subplots(
+    width: float, height: float, *, rows: int = 1, sharex: bool = False, sharey: bool = False
+) -> tuple[Figure, list[Axes]]:
+    """Return a figure of inches and its axes, top to bottom; closed, so that a notebook shows it once."""
+    figure, axes = plt.subplots(rows, figsize=(width, height), sharex=sharex, sharey=sharey, squeeze=False)
+    plt.close(figure)
+    return figure, list(axes[:, 0])
+
+
+def _by_category(categories: Sequence[str]) -> list[tuple[str, list[int]]]:
+    """Return each category's name and members, the largest first; past twelve, the smallest become one."""
+    members: dict[str, list[int]] = {}
+    for n, name in enumerate(categories):
+        members.setdefault(name, []).append(n)
+    if list(members) == [""]:
+        return [("FAQ", members[""])]
+    groups = [(name or "no category", entries) for name, entries in members.items()]
+    groups.sort(key=lambda group: -len(group[1]))
+    most = len(CATEGORY_MARKERS)
+    if len(groups) > most:
+        rest = [entry for _, entries in groups[most - 1 :] for entry in entries]
+        groups = [*groups[: most - 1], (f"{len(groups) - most + 1} smaller ones", rest)]
+    return groups
+
+
+def _place_query(
+    figure: Figure, ax: Axes, points: np.ndarray, query: str, at: np.ndarray, nearest: Sequence[tuple[int, Hit]]
+) -> None:
+    lines = [_short(f"★ “{query}”", 100)]
+    for entry, hit in nearest:
+        ax.plot(*np.stack([at, points[entry]]).T, color="black", linewidth=1, zorder=1)
+        ax.annotate(
+            str(hit.rank),
+            tuple(points[entry]),
+            xytext=(7, 5),
+            textcoords="offset points",
+            fontweight="bold",
+            bbox={"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.8},
+        )
+        lines.append(f"{hit.rank}  {_short(hit.faq.question, 90)}  (squared L2 {hit.squared_l2:.2f})")
+    ax.scatter(at[0], at[1], marker="*", s=330, color=MIDDLE, edgecolor="black", linewidth=1.0, zorder=5)
+    ax.set_title("\n".join(lines), fontweight="normal", fontsize=10)
+
+
+def _short(text: str, width: int) -> str:
+    return textwrap.shorten(text, width, placeholder=" …") if len(text) > width else text

@@ -1,0 +1,101 @@
+"""
+What can be typed into and dragged in the notebooks: controls above a picture that follows them.
+
+The picture is redrawn in the kernel and sent as a PNG, without threads or captured output, so that a widget runs in
+JupyterLab and under nbmake alike and looks the same in both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from html import escape
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from ipywidgets import HTML, FloatSlider, Image, IntSlider, Layout, Text, VBox
+from matplotlib.figure import Figure
+from sklearn.decomposition import PCA
+
+from faqlab import plots
+from faqlab.errors import FaqlabError
+from faqlab.retriever import Retriever
+
+WIDE = Layout(width="min(100%, 700px)")
+LABELS = {"description_width": "90px"}
+MOST_HITS = 20
+
+
+class Panel(VBox):
+    """Controls above a picture; where no widget can be shown, one line says what would be here."""
+
+    def __repr__(self) -> str:
+        return "[a widget: open this notebook in JupyterLab and run the cell to use it]"
+
+
+def panel(draw: Callable[..., Figure], *controls: Any) -> Panel:
+    """Return the *controls* above what *draw* makes of their values; what the user can mend is said in a sentence."""
+    picture = Image(format="png", layout=Layout(max_width="100%", align_self="flex-start"))
+    message = HTML()
+
+    def redraw(_: object = None) -> None:
+        try:
+            picture.value = plots.to_png(draw(*(control.value for control in controls)))
+            message.value = ""
+        except FaqlabError as error:
+            message.value = f"<b>{escape(str(error))}</b>"
+
+    for control in controls:
+        control.observe(redraw, "value")
+    redraw()
+    return Panel([*controls, message, picture])
+
+
+def query_on_map(retriever: Retriever, plane: PCA, query: str) -> Panel:
+    """Return a box for a question and the map on which it is placed."""
+    return panel(lambda typed: draw_query_on_map(retriever, plane, typed), _query_box(query))
+
+
+def draw_query_on_map(retriever: Retriever, plane: PCA, query: str) -> Figure:
+    """Draw the entries in *plane*, *query* among them, joined with the three entries truly nearest to it."""
+    position = {faq_id: entry for entry, faq_id in enumerate(retriever.faqs.ids)}
+    return plots.faq_map(
+        plane.transform(retriever.index.vectors),
+        [faq.category for faq in retriever.faqs],
+        plane.explained_variance_ratio_,
+        query=query,
+        query_point=plane.transform(retriever.embed([query]))[0],
+        nearest=[(position[hit.faq.id], hit) for hit in retriever.search(query, 3)],
+    )
+
+
+def explorer(retriever: Retriever, query: str, top_k: int = 5) -> Panel:
+    """Return a box for a question and a slider for k, above the ranked answers and their distances."""
+    most = min(MOST_HITS, len(retriever.faqs))
+    slider = IntSlider(min(top_k, most), 1, most, description="answers", style=LABELS, layout=WIDE)
+
+    def draw(typed: str, k: int) -> Figure:
+        return plots.ranked_answers(typed, retriever.search(typed, k), retriever.config.max_squared_l2)
+
+    return panel(draw, _query_box(query), slider)
+
+
+def tuner(results: pd.DataFrame, top_k: int, max_squared_l2: float | None) -> Panel:
+    """Return sliders for k and threshold above what becomes of the queries; *results* by `evaluation.evaluate`."""
+    most = min(MOST_HITS, max((len(ranked) for ranked in results["ranked"]), default=1))
+    laxest = float(np.ceil(results["squared_l2"].max() * 50) / 50)
+    start = laxest if max_squared_l2 is None else min(max_squared_l2, laxest)
+    k = IntSlider(min(top_k, most), 1, most, description="k", style=LABELS, layout=WIDE)
+    threshold = FloatSlider(start, min=0, max=laxest, step=0.01, description="threshold", style=LABELS, layout=WIDE)
+    return panel(lambda *values: plots.outcomes(results, *values), k, threshold)
+
+
+def _query_box(query: str) -> Text:
+    return Text(
+        query,
+        description="question",
+        placeholder="ask something, then press Enter",
+        continuous_update=False,
+        style=LABELS,
+        layout=WIDE,
+    )

@@ -1,0 +1,42 @@
+"""What `make test` runs: every check, one after the other, and one report at the end."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PYTEST = ["-m", "pytest", "-p", "no:cacheprovider"]
+STEPS = {
+    "ruff": ["-m", "ruff", "check", "--no-cache", "."],
+    "format": ["-m", "ruff", "format", "--no-cache", "--check", "."],
+    "mypy": ["-m", "mypy", "--no-incremental"],
+    "tests": [*PYTEST, "tests"],
+    "notebooks": [*PYTEST, "--nbmake", "--nbmake-timeout=600", "notebooks"],
+}
+
+
+def main() -> int:
+    """Run every step, also after one has failed; 0 if all passed."""
+    prepare = subprocess.Popen([sys.executable, "-m", "faqlab.cli", "prepare"], cwd=ROOT)  # beside the quick checks
+    report = []
+    for name, arguments in STEPS.items():
+        if name == "tests":
+            start = time.monotonic()
+            report.append(("prepare", prepare.wait(), time.monotonic() - start))
+        print(f"\n=== {name}", flush=True)
+        start = time.monotonic()
+        status = subprocess.run([sys.executable, *arguments], cwd=ROOT).returncode
+        report.append((name, status, time.monotonic() - start))
+    print()
+    for name, status, seconds in report:
+        print(f"{name:10} {'ok' if status == 0 else 'FAILED':7} {seconds:6.1f} s")
+    failed = sum(status != 0 for _, status, _ in report)
+    print(f"{len(report) - failed} passed, {failed} failed")
+    return int(failed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

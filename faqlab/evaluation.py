@@ -16,7 +16,7 @@ import pandas as pd
 from ir_measures import RR, R, Success, nDCG
 
 from faqlab.faqs import FaqSet
-from faqlab.retriever import Outcome, Retriever
+from faqlab.retriever import Hit, Outcome, Retriever, format_context
 
 DEPTH = 1000
 """How many entries are ranked for each query; an FAQ with fewer is ranked whole."""
@@ -127,6 +127,40 @@ def threshold_curve(results: pd.DataFrame, column: str = "squared_l2") -> pd.Dat
             "false_answer_rate": share(outside, len(outside)) if len(outside) else np.nan,
         }
     )
+
+
+def outcomes(results: pd.DataFrame, top_k: int, max_squared_l2: float | None) -> pd.DataFrame:
+    """
+    Count what becomes of the queries when *top_k* entries are handed on and what is too far is declined.
+
+    Returns:
+        A row each for the `answerable` and the `out of scope` queries, if there are any; columns `a right entry among
+        the k`, `no right entry among the k` and `declined`.
+    """
+    found = [
+        bool(set(ranked[:top_k]) & set(relevant))
+        for ranked, relevant in zip(results["ranked"], results["relevant"], strict=True)
+    ]
+    declined = results["squared_l2"] > (4 if max_squared_l2 is None else max_squared_l2)
+    names = ["a right entry among the k", "no right entry among the k", "declined"]
+    outcome = np.select([declined, found], [names[2], names[0]], names[1])
+    scope = np.where(results["answerable"], "answerable", "out of scope")
+    return pd.crosstab(scope, outcome).reindex(columns=names, fill_value=0).rename_axis(index=None, columns=None)
+
+
+def context_costs(results: pd.DataFrame, faqs: FaqSet, ks: Iterable[int] = range(1, 11)) -> pd.DataFrame:
+    """
+    Return what the model reads for each *k*: columns `top_k`; `words`, `low` and `high` (mean, 5 % and 95 % of the
+    queries); `characters` (mean).
+    """
+    texts = {faq.id: format_context([Hit(1, faq, 0.0, 1.0)]) for faq in faqs}
+    rows = []
+    for k in ks:
+        contexts = [[texts[faq_id] for faq_id in ranked[:k]] for ranked in results["ranked"]]
+        words = np.array([sum(len(text.split()) for text in context) for context in contexts])
+        characters = np.mean([len("\n\n".join(context)) for context in contexts])
+        rows.append((k, words.mean(), *np.percentile(words, [5, 95]), characters))
+    return pd.DataFrame(rows, columns=["top_k", "words", "low", "high", "characters"])
 
 
 def false_answer_rate_at(results: pd.DataFrame, answer_rate: float = 0.85) -> float:

@@ -83,7 +83,7 @@ def vector_strips(vectors: np.ndarray, labels: Sequence[str]) -> Figure:
     figure, axes = _subplots(9.0, 0.4 + 0.85 * len(vectors), rows=len(vectors))
     limit = float(np.abs(vectors).max())
     for ax, vector, label in zip(axes, vectors, labels, strict=True):
-        image = ax.imshow(vector[None], aspect="auto", cmap="RdGy", vmin=-limit, vmax=limit, interpolation="nearest")
+        image = ax.imshow(vector[None], aspect="auto", cmap="gray", vmin=-limit, vmax=limit, interpolation="nearest")
         ax.set_title(_short(label, 100), fontweight="normal", fontsize=10, pad=4)
         ax.set_yticks([])
         ax.spines[:].set_visible(False)
@@ -436,32 +436,9 @@ def chosen_thresholds(thresholds: np.ndarray, threshold: float) -> Figure:
     return figure
 
 
-def outcome_counts(results: pd.DataFrame, top_k: int, max_squared_l2: float | None) -> pd.DataFrame:
-    """
-    Count what becomes of the queries when *top_k* entries are handed on and the rest is declined.
-
-    Returns:
-        Rows `answerable` and `out of scope` (those that there are); columns `a right entry among the k`,
-        `no right entry among the k` and `declined`.
-    """
-    found = [
-        bool(set(ranked[:top_k]) & set(relevant))
-        for ranked, relevant in zip(results["ranked"], results["relevant"], strict=True)
-    ]
-    answered = results["squared_l2"] <= (4 if max_squared_l2 is None else max_squared_l2)
-    outcome = np.where(
-        ~answered, "declined", np.where(found, "a right entry among the k", "no right entry among the k")
-    )
-    scope = np.where(results["answerable"], "answerable", "out of scope")
-    columns = ["a right entry among the k", "no right entry among the k", "declined"]
-    table = pd.crosstab(scope, outcome).reindex(columns=columns, fill_value=0)
-    return table.rename_axis(index=None, columns=None)
-
-
 @styled
-def outcomes(results: pd.DataFrame, top_k: int, max_squared_l2: float | None) -> Figure:
-    """Draw `outcome_counts` as shares: one bar for the answerable queries, one for those out of scope."""
-    counts = outcome_counts(results, top_k, max_squared_l2)
+def outcomes(counts: pd.DataFrame, title: str) -> Figure:
+    """Draw the *counts* of `evaluation.outcomes` as shares: one bar for the answerable, one for the out of scope."""
     figure, (ax,) = _subplots(9.0, 1.5 + 0.6 * len(counts))
     shares = counts.div(counts.sum(axis=1), axis=0)
     left = np.zeros(len(counts))
@@ -478,8 +455,7 @@ def outcomes(results: pd.DataFrame, top_k: int, max_squared_l2: float | None) ->
     ax.set_xlim(0, 1)
     ax.xaxis.set_major_formatter(PercentFormatter(1))
     ax.set_xlabel("share of the queries")
-    limit = "no threshold" if max_squared_l2 is None else f"threshold {max_squared_l2:.2f} (squared L2)"
-    ax.set_title(f"k = {top_k}, {limit}")
+    ax.set_title(title)
     figure.legend(loc="outside lower center", ncols=3)
     return figure
 

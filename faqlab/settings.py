@@ -46,6 +46,9 @@ class Settings(BaseSettings):
     retrieval: ProjectPath = Path("data/retrieval.json")
     cache_dir: ProjectPath = Path("embeddings_cache")
 
+    gemini_model: str = "gemini-3.8-live"
+    gemini_voice: str = "Fenrir"
+
     google_api_key: SecretStr | None = Field(None, validation_alias="GOOGLE_API_KEY")
     livekit_url: str | None = Field(None, validation_alias="LIVEKIT_URL")
     livekit_api_key: str | None = Field(None, validation_alias="LIVEKIT_API_KEY")

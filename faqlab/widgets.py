@@ -7,17 +7,19 @@ JupyterLab and under nbmake alike and looks the same in both.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any
 
+import ipywidgets
 import numpy as np
 import pandas as pd
-from ipywidgets import HTML, FloatSlider, Image, IntSlider, Layout, Text, VBox
+from IPython.display import HTML
+from ipywidgets import FloatSlider, Image, IntSlider, Layout, Text, VBox
 from matplotlib.figure import Figure
 from sklearn.decomposition import PCA
 
-from faqlab import plots
+from faqlab import evaluation, plots
 from faqlab.errors import FaqlabError
 from faqlab.retriever import Retriever
 
@@ -36,7 +38,7 @@ class Panel(VBox):
 def panel(draw: Callable[..., Figure], *controls: Any) -> Panel:
     """Return the *controls* above what *draw* makes of their values; what the user can mend is said in a sentence."""
     picture = Image(format="png", layout=Layout(max_width="100%", align_self="flex-start"))
-    message = HTML()
+    message = ipywidgets.HTML()
 
     def redraw(_: object = None) -> None:
         try:
@@ -49,6 +51,31 @@ def panel(draw: Callable[..., Figure], *controls: Any) -> Panel:
         control.observe(redraw, "value")
     redraw()
     return Panel([*controls, message, picture])
+
+
+def table(rows: pd.DataFrame | Mapping[str, Any] | Sequence[Any], caption: str = "") -> HTML:
+    """
+    Return *rows* as an HTML table to be read: text to the left and whole, numbers short, what is missing a dash.
+
+    Args:
+        rows: A table (its index is not shown), columns by name, or a list of dictionaries or dataclasses.
+        caption: Stands above it.
+    """
+    styler = pd.DataFrame(rows).style.hide(axis="index").format(_cell, escape="html")
+    styler.set_table_attributes('class="dataframe"').set_uuid("table")
+    aligned: Any = [("text-align", "left"), ("vertical-align", "top"), ("max-width", "32em"), ("white-space", "normal")]
+    styler.set_table_styles([{"selector": "th, td", "props": aligned}])
+    if caption:
+        styler.set_caption(caption)
+    return HTML(styler.to_html())
+
+
+def _cell(value: Any) -> str:
+    if value is None or value != value:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:.0f}" if value.is_integer() and abs(value) > 1 else f"{value:.3f}"
+    return str(value)
 
 
 def query_on_map(retriever: Retriever, plane: PCA, query: str) -> Panel:
@@ -87,7 +114,11 @@ def tuner(results: pd.DataFrame, top_k: int, max_squared_l2: float | None) -> Pa
     start = laxest if max_squared_l2 is None else min(max_squared_l2, laxest)
     k = IntSlider(min(top_k, most), 1, most, description="k", style=LABELS, layout=WIDE)
     threshold = FloatSlider(start, min=0, max=laxest, step=0.01, description="threshold", style=LABELS, layout=WIDE)
-    return panel(lambda *values: plots.outcomes(results, *values), k, threshold)
+
+    def draw(k: int, limit: float) -> Figure:
+        return plots.outcomes(evaluation.outcomes(results, k, limit), f"k = {k}, threshold {limit:.2f} (squared L2)")
+
+    return panel(draw, k, threshold)
 
 
 def _query_box(query: str) -> Text:

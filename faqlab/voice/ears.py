@@ -31,6 +31,7 @@ _MAX_WINDOW_S = 30.0
 _LONGEST_PIECE_S = 27.0
 _FRAMES_PER_S = 100
 _MAX_TOKENS = 224
+_INAUDIBLE = 1e-3
 
 _PHANTOMS = frozenset({"you", "thank you", "thanks for watching", "okay", "bye", "so", "the"})
 """What tiny.en writes over hum and hiss; believed only where it is sure that somebody spoke."""
@@ -97,18 +98,20 @@ class Ears:
             audio: Mono, float32 from -1 to 1, 16 kHz, of any length.
             hotwords: Words to expect (names, products), parted by spaces or commas.
         """
-        pieces = (self.hear(piece, hotwords=hotwords).text for piece in _pieces(audio))
-        return " ".join(text for text in pieces if text)
+        return self.hear(audio, hotwords=hotwords).text
 
     def hear(self, audio: np.ndarray, *, hotwords: str | None = None) -> Transcript:
-        """
-        Return the words in *audio* and how sure they are; of more than 30 s, the first 30.
+        """Return the words in *audio* and how sure the least sure piece of it is; arguments as `transcribe`."""
+        heard = [self._hear_piece(piece, hotwords) for piece in _pieces(audio)]
+        spoken = [piece for piece in heard if piece.text]
+        return Transcript(
+            " ".join(piece.text for piece in spoken),
+            min(piece.no_speech for piece in heard),
+            min((piece.log_probability for piece in spoken), default=0.0),
+        )
 
-        Args:
-            audio: As for `transcribe`.
-            hotwords: As for `transcribe`.
-        """
-        if not len(audio) or float(np.abs(audio).max()) < 1e-3:
+    def _hear_piece(self, audio: np.ndarray, hotwords: str | None) -> Transcript:
+        if not len(audio) or float(np.abs(audio).max()) < _INAUDIBLE:
             return Transcript("", no_speech=1.0)
         audio = np.concatenate([np.zeros(int(_LEAD_S * SAMPLE_RATE), np.float32), audio])
         window = min(_MAX_WINDOW_S, max(_MIN_WINDOW_S, len(audio) / SAMPLE_RATE + _MARGIN_S))
@@ -124,7 +127,7 @@ class Ears:
         tokenizer = self._tokenizer
         prompt = [*tokenizer.sot_sequence, tokenizer.no_timestamps]
         if hotwords:
-            prompt = [tokenizer.sot_prev, *tokenizer.encode(" " + hotwords.strip())[:_MAX_TOKENS - 4], *prompt]
+            prompt = [tokenizer.sot_prev, *tokenizer.encode(" " + hotwords.strip())[: _MAX_TOKENS - 4], *prompt]
         result = self._whisper.model.generate(
             get_ctranslate2_storage(mel[None]),
             [prompt],

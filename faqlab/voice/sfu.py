@@ -277,7 +277,7 @@ class LocalServer:
         try:
             if livekit and process.poll() is None:
                 _delete_rooms(livekit)  # or it waits for the callers to leave
-            for _ in range(2):  # the second SIGTERM says: now
+            for _ in range(2):  # the second says: now; and one in the server's first 0.2 s is lost on it
                 process.terminate()
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(STOP_STEP_SECONDS)

@@ -162,7 +162,7 @@ def for_the_ear(text: str) -> str:
 
 
 _Reading = str | Callable[[re.Match[str]], str]
-_DAYS = {day[:3]: day for day in "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()}
+_DAYS = {day[:3]: day for day in ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]}
 _DAY = "|".join(_DAYS)
 _SHORT = {
     "e.g.": "for example",

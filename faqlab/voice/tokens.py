@@ -145,7 +145,7 @@ def create_app(livekit: LiveKit, options: TokenOptions) -> FastAPI:
     @app.get("/getToken", summary="A token for a new caller", tags=["tokens"])
     def get_token() -> Token:
         """Give a fresh token: new identity, new room, the agent on its way."""
-        return Token(token=_mint(livekit, options, TokenRequest()), url=livekit.url)
+        return Token(token=mint_token(livekit, options, TokenRequest()), url=livekit.url)
 
     @app.post(
         "/getToken",
@@ -156,7 +156,7 @@ def create_app(livekit: LiveKit, options: TokenOptions) -> FastAPI:
     )
     def post_token(request: TokenRequest | None = None) -> StandardToken:
         """Give a fresh token that carries the caller's name, metadata and attributes."""
-        token = _mint(livekit, options, request or TokenRequest())
+        token = mint_token(livekit, options, request or TokenRequest())
         return StandardToken(server_url=livekit.url, participant_token=token)
 
     @app.get("/health", summary="Is it up, and LiveKit with it?", tags=["health"])
@@ -210,7 +210,13 @@ def create_app(livekit: LiveKit, options: TokenOptions) -> FastAPI:
     return app
 
 
-def _mint(livekit: LiveKit, options: TokenOptions, asked: TokenRequest) -> str:
+def mint_token(livekit: LiveKit, options: TokenOptions, asked: TokenRequest) -> str:
+    """
+    Return a token (JWT) for one caller and one room, to which it also calls the agent.
+
+    Raises:
+        HTTPException: 403, the caller asks for a room or identity that is not its to choose.
+    """
     room = options.fixed_room or f"faq-{secrets.token_hex(16)}"
     identity = f"caller-{secrets.token_hex(8)}"
     if options.allow_choice:

@@ -1,0 +1,201 @@
+"""
+Teach the encoder what an FAQ is: fine-tune MiniLM on labelled queries, as a small adapter.
+
+Each query is a softmax over the entries of its own FAQ and a class "none", which stands for a fixed cosine:
+logit_i = scale · cos(query, entry_i), logit_none = scale · none. The entries of one FAQ are each other's negatives,
+hard ones among them; out-of-scope queries are right when "none" is. The loss is the negative log of the probability
+on the right entries. Only LoRA matrices (Hu et al., 2021) beside the transformer's linear layers are trained; they are
+merged into the weights when the serving model is exported, so that size and speed stay as they were.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from tqdm.auto import tqdm
+
+from faqlab.cache import sha256, write_aside
+from faqlab.encoder import ADAPTER_FILES, MAX_TOKENS, MINILM, MINILM_SHA256, load_sentence_transformer
+from faqlab.faqs import FaqSet
+from faqlab.index import VIEWS
+from faqlab.queries import load_queries
+
+if TYPE_CHECKING:
+    import torch
+
+TRAIN_VIEWS = ("question", "question_answer")
+"""What of an entry the training embeds, and so what a retriever on the tuned encoder should."""
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """
+    How to train.
+
+    Attributes:
+        epochs: Passes over the queries.
+        batch_size: Queries of one FAQ that are judged together.
+        learning_rate: Peak, of one cycle that warms up over a tenth of the steps.
+        rank: Of the LoRA matrices; their scale is twice the rank.
+        dropout: On the way into them.
+        scale: Where the learned scale of the logits starts.
+        none: Where the learned cosine of "none" starts.
+        seed: Of everything that is drawn.
+    """
+
+    epochs: int = 3
+    batch_size: int = 48
+    learning_rate: float = 5e-4
+    rank: int = 16
+    dropout: float = 0.1
+    scale: float = 20.0
+    none: float = 0.5
+    seed: int = 0
+
+
+def load_trades(folder: Path) -> dict[str, tuple[FaqSet, pd.DataFrame]]:
+    """Return every FAQ in *folder* with its queries, by name: `NAME.json` with `NAME.csv`."""
+    trades = {}
+    for path in sorted(folder.glob("*.json")):
+        faqs = FaqSet.load(path)
+        trades[path.stem] = faqs, load_queries(path.with_suffix(".csv"), faqs)
+    return trades
+
+
+def train(
+    trades: dict[str, tuple[FaqSet, pd.DataFrame]],
+    out: Path,
+    config: TrainingConfig = TrainingConfig(),
+    *,
+    start_from: Path | None = None,
+    figures: dict[str, Any] | None = None,
+) -> None:
+    """
+    Train an adapter and write it to *out*: `adapter_config.json`, `adapter_model.safetensors`, `manifest.json`.
+
+    Args:
+        trades: FAQs with their labelled queries, by name.
+        out: A folder; what was there of another adapter is replaced when the new one is whole.
+        config: How to train.
+        start_from: An adapter to go on from; a fresh one if None.
+        figures: To be kept in the manifest.
+    """
+    import torch
+    from transformers import get_linear_schedule_with_warmup  # noqa: F401  (registers torch's schedulers quietly)
+
+    torch.manual_seed(config.seed)
+    rng = np.random.default_rng(config.seed)
+    model = _Trainee(config, start_from)
+    batches = [
+        (name, rows)
+        for name, (_, queries) in trades.items()
+        for rows in np.array_split(np.arange(len(queries)), math.ceil(len(queries) / config.batch_size))
+    ]
+    groups = [
+        {"params": model.weights, "lr": config.learning_rate},
+        {"params": [model.log_scale, model.none], "lr": 1e-2},
+    ]
+    optimiser = torch.optim.AdamW(groups, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, [group["lr"] for group in groups], total_steps=config.epochs * len(batches), pct_start=0.1
+    )
+    with tqdm(total=config.epochs * len(batches), desc="Training", unit="step") as bar:
+        for _ in range(config.epochs):
+            orders = {name: rng.permutation(len(queries)) for name, (_, queries) in trades.items()}
+            for i in rng.permutation(len(batches)):
+                name, rows = batches[i]
+                faqs, queries = trades[name]
+                loss = model.loss(faqs, queries.iloc[orders[name][rows]])
+                optimiser.zero_grad()
+                loss.backward()
+                torch.nn.utils.clip_grad_norm_(model.weights, 1.0)
+                optimiser.step()
+                schedule.step()
+                bar.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
+                bar.update()
+    manifest = {
+        "base": {"name": MINILM, "sha256": MINILM_SHA256},
+        "data": {
+            name: sha256((faqs.sha256 + queries.to_csv(index=False)).encode())
+            for name, (faqs, queries) in trades.items()
+        },
+        "training": asdict(config) | {"views": TRAIN_VIEWS, "start_from": start_from is not None},
+        "learned": {"scale": round(model.log_scale.exp().item(), 2), "none": round(model.none.item(), 3)},
+        "figures": figures or {},
+    }
+    model.save(out, manifest)
+
+
+class _Trainee:
+    """MiniLM with a trainable adapter, the scale of the logits and the cosine of "none"."""
+
+    def __init__(self, config: TrainingConfig, start_from: Path | None) -> None:
+        import torch
+        from peft import LoraConfig, PeftModel, get_peft_model
+
+        sentence_transformer = load_sentence_transformer(MINILM)
+        self.tokenizer = sentence_transformer.tokenizer
+        transformer: Any = sentence_transformer[0].auto_model
+        if start_from:
+            self.transformer = PeftModel.from_pretrained(transformer, str(start_from), is_trainable=True)
+        else:
+            linear = [
+                n for n, m in transformer.named_modules() if isinstance(m, torch.nn.Linear) and n.startswith("encoder.")
+            ]
+            lora = LoraConfig(
+                r=config.rank, lora_alpha=2 * config.rank, lora_dropout=config.dropout, target_modules=linear
+            )
+            self.transformer = get_peft_model(transformer, lora)
+        self.transformer.train()
+        self.weights = [p for p in self.transformer.parameters() if p.requires_grad]
+        self.log_scale = torch.nn.Parameter(torch.tensor(math.log(config.scale)))
+        self.none = torch.nn.Parameter(torch.tensor(config.none))
+
+    def loss(self, faqs: FaqSet, queries: pd.DataFrame) -> torch.Tensor:
+        import torch
+
+        views = [self._embed([VIEWS[view](faq) for faq in faqs]) for view in TRAIN_VIEWS]
+        entries = torch.nn.functional.normalize(torch.stack(views).mean(0), dim=1)
+        cosines = self._embed(queries["query"].tolist()) @ entries.T
+        logits = self.log_scale.exp() * torch.cat([cosines, self.none.expand(len(queries), 1)], dim=1)
+        position = {faq_id: i for i, faq_id in enumerate(faqs.ids)}
+        right = torch.zeros_like(logits, dtype=torch.bool)
+        for row, relevant in enumerate(queries["relevant"]):
+            right[row, [position[faq_id] for faq_id in relevant] or [len(faqs)]] = True
+        on_right = torch.log_softmax(logits, dim=1).masked_fill(~right, -torch.inf)
+        return -torch.logsumexp(on_right, dim=1).mean()
+
+    def _embed(self, texts: Sequence[str]) -> torch.Tensor:
+        """Return unit vectors that carry gradients, shape (texts, 384)."""
+        import torch
+
+        tokens = self.tokenizer(list(texts), padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt")
+        hidden = self.transformer(**tokens).last_hidden_state
+        weight = tokens["attention_mask"].unsqueeze(-1).to(hidden.dtype)
+        return torch.nn.functional.normalize((hidden * weight).sum(1) / weight.sum(1), dim=1)
+
+    def save(self, out: Path, manifest: dict[str, Any]) -> None:
+        """Write the adapter in peft's own format, its matrices in half precision, then the manifest."""
+        from safetensors.torch import load_file, save_file
+
+        config = self.transformer.peft_config["default"]
+        config.base_model_name_or_path = f"sentence-transformers/{MINILM}"
+        with tempfile.TemporaryDirectory() as folder:
+            self.transformer.save_pretrained(folder)
+            weights = Path(folder, ADAPTER_FILES[1])
+            save_file({k: v.half().contiguous() for k, v in load_file(weights).items()}, weights, {"format": "pt"})
+            out.mkdir(parents=True, exist_ok=True)
+            for name in ADAPTER_FILES:
+                write_aside(out / name, Path(folder, name).read_bytes())
+            shutil.rmtree(out / "__pycache__", ignore_errors=True)
+        manifest["sha256"] = sha256((out / ADAPTER_FILES[1]).read_bytes())
+        write_aside(out / "manifest.json", (json.dumps(manifest, indent=2) + "\n").encode())

@@ -1,0 +1,346 @@
+"""The command line: the shapes that others read, and a sentence for every mistake."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import DATA, SMALL, Cli, Run, WriteFaqs, assert_one_sentence
+from sklearn.metrics import roc_auc_score
+
+import faqlab
+from faqlab.encoder import Encoder
+
+FAQLAB = Path(sys.executable).with_name("faqlab")
+COMMITTED = ("--faqs", DATA / "ecommerce.json", "--queries", DATA / "queries.csv")
+MEASURES = ("hit@1", "hit@3", "mrr", "ndcg@10", "answer_rate", "false_answer_rate", "auroc")
+LABELS = """query,relevant,kind
+shoes that do not fit,2,paraphrase
+paying by credit card,1,keyword
+"parcel, where",0,keyword
+who won the cup,,far_out_of_scope
+"""
+
+
+@pytest.fixture
+def baseline(tmp_path: Path) -> Path:
+    """A configuration of these tests' own: the committed one may change."""
+    path = tmp_path / "baseline.json"
+    path.write_text('{"max_squared_l2": 1.2}')
+    return path
+
+
+@pytest.fixture
+def labels(tmp_path: Path) -> Path:
+    path = tmp_path / "labels.csv"
+    path.write_text(LABELS)
+    return path
+
+
+def in_a_process(*arguments: object, cwd: Path, **environment: object) -> Run:
+    run = subprocess.run(
+        [FAQLAB, *map(str, arguments)],
+        env={**os.environ, **{name: str(value) for name, value in environment.items()}},
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    return Run(run.returncode, run.stdout, run.stderr)
+
+
+def test_ask_prints_one_object_of_the_agreed_shape(cli: Cli, write_faqs: WriteFaqs, baseline: Path) -> None:
+    run = cli("ask", "can I send shoes back?", "--faqs", write_faqs(), "--top-k", 2, "--config", baseline, "--json")
+    assert (run.status, run.err) == (0, "")
+    assert list(run.json) == ["query", "answered", "hits", "milliseconds"]
+    assert run.json["query"] == "can I send shoes back?"
+    assert run.json["answered"] is True
+    assert [list(hit) for hit in run.json["hits"]] == [["rank", "id", "question", "answer", "squared_l2", "score"]] * 2
+    first = run.json["hits"][0]
+    assert (first["rank"], first["id"], first["question"], first["answer"]) == (1, "2", *SMALL[2])
+    assert first["score"] == pytest.approx(1 - first["squared_l2"] / 2, abs=1e-3)
+    assert set(run.json["milliseconds"]) == {"embed", "search"}
+
+
+def test_ask_declines_past_the_threshold_and_still_tells_the_nearest(
+    cli: Cli, write_faqs: WriteFaqs, tmp_path: Path
+) -> None:
+    config = tmp_path / "strict.json"
+    config.write_text('{"max_squared_l2": 0.3}')
+    asked = ("ask", "who won the world cup?", "--faqs", write_faqs(), "--config", config)
+    run = cli(*asked, "--json")
+    assert run.json["answered"] is False
+    assert len(run.json["hits"]) == 3
+    assert cli(*asked).out.startswith("I don't know")
+
+
+def test_ask_without_json_prints_rank_question_distance_and_answer(cli: Cli, write_faqs: WriteFaqs) -> None:
+    out = cli("ask", "How do I pay?", "--faqs", write_faqs(), "--top-k", 1).out
+    assert out.split("\n")[:2] == ["1. How do I pay?   (squared L2 0.00)", "   By card."]
+
+
+@pytest.mark.parametrize("query", ["📦❓", "我的包裹在哪里？", "my\x07 parcel\x1b", "parcel " * 10_000, "f\udcfcr"])
+def test_an_odd_query_has_an_answer_like_any_other(cli: Cli, write_faqs: WriteFaqs, query: str) -> None:
+    run = cli("ask", query, "--faqs", write_faqs(), "--json")
+    assert (run.status, run.err) == (0, "")
+    assert len(run.json["hits"]) == 3
+
+
+def test_an_argument_that_is_not_utf_8_has_an_answer_in_a_real_terminal_too(
+    write_faqs: WriteFaqs, cache_dir: Path
+) -> None:
+    run = subprocess.run(
+        [os.fsencode(FAQLAB), b"ask", b"f\xfcr shoes", b"--json", b"--faqs", os.fsencode(write_faqs())],
+        env={**os.environ, "FAQLAB_CACHE_DIR": str(cache_dir), "PYTHONIOENCODING": "utf-8:strict"},
+        capture_output=True,
+        timeout=60,
+    )
+    assert run.returncode == 0, run.stderr
+    assert json.loads(run.stdout)["query"] == "f?r shoes"
+
+
+@pytest.mark.parametrize("query", ["", "  ", "\x01"])
+def test_an_empty_query_is_one_sentence(cli: Cli, write_faqs: WriteFaqs, query: str) -> None:
+    run = cli("ask", query, "--faqs", write_faqs())
+    assert_one_sentence(run)
+    assert "The query is empty" in run.err
+
+
+@pytest.mark.parametrize("command", ["ask", "evaluate"])
+@pytest.mark.parametrize("top_k", [0, -1])
+def test_a_top_k_below_1_is_one_sentence(
+    cli: Cli, write_faqs: WriteFaqs, labels: Path, command: str, top_k: int
+) -> None:
+    arguments = ["my parcel"] if command == "ask" else ["--queries", labels]
+    run = cli(command, *arguments, "--faqs", write_faqs(), "--top-k", top_k)
+    assert_one_sentence(run)
+    assert f"top_k is {top_k}: expected a whole number from 1 up" in run.err
+
+
+def test_a_top_k_of_a_million_gives_every_entry(cli: Cli, write_faqs: WriteFaqs) -> None:
+    run = cli("ask", "my parcel", "--faqs", write_faqs(), "--top-k", 10**6, "--json")
+    assert sorted(hit["id"] for hit in run.json["hits"]) == ["0", "1", "2", "3"]
+
+
+def test_a_configuration_that_is_not_there_is_one_sentence_when_it_was_asked_for(
+    cli: Cli, write_faqs: WriteFaqs, tmp_path: Path
+) -> None:
+    run = cli("ask", "my parcel", "--faqs", write_faqs(), "--config", tmp_path / "none.json")
+    assert_one_sentence(run)
+    assert "none.json: no such file" in run.err
+
+
+@pytest.mark.parametrize("content", ["{", '{"top_n": 3}', '{"top_k": "3"}', '{"encoder": 5}', '{"max_squared_l2": 9}'])
+def test_a_bad_configuration_is_one_sentence_that_names_the_file(
+    cli: Cli, write_faqs: WriteFaqs, tmp_path: Path, content: str
+) -> None:
+    config = tmp_path / "mine.json"
+    (config := tmp_path / "bad.json").write_text(content)
+    run = cli("ask", "my parcel", "--faqs", write_faqs(), "--config", config)
+    assert_one_sentence(run)
+    assert f"faqlab: {config}: " in run.err
+
+
+def test_an_unknown_option_and_a_wrong_number_end_in_usage_and_status_2(cli: Cli) -> None:
+    for arguments in (["ask", "x", "--top-k", "three"], ["ask"], ["ask", "x", "--what"], ["answer"]):
+        run = cli(*arguments)
+        assert run.status == 2
+        assert "Usage: " in run.err
+        assert "Traceback" not in run.err
+
+
+def test_evaluate_prints_one_object_of_the_agreed_shape(cli: Cli, baseline: Path) -> None:
+    run = cli("evaluate", *COMMITTED, "--config", baseline, "--json")
+    assert (run.status, run.err) == (0, "")
+    report = run.json
+    assert list(report) == ["split", "queries", *MEASURES, "by_kind"]
+    assert report["split"] == "test"
+    for name in MEASURES:
+        assert list(report[name]) == ["value", "low", "high"]
+        assert 0 <= report[name]["low"] <= report[name]["value"] <= report[name]["high"] <= 1
+    kinds = report["by_kind"]
+    assert {tuple(kind) for kind in kinds.values()} == {("queries", "hit@1", "hit@3", "mrr", "answered")}
+    assert sum(kind["queries"] for kind in kinds.values()) == report["queries"]
+    assert kinds["near_out_of_scope"]["hit@1"] is None
+
+
+def test_the_rows_of_per_query_give_the_figures_of_the_report(cli: Cli, baseline: Path, tmp_path: Path) -> None:
+    file = tmp_path / "rows.csv"
+    report = cli("evaluate", *COMMITTED, "--split", "tune", "--config", baseline, "--per-query", file, "--json").json
+    with file.open(newline="") as opened:
+        rows = list(csv.DictReader(opened))
+    assert list(rows[0]) == ["id", "kind", "ranked", "squared_l2", "confidence", "answered"]
+    assert len(rows) == report["queries"]
+    labels = pd.read_csv(DATA / "queries.csv", dtype=str, keep_default_na=False).set_index("id")
+    assert [row["id"] for row in rows] == labels.index[labels["split"] == "tune"].tolist()
+
+    ranked = [row["ranked"].split(" ") for row in rows]
+    assert {len(ids) for ids in ranked} == {10}
+    relevant = [set(labels.loc[row["id"], "relevant"].split()) for row in rows]
+    inside = np.array([bool(ids) for ids in relevant])
+    ranks = [
+        next((n for n, faq in enumerate(ids, start=1) if faq in right), np.inf)
+        for ids, right in zip(ranked, relevant, strict=True)
+    ]
+    answered = np.array([row["answered"] == "True" for row in rows])
+    confidence = np.array([float(row["confidence"]) for row in rows])
+    expected = {
+        "hit@1": np.mean(np.array(ranks)[inside] <= 1),
+        "hit@3": np.mean(np.array(ranks)[inside] <= 3),
+        "answer_rate": answered[inside].mean(),
+        "false_answer_rate": answered[~inside].mean(),
+        "auroc": roc_auc_score(inside, confidence),
+    }
+    assert {name: report[name]["value"] for name in expected} == pytest.approx(expected, abs=1e-4)
+    distances = np.array([float(row["squared_l2"]) for row in rows])
+    np.testing.assert_array_equal(answered, distances <= 1.2)
+    np.testing.assert_allclose(confidence, 1 - distances / 2, atol=2e-6)
+    assert [row["kind"] for row in rows] == labels.loc[[row["id"] for row in rows], "kind"].tolist()
+
+
+def test_the_two_splits_are_apart_and_test_is_the_default(cli: Cli, tmp_path: Path) -> None:
+    ids = {}
+    for split in ("tune", "test"):
+        file = tmp_path / f"{split}.csv"
+        assert cli("evaluate", *COMMITTED, "--split", split, "--per-query", file, "--json").json["split"] == split
+        ids[split] = set(pd.read_csv(file)["id"])
+    assert not ids["tune"] & ids["test"]
+    cli("evaluate", *COMMITTED, "--per-query", tmp_path / "default.csv")
+    assert set(pd.read_csv(tmp_path / "default.csv")["id"]) == ids["test"]
+
+
+def test_a_queries_file_without_a_split_is_used_whole(cli: Cli, write_faqs: WriteFaqs, labels: Path) -> None:
+    for split in ("test", "tune"):
+        report = cli("evaluate", "--faqs", write_faqs(), "--queries", labels, "--split", split, "--json").json
+        assert (report["split"], report["queries"]) == (None, 4)
+        assert report["hit@1"]["value"] == 1
+
+
+def test_an_unknown_split_is_one_sentence(cli: Cli, write_faqs: WriteFaqs, labels: Path) -> None:
+    run = cli("evaluate", "--faqs", write_faqs(), "--queries", labels, "--split", "train")
+    assert_one_sentence(run)
+    assert "--split train: expected tune or test" in run.err
+
+
+def test_what_has_no_query_to_be_measured_on_is_null(cli: Cli, write_faqs: WriteFaqs, tmp_path: Path) -> None:
+    only = tmp_path / "only.csv"
+    nothing = {"value": None, "low": None, "high": None}
+    only.write_text("query,relevant\nmy parcel,0\n")
+    report = cli("evaluate", "--faqs", write_faqs(), "--queries", only, "--json").json
+    assert report["auroc"] == report["false_answer_rate"] == nothing
+    only.write_text("query,relevant\nwho won the cup,\n")
+    report = cli("evaluate", "--faqs", write_faqs(), "--queries", only, "--json").json
+    assert report["hit@1"] == report["answer_rate"] == report["auroc"] == nothing
+
+
+def test_evaluate_without_json_prints_both_tables(cli: Cli, write_faqs: WriteFaqs, labels: Path) -> None:
+    out = cli("evaluate", "--faqs", write_faqs(), "--queries", labels).out
+    assert "4 queries against the 4 entries" in out
+    for word in (*MEASURES, "value", "low", "high", "kind", "keyword", "far_out_of_scope", "1.000"):
+        assert word in out
+    assert "nan" not in out.lower()
+
+
+def test_per_query_into_a_folder_that_is_not_there_is_one_sentence(
+    cli: Cli, write_faqs: WriteFaqs, labels: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "nowhere" / "rows.csv"
+    run = cli("evaluate", "--faqs", write_faqs(), "--queries", labels, "--per-query", file, "--json")
+    assert_one_sentence(run)
+    assert "name another file by --per-query" in run.err
+
+
+def test_an_faq_of_ones_own_without_ids_is_answered_and_does_not_harm_the_first_ones_cache(
+    cli: Cli, write_faqs: WriteFaqs, cache_dir: Path
+) -> None:
+    cli("ask", "my parcel", "--faqs", DATA / "ecommerce.json")
+    (first,) = cache_dir.glob("ecommerce-*")
+    before = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in first.iterdir()}
+    run = cli("ask", "do you deliver to other countries", "--faqs", write_faqs(), "--json")
+    assert [run.json["hits"][0][key] for key in ("id", "question")] == ["3", SMALL[3][0]]
+    assert len(list(cache_dir.glob("mine-*"))) == 1
+    assert {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in first.iterdir()} == before
+
+
+def test_a_changed_faq_of_ones_own_is_answered_from_its_new_text(cli: Cli, write_faqs: WriteFaqs) -> None:
+    cli("ask", "my parcel", "--faqs", write_faqs())
+    path = write_faqs([*SMALL[1:], ("Where has my parcel got to?", "It is here.")])
+    assert cli("ask", "my parcel", "--faqs", path, "--json").json["hits"][0]["answer"] == "It is here."
+
+
+def test_ones_own_two_files_are_honoured_from_another_working_directory(
+    write_faqs: WriteFaqs, labels: Path, tmp_path: Path, cache_dir: Path
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    write_faqs(name="elsewhere/mine.json")
+    mine = {"FAQLAB_CACHE_DIR": cache_dir, "FAQLAB_FAQS": "mine.json", "FAQLAB_QUERIES": labels}
+    run = in_a_process("ask", "shoes", "--json", cwd=elsewhere, **mine)  # relative to where the shell stands
+    assert [hit["answer"] for hit in run.json["hits"]][:1] == [SMALL[2][1]]
+    mine["FAQLAB_FAQS"] = elsewhere / "mine.json"
+    assert in_a_process("evaluate", "--json", cwd=tmp_path, **mine).json["queries"] == 4
+
+
+def test_the_projects_own_files_are_found_from_another_working_directory(tmp_path: Path, cache_dir: Path) -> None:
+    environment = {"FAQLAB_CACHE_DIR": cache_dir, "FAQLAB_FAQS": "data/ecommerce.json"}  # as from the root
+    run = in_a_process("ask", "Do I need an account to place an order?", "--json", cwd=tmp_path, **environment)
+    assert run.json["hits"][0]["id"] == "guest-checkout"
+
+
+def test_a_mistake_in_the_environment_is_one_sentence_in_a_real_process(tmp_path: Path, cache_dir: Path) -> None:
+    environment = {"FAQLAB_CACHE_DIR": cache_dir, "FAQLAB_FAQS": tmp_path / "nothing.json"}
+    run = in_a_process("ask", "shoes", cwd=tmp_path, **environment)
+    assert_one_sentence(run)
+    assert "nothing.json: no such file: name your FAQ by --faqs or FAQLAB_FAQS" in run.err
+
+
+def test_an_option_wins_over_the_environment(
+    cli: Cli, write_faqs: WriteFaqs, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("FAQLAB_FAQS", str(tmp_path / "nothing.json"))
+    assert cli("ask", "shoes", "--faqs", write_faqs()).status == 0
+
+
+def test_a_reader_that_goes_away_leaves_no_traceback(write_faqs: WriteFaqs, cache_dir: Path) -> None:
+    path = write_faqs([(f"What is rule {n}?", "A long answer. " * 200) for n in range(50)])
+    process = subprocess.Popen(
+        [FAQLAB, "ask", "rule", "--top-k", "50", "--faqs", path],
+        env={**os.environ, "FAQLAB_CACHE_DIR": str(cache_dir)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout and process.stderr
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait(timeout=60) == 1
+    process.stderr.close()
+
+
+def test_prepare_builds_what_the_first_question_would_wait_for(
+    cli: Cli, write_faqs: WriteFaqs, cache_dir: Path, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_faqs()
+    assert cli("prepare", "--faqs", path).status == 0
+    assert len(list(cache_dir.glob("mine-*/faiss_index.bin"))) == 1
+    asked: list[str] = []
+    encode = encoder.encode
+    monkeypatch.setattr(encoder, "encode", lambda texts, **options: asked.extend(texts) or encode(texts, **options))
+    cli("ask", "shoes", "--faqs", path)
+    assert asked == ["shoes"]
+
+
+def test_the_version_is_the_packages(cli: Cli) -> None:
+    assert cli("--version").out == f"faqlab {faqlab.__version__}\n"
+
+
+def test_the_module_runs_as_the_command_does(tmp_path: Path) -> None:
+    run = subprocess.run([sys.executable, "-m", "faqlab.cli", "--version"], capture_output=True, text=True, cwd=tmp_path)
+    assert run.stdout == f"faqlab {faqlab.__version__}\n"

@@ -1,0 +1,102 @@
+"""The committed files are what `data/README.md` says: enough of each kind, nothing twice, no split that leaks."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import DATA
+
+from faqlab.faqs import FaqSet
+from faqlab.queries import KINDS, OUT_OF_SCOPE, load_queries, near_duplicates
+
+TRADES = sorted(DATA.glob("training/*/*.json"))
+PARTS = ("train", "validation", "final")
+PAIRS = [(DATA / "ecommerce.json", DATA / "queries.csv"), *((path, path.with_suffix(".csv")) for path in TRADES)]
+
+
+def read(pair: tuple[Path, Path]) -> tuple[FaqSet, pd.DataFrame]:
+    faqs = FaqSet.load(pair[0])
+    return faqs, load_queries(pair[1], faqs)
+
+
+def normalised(text: str) -> str:
+    return " ".join(text.casefold().split())
+
+
+def test_the_committed_faq_has_79_entries_each_with_an_id_and_a_category_of_its_own(ecommerce: FaqSet) -> None:
+    assert len(ecommerce) == 79
+    assert all(faq.category for faq in ecommerce)
+    assert not any(faq.id.isdigit() for faq in ecommerce)
+
+
+def test_there_are_480_labelled_queries_or_more_in_each_kind_of_the_list(queries: pd.DataFrame) -> None:
+    assert len(queries) >= 480
+    assert set(queries["kind"]) == set(KINDS)
+
+
+def test_each_faq_has_three_answerable_queries_or_more(ecommerce: FaqSet, queries: pd.DataFrame) -> None:
+    counts = queries["relevant"].explode().value_counts()
+    assert [faq_id for faq_id in ecommerce.ids if counts.get(faq_id, 0) < 3] == []
+
+
+def test_100_queries_or_more_are_out_of_scope_and_half_of_them_near(queries: pd.DataFrame) -> None:
+    outside = queries[~queries["answerable"]]
+    assert len(outside) >= 100
+    assert (outside["kind"] == "near_out_of_scope").sum() * 2 >= len(outside)
+
+
+def test_the_two_splits_are_about_equal_in_every_kind(queries: pd.DataFrame) -> None:
+    assert set(queries["split"]) == {"tune", "test"}
+    counts = queries.groupby(["kind", "split"]).size().unstack()
+    assert (abs(counts["tune"] - counts["test"]) <= 2).all()
+
+
+def test_both_splits_ask_for_most_entries(ecommerce: FaqSet, queries: pd.DataFrame) -> None:
+    for _, part in queries.groupby("split"):
+        assert part["relevant"].explode().dropna().nunique() >= 0.9 * len(ecommerce)
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: pair[1].stem)
+def test_each_pair_of_files_is_sound(pair: tuple[Path, Path]) -> None:
+    """Kinds are known, out-of-scope kinds have no label and all others one (multi: two or more), no text is twice."""
+    faqs, queries = read(pair)
+    assert set(queries["kind"]) <= set(KINDS)
+    assert (queries["answerable"] != queries["kind"].isin(OUT_OF_SCOPE)).all()
+    assert (queries.loc[queries["kind"] == "multi", "relevant"].map(len) >= 2).all()
+    assert all(faq.category for faq in faqs)
+    assert len({normalised(query) for query in queries["query"]}) == len(queries)
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: pair[1].stem)
+def test_no_two_queries_of_a_file_are_near_duplicates_whatever_their_splits(pair: tuple[Path, Path]) -> None:
+    _, queries = read(pair)
+    texts = queries["query"].tolist()
+    assert [(texts[i], texts[j]) for i, j, _ in near_duplicates(texts)] == []
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: pair[1].stem)
+def test_no_query_is_a_near_duplicate_of_a_question_of_its_faq(pair: tuple[Path, Path]) -> None:
+    faqs, queries = read(pair)
+    texts = queries["query"].tolist() + [faq.question for faq in faqs]
+    twins = [(texts[i], texts[j]) for i, j, _ in near_duplicates(texts) if i < len(queries) <= j]
+    assert twins == []
+
+
+def test_training_has_its_three_parts_and_no_trade_is_in_two_of_them() -> None:
+    trades = {part: {path.stem for path in TRADES if path.parent.name == part} for part in PARTS}
+    assert all(trades.values())
+    assert sum(map(len, trades.values())) == len(TRADES) == len(set().union(*trades.values()))
+
+
+def test_no_query_and_no_question_of_one_part_of_the_data_is_in_another() -> None:
+    texts: dict[str, set[str]] = {}
+    for pair in PAIRS:
+        faqs, queries = read(pair)
+        part = pair[0].parent.name
+        texts.setdefault(part, set()).update(map(normalised, [*queries["query"], *(faq.question for faq in faqs)]))
+    assert set(texts) == {"data", *PARTS}
+    for first, second in itertools.combinations(texts, 2):
+        assert texts[first] & texts[second] == set(), f"{first} and {second}"

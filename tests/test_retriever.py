@@ -1,0 +1,205 @@
+"""A question in, the nearest entries and a decision out, by one configuration that is kept in a file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import FrozenInstanceError
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import CountingEncoder, WriteFaqs
+
+from faqlab.errors import FaqlabError
+from faqlab.faqs import Faq, FaqSet
+from faqlab.retriever import BASELINE, Hit, Outcome, RetrievalConfig, Retriever, format_context
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "retrieval.json"
+
+
+def test_the_baseline_is_the_question_vectors_of_minilm_the_nearest_three_and_no_threshold() -> None:
+    assert RetrievalConfig("all-MiniLM-L6-v2", ("question",), 3, None) == BASELINE
+
+
+def test_hits_are_formatted_as_blocks_of_q_and_a_parted_by_a_blank_line() -> None:
+    hits = [Hit(1, Faq("a", "Who?", "Me.\nYes."), 0.1, 0.95), Hit(2, Faq("b", "Where?", "Here."), 0.2, 0.9)]
+    assert format_context(hits) == "Q: Who?\nA: Me.\nYes.\n\nQ: Where?\nA: Here."
+    assert format_context([]) == ""
+
+
+def test_hits_come_best_first_with_rank_distance_and_score(retriever: Retriever) -> None:
+    answer = retriever.answer("can I send shoes back?")
+    vectors = retriever.index.vectors
+    query = retriever.encoder.encode(["can I send shoes back?"])[0]
+    best = np.argsort(((vectors - query) ** 2).sum(axis=1))[:3]
+    assert [hit.faq for hit in answer.hits] == [retriever.faqs.entries[i] for i in best]
+    assert [hit.rank for hit in answer.hits] == [1, 2, 3]
+    for hit, entry in zip(answer.hits, best, strict=True):
+        assert hit.squared_l2 == pytest.approx(((vectors[entry] - query) ** 2).sum(), abs=1e-5)
+        assert hit.score == pytest.approx(vectors[entry] @ query, abs=1e-5)
+    assert answer.query == "can I send shoes back?"
+    assert answer.confidence == answer.hits[0].score
+    assert set(answer.milliseconds) == {"embed", "search"}
+    assert all(ms > 0 for ms in answer.milliseconds.values())
+    assert retriever.search("can I send shoes back?") == answer.hits
+
+
+def test_the_committed_faq_answers_its_own_questions_with_themselves(retriever: Retriever) -> None:
+    for faq in retriever.faqs:
+        assert retriever.search(faq.question, top_k=1)[0].faq == faq
+
+
+def test_the_threshold_decides_and_a_distance_equal_to_it_is_still_answered(retriever: Retriever) -> None:
+    query = "can I send shoes back?"
+    nearest = retriever.search(query)[0].squared_l2
+    for limit, outcome in [(None, "answer"), (4, "answer"), (nearest, "answer"), (nearest - 1e-4, "decline")]:
+        answer = retriever.with_config(max_squared_l2=limit).answer(query)
+        assert answer.outcome == outcome
+        assert answer.answered == (outcome == "answer")
+        assert answer.hits[0].squared_l2 == nearest  # the hits are told either way
+
+
+def test_without_a_threshold_everything_is_answered(retriever: Retriever) -> None:
+    assert retriever.answer("who won the world cup in 1998?").outcome is Outcome.ANSWER
+
+
+@pytest.mark.parametrize("query", ["", " \n\t", "\x00\x01\x07", "\u200b\ufeff", "\u00a0"])
+def test_a_query_with_nothing_in_it_is_refused_in_a_sentence(retriever: Retriever, query: str) -> None:
+    for look_up in (retriever.answer, retriever.search):
+        with pytest.raises(FaqlabError, match=r"^The query is empty: ask something in words\.$"):
+            look_up(query)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "where is my parcel " * 2_500,
+        "📦❓",
+        "我的包裹在哪里？",
+        "أين طردي؟",
+        "where\x00 is\x1b[31m my parcel\x07",
+        "where is my \ud83d parcel",
+        "?",
+    ],
+    ids=["10,000 words", "emoji", "Chinese", "Arabic", "control characters", "half a character", "one sign"],
+)
+def test_an_odd_query_has_an_answer_like_any_other(retriever: Retriever, query: str) -> None:
+    hits = retriever.answer(query).hits
+    assert len(hits) == 3
+    assert all(0 <= hit.squared_l2 <= 4 for hit in hits)
+
+
+def test_control_characters_in_a_query_do_not_change_what_is_found(retriever: Retriever) -> None:
+    plain, odd = (retriever.search(query) for query in ("where is my parcel", "where\x00 is\x07 my parcel\x1b"))
+    assert [hit.faq for hit in plain] == [hit.faq for hit in odd]
+
+
+@pytest.mark.parametrize("top_k", [0, -1])
+def test_a_top_k_below_1_is_refused_in_a_sentence(retriever: Retriever, top_k: int) -> None:
+    with pytest.raises(FaqlabError, match=f"top_k is {top_k}: ask for at least 1 answer"):
+        retriever.search("my parcel", top_k)
+    with pytest.raises(FaqlabError, match=f"top_k is {top_k}: expected a whole number from 1 up"):
+        retriever.with_config(top_k=top_k)
+
+
+def test_a_top_k_of_a_million_gives_every_entry_once(retriever: Retriever) -> None:
+    hits = retriever.with_config(top_k=10**6).answer("my parcel").hits
+    assert sorted(hit.faq.id for hit in hits) == sorted(retriever.faqs.ids)
+    assert retriever.search("my parcel", 10**6) == hits
+
+
+def test_another_threshold_uses_the_same_vectors_and_another_view_needs_a_build(retriever: Retriever) -> None:
+    assert retriever.with_config(top_k=1).index is retriever.index
+    for change in ({"views": ("answer",)}, {"encoder": "another"}):
+        with pytest.raises(ValueError, match=r"needs Retriever\.build"):
+            retriever.with_config(**change)
+
+
+def test_the_second_build_over_one_file_embeds_nothing(
+    write_faqs: WriteFaqs, counting: CountingEncoder, tmp_path: Path
+) -> None:
+    faqs = FaqSet.load(write_faqs())
+    first = Retriever.build(faqs, encoder=counting, cache_dir=tmp_path / "cache").search("shoes")
+    counting.texts.clear()
+    second = Retriever.build(faqs, encoder=counting, cache_dir=tmp_path / "cache").search("shoes")
+    assert counting.texts == ["shoes"]
+    assert first == second
+
+
+def test_a_configuration_comes_back_from_its_file_as_it_was(path: Path) -> None:
+    config = RetrievalConfig(views=("question", "answer"), top_k=5, max_squared_l2=1.125)
+    config.save(path)
+    assert RetrievalConfig.load(path) == config
+    BASELINE.save(path)
+    assert RetrievalConfig.load(path) == BASELINE
+
+
+def test_a_configuration_is_written_rounded_so_that_a_rerun_writes_the_same_bytes(path: Path) -> None:
+    RetrievalConfig(max_squared_l2=0.91249999).save(path)
+    first = path.read_bytes()
+    assert json.loads(first)["max_squared_l2"] == 0.912
+    assert first.endswith(b"}\n")
+    RetrievalConfig(max_squared_l2=0.91250001 - 1e-4).save(path)
+    assert path.read_bytes() == first
+    RetrievalConfig.load(path).save(path)
+    assert path.read_bytes() == first
+
+
+def test_a_configuration_that_is_not_there_means_the_baseline(path: Path) -> None:
+    assert RetrievalConfig.load(path) == BASELINE
+
+
+def test_a_setting_left_out_is_the_baselines(path: Path) -> None:
+    path.write_text('{"top_k": 7}')
+    assert RetrievalConfig.load(path) == RetrievalConfig(top_k=7)
+
+
+def test_a_configuration_cannot_be_changed_under_way() -> None:
+    with pytest.raises(FrozenInstanceError):
+        BASELINE.top_k = 4  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"{", "cannot be read as JSON"),
+        (b"", "cannot be read as JSON"),
+        (b"\xff", "cannot be read as JSON"),
+        (b"[" * 100_000, "cannot be read as JSON"),
+        (b"[]", "unknown setting list"),
+        (b'{"top_n": 3}', r"unknown setting \['top_n'\]: known are \['encoder'"),
+        (b'{"top_k": 0}', "top_k is 0: expected a whole number from 1 up"),
+        (b'{"top_k": -1}', "top_k is -1: expected a whole number"),
+        (b'{"top_k": 2.5}', "top_k is 2.5: expected a whole number"),
+        (b'{"top_k": "3"}', "top_k is '3': expected a whole number"),
+        (b'{"top_k": true}', "top_k is True: expected a whole number"),
+        (b'{"top_k": null}', "top_k is None: expected a whole number"),
+        (b'{"max_squared_l2": -0.1}', "max_squared_l2 is -0.1: expected a number from 0 to 4, or null"),
+        (b'{"max_squared_l2": 4.1}', "max_squared_l2 is 4.1: expected a number from 0 to 4"),
+        (b'{"max_squared_l2": NaN}', "max_squared_l2 is nan: expected a number from 0 to 4"),
+        (b'{"max_squared_l2": "1"}', "max_squared_l2 is '1': expected a number"),
+        (b'{"max_squared_l2": true}', "max_squared_l2 is True: expected a number"),
+        (b'{"views": []}', r"views are \[\]: expected some of \['question'"),
+        (b'{"views": ["title"]}', r"views are \['title'\]: expected some of \['question'"),
+        (b'{"views": [["question"]]}', "views are .*: expected some of"),
+        (b'{"views": "question"}', "views are 'question': expected a list"),
+        (b'{"views": null}', "views are None: expected a list"),
+        (b'{"encoder": 5}', "encoder is 5: expected the name of one"),
+        (b'{"encoder": ""}', "encoder is '': expected the name of one"),
+    ],
+)
+def test_a_bad_configuration_is_refused_in_a_sentence_that_names_the_file(
+    path: Path, content: bytes, expected: str
+) -> None:
+    path.write_bytes(content)
+    with pytest.raises(FaqlabError, match=expected) as error:
+        RetrievalConfig.load(path)
+    assert str(error.value).startswith(f"{path}: ")
+
+
+def test_a_folder_in_place_of_the_configuration_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FaqlabError, match="cannot be read as JSON"):
+        RetrievalConfig.load(tmp_path)

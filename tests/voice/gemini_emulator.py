@@ -1,0 +1,284 @@
+"""
+A stand-in for Gemini Live that speaks its wire protocol over TLS: what no machine here reaches.
+
+It hears 16 kHz audio and transcribes it, calls the first tool it was given with what it heard, waits for the answer if
+that tool is blocking, and speaks it in 24 kHz. As the real one: JSON in binary frames, `setup` before all else, the
+key in a header, 1007 for a wrong key, `interrupted` when talked over, `turnComplete` only when its words were played.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import secrets
+import ssl
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from http import HTTPStatus
+from typing import Any, Self
+
+import numpy as np
+import trustme
+from google.genai.types import HttpOptions
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
+
+PATH = "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent"
+IN_RATE, OUT_RATE = 16_000, 24_000
+LOUD = 200.0
+END_OF_SPEECH_S = 0.5
+GREETING = "Welcome to the shop."
+GUESS = "I am just guessing here."
+INTERNAL_ERROR = "Internal error encountered."
+
+
+class Mood(Enum):
+    """How one connection is treated."""
+
+    WELL = auto()
+    FORBIDDEN = auto()
+    """HTTP 403 in place of a WebSocket."""
+    INVALID = auto()
+    """1007 in place of `setupComplete`, as for a wrong key or setup."""
+    BROKEN = auto()
+    """1011 as soon as it is set up."""
+    MUTE = auto()
+    """Set up, and never a word."""
+    HANGING = auto()
+    """Never set up."""
+
+
+@dataclass
+class Connection:
+    """What one connection has brought."""
+
+    setup: dict[str, Any] = field(default_factory=dict)
+    audio: list[np.ndarray] = field(default_factory=list)
+    heard: list[str] = field(default_factory=list)
+    prompts: list[str] = field(default_factory=list)
+    history: list[str] = field(default_factory=list)
+    tool_responses: list[dict[str, Any]] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+    said_during_call: list[str] = field(default_factory=list)
+
+
+class GeminiEmulator:
+    """
+    `async with GeminiEmulator(hear, speak) as gemini:`, then point google-genai at `gemini.http_options`.
+
+    Attributes:
+        api_key: The only one that is let in.
+        moods: For the connections to come; the last one is for all that follow.
+        connections: All there were, the refused ones too.
+    """
+
+    def __init__(
+        self,
+        hear: Callable[[np.ndarray], str],
+        speak: Callable[[str], np.ndarray],
+        compose: Callable[[dict[str, Any]], str],
+        *moods: Mood,
+    ) -> None:
+        """
+        Prepare an emulator.
+
+        Args:
+            hear: Words of float32 audio, 16 kHz.
+            speak: Float32 audio of words, 24 kHz.
+            compose: What is said upon a tool's response.
+            moods: See above; none means all is well.
+        """
+        self.hear, self.speak, self.compose, self.moods = hear, speak, compose, list(moods or [Mood.WELL])
+        self.api_key = f"AIza{secrets.token_urlsafe(24)}"
+        self.connections: list[Connection] = []
+        self._live: set[_Conversation] = set()
+        self._authority = trustme.CA()
+        self._server: Server | None = None
+        self._port = 0
+
+    async def __aenter__(self) -> Self:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._authority.issue_cert("127.0.0.1").configure_cert(context)
+        self._server = await serve(
+            self._converse, "127.0.0.1", 0, ssl=context, process_request=self._admit, close_timeout=1
+        )
+        self._port = next(iter(self._server.sockets)).getsockname()[1]
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        self.stop_listening()
+        assert self._server
+        for websocket in list(self._server.connections):
+            await websocket.close()
+        await self._server.wait_closed()
+
+    @property
+    def http_options(self) -> HttpOptions:
+        """What google-genai needs to come here instead of to Google."""
+        trusted = ssl.create_default_context()
+        self._authority.configure_trust(trusted)
+        return HttpOptions(base_url=f"https://127.0.0.1:{self._port}", async_client_args={"ssl": trusted})
+
+    def stop_listening(self) -> None:
+        """Refuse all connects from now on; those that stand, stand."""
+        assert self._server
+        self._server.close(close_connections=False)
+
+    async def break_off(self, code: int = 1011) -> None:
+        """End all conversations."""
+        for conversation in list(self._live):
+            await conversation.websocket.close(code, INTERNAL_ERROR)
+
+    async def go_away(self) -> None:
+        """Announce the end of all conversations, as the real one does every ten minutes."""
+        for conversation in list(self._live):
+            await conversation.send(goAway={"timeLeft": "1s"})
+
+    def _admit(self, websocket: ServerConnection, request: Request) -> Response | None:
+        if request.path.partition("?")[0].replace("//", "/") != PATH:
+            return websocket.respond(HTTPStatus.NOT_FOUND, "no such method\n")
+        if self.moods[0] is Mood.FORBIDDEN:
+            self._begin()
+            return websocket.respond(HTTPStatus.FORBIDDEN, "The caller does not have permission\n")
+        return None
+
+    def _begin(self) -> tuple[Mood, Connection]:
+        mood, connection = self.moods[0], Connection()
+        if len(self.moods) > 1:
+            self.moods.pop(0)
+        self.connections.append(connection)
+        return mood, connection
+
+    async def _converse(self, websocket: ServerConnection) -> None:
+        mood, connection = self._begin()
+        with suppress(ConnectionClosed):
+            connection.setup = json.loads(await websocket.recv())["setup"]
+            assert websocket.request
+            if websocket.request.headers.get("x-goog-api-key") != self.api_key:
+                await websocket.close(1007, "API key not valid. Please pass a valid API key.")
+            elif mood is Mood.INVALID:
+                await websocket.close(1007, "Request contains an invalid argument.")
+            elif mood is Mood.HANGING:
+                await websocket.wait_closed()
+            else:
+                conversation = _Conversation(self, websocket, connection, mute=mood is Mood.MUTE)
+                await conversation.send(setupComplete={})
+                if mood is Mood.BROKEN:
+                    await websocket.close(1011, INTERNAL_ERROR)
+                self._live.add(conversation)
+                try:
+                    await conversation.run()
+                finally:
+                    self._live.discard(conversation)
+
+
+class _Conversation:
+    def __init__(self, emulator: GeminiEmulator, websocket: ServerConnection, log: Connection, *, mute: bool) -> None:
+        self.emulator, self.websocket, self.log, self.mute = emulator, websocket, log, mute
+        declarations = [tool for group in log.setup.get("tools", []) for tool in group.get("functionDeclarations", [])]
+        self.tool: dict[str, Any] | None = declarations[0] if declarations else None
+        self.turn: asyncio.Task[None] | None = None
+        self.responses: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self.speech: list[np.ndarray] = []
+        self.silence = 0.0
+
+    async def run(self) -> None:
+        try:
+            async for data in self.websocket:
+                for kind, content in json.loads(data).items():
+                    await self.receive(kind, content)
+        finally:
+            if self.turn:
+                self.turn.cancel()
+
+    async def send(self, **message: Any) -> None:
+        with suppress(ConnectionClosed):
+            await self.websocket.send(json.dumps(message).encode())
+
+    async def receive(self, kind: str, content: dict[str, Any]) -> None:
+        if kind in ("realtimeInput", "realtime_input"):
+            if "audio" in content:
+                await self.listen(content["audio"])
+        elif kind in ("clientContent", "client_content"):
+            turns = content.get("turns") or []
+            texts = [part.get("text", "") for turn in turns for part in turn.get("parts", [])]
+            if content.get("turnComplete", content.get("turn_complete", False)):
+                self.log.prompts.append(" ".join(texts))
+                self.begin(self.say(GREETING))
+            else:
+                self.log.history += texts
+        elif kind in ("toolResponse", "tool_response"):
+            for response in content.get("functionResponses", content.get("function_responses", [])):
+                self.log.tool_responses.append(response)
+                self.responses.put_nowait(response)
+        else:
+            await self.websocket.close(1007, f'Invalid JSON payload received. Unknown name "{kind}".')
+
+    async def listen(self, blob: dict[str, str]) -> None:
+        assert blob.get("mimeType", blob.get("mime_type")) == f"audio/pcm;rate={IN_RATE}"
+        data = base64.b64decode(blob["data"].replace("-", "+").replace("_", "/"))
+        frame = np.frombuffer(data, np.int16).astype(np.float32)
+        self.log.audio.append(frame)
+        if float(np.sqrt(np.square(frame).mean())) > LOUD:
+            self.silence = 0.0
+            if not self.speech and self.turn and not self.turn.done():
+                self.turn.cancel()
+                await self.send(serverContent={"interrupted": True})
+                await self.send(serverContent={"turnComplete": True})
+        else:
+            self.silence += len(frame) / IN_RATE
+        if self.silence == 0.0 or self.speech:
+            self.speech.append(frame)
+        if self.speech and self.silence >= END_OF_SPEECH_S:
+            speech, self.speech = np.concatenate(self.speech) / 32768, []
+            self.begin(self.answer(speech))
+
+    def begin(self, turn: Any) -> None:
+        if self.mute:
+            turn.close()
+            return
+        if self.turn:
+            self.turn.cancel()
+        self.turn = asyncio.create_task(turn)
+
+    async def answer(self, speech: np.ndarray) -> None:
+        text = await asyncio.to_thread(self.emulator.hear, speech)
+        if not text:
+            return
+        self.log.heard.append(text)
+        if "inputAudioTranscription" in self.log.setup:
+            await self.send(serverContent={"inputTranscription": {"text": " " + text}})
+        if self.tool is None:
+            await self.say(GUESS)
+            return
+        call = {"id": f"function-call-{secrets.randbits(64)}", "name": self.tool["name"], "args": {"query": text}}
+        await self.send(toolCall={"functionCalls": [call]})
+        if self.tool.get("behavior") != "BLOCKING":  # the default of Gemini 3.8
+            self.log.said_during_call.append(GUESS)
+            await self.say(GUESS)
+        response = await self.responses.get()
+        assert response["id"] == call["id"]
+        await self.say(self.emulator.compose(response["response"]))
+
+    async def say(self, text: str) -> None:
+        audio = await asyncio.to_thread(self.emulator.speak, text)
+        self.log.said.append(text)
+        for word in text.split():
+            if "outputAudioTranscription" in self.log.setup:
+                await self.send(serverContent={"outputTranscription": {"text": word + " "}})
+        pcm = (np.clip(audio, -1, 1) * 32767).astype(np.int16)
+        for start in range(0, len(pcm), OUT_RATE // 5):
+            data = base64.b64encode(pcm[start : start + OUT_RATE // 5].tobytes()).decode()
+            blob = {"mimeType": f"audio/pcm;rate={OUT_RATE}", "data": data}
+            await self.send(serverContent={"modelTurn": {"role": "model", "parts": [{"inlineData": blob}]}})
+        await self.send(serverContent={"generationComplete": True})
+        await asyncio.sleep(len(pcm) / OUT_RATE)
+        tokens = {"promptTokenCount": 9, "responseTokenCount": 9, "totalTokenCount": 18}
+        await self.send(serverContent={"turnComplete": True}, usageMetadata=tokens)
+        if "sessionResumption" in self.log.setup:
+            update = {"newHandle": secrets.token_hex(8), "resumable": True}
+            await self.send(sessionResumptionUpdate=update)

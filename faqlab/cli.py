@@ -1,11 +1,15 @@
-"""The command line: `faqlab ask`, `evaluate`, `bench`, `prepare`."""
+"""The command line: `faqlab ask`, `evaluate`, `bench`, `prepare`; and by voice: `serve`, `agent`, `tokens`."""
 
 from __future__ import annotations
 
 import json
 import logging
 import os
+import signal
 import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,6 +30,16 @@ FaqsOption = Annotated[Path | None, typer.Option("--faqs", metavar="PATH", help=
 QueriesOption = Annotated[Path | None, typer.Option("--queries", metavar="PATH", help="Labelled queries, a CSV file.")]
 TopKOption = Annotated[int | None, typer.Option("--top-k", metavar="N", help="How many answers to retrieve.")]
 ConfigOption = Annotated[Path | None, typer.Option("--config", metavar="PATH", help="How to retrieve, a JSON file.")]
+PortOption = Annotated[
+    int | None,
+    typer.Option("--port", metavar="N", min=1, max=65535, help="Of the page; 8000 or the next free one if left out."),
+]
+RecordsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--records", metavar="FOLDER", help="Keep each look-up there. Callers' words are personal: they must know."
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -137,9 +151,99 @@ def bench(faqs: FaqsOption = None, queries: QueriesOption = None, as_json: JsonO
 
 @app.command()
 def prepare(faqs: FaqsOption = None) -> None:
-    """Build what the first question would have to wait for: the serving model and the index."""
+    """Build what the first question and the first call would have to wait for."""
+    from faqlab.voice.page import build_page
+    from faqlab.voice.sfu import build_server
+
     logging.getLogger("faqlab").setLevel(logging.INFO)
     _retriever(faqs, None, None)
+    build_page(_progress)
+    if settings().livekit_url is None:
+        build_server(_progress)
+
+
+@app.command()
+def serve(
+    faqs: FaqsOption = None,
+    config: ConfigOption = None,
+    port: PortOption = None,
+    records: RecordsOption = None,
+) -> None:
+    """Let people talk to the FAQ: LiveKit server, page and agent, until Ctrl-C."""
+    from faqlab.voice.demo import LiveDemo
+
+    _check_config(config)
+    demo = LiveDemo(faqs=faqs, config=config, port=port, records=records, progress=_progress)
+    with _until_ctrl_c(demo.stop):
+        typer.echo(f"Join at {demo.listen()} (Ctrl-C ends it)")
+        demo.wait_until_warm()
+
+
+@app.command()
+def agent(faqs: FaqsOption = None, config: ConfigOption = None, records: RecordsOption = None) -> None:
+    """Answer the calls of the LiveKit server that LIVEKIT_URL names; run as many as the calls need."""
+    from concurrent.futures import Future
+
+    from faqlab.voice.agent import Assistant
+    from faqlab.voice.calls import CallLog
+    from faqlab.voice.stack import choose_stack
+    from faqlab.voice.worker import Worker
+
+    _check_config(config)
+    livekit, stack = _named_livekit(), choose_stack(settings())
+    _progress(f"Loading the models. Voice: {stack.name}.")
+    loaded: Future[Assistant] = Future()
+    calls = CallLog(records or settings().records)
+    loaded.set_result(Assistant.load(stack, calls, faqs or settings().faqs, config or settings().retrieval))
+    worker = Worker(livekit, loaded, settings().agent_name)
+    with _until_ctrl_c(worker.stop):
+        worker.start()
+        _progress(f"Ready: answering calls at {livekit.url} as {settings().agent_name} (Ctrl-C ends it).")
+
+
+@app.command()
+def tokens(port: PortOption = None) -> None:
+    """Serve the page and its tokens alone, for the LiveKit server that LIVEKIT_URL names."""
+    from faqlab.voice.demo import token_options
+    from faqlab.voice.page import build_page
+    from faqlab.voice.tokens import TokenServer
+
+    livekit = _named_livekit()
+    build_page(_progress)
+    server = TokenServer(livekit, token_options(settings()), port or settings().port)
+    with _until_ctrl_c(server.stop):
+        typer.echo(f"Join at {server.start()} (Ctrl-C ends it)")
+
+
+def _named_livekit() -> Any:
+    from faqlab.voice.sfu import livekit_from_settings
+
+    if livekit := livekit_from_settings(settings()):
+        return livekit
+    raise FaqlabError("LIVEKIT_URL is not set: set it with its key and secret, or use `faqlab serve`.")
+
+
+@contextmanager
+def _until_ctrl_c(stop: Callable[[], None]) -> Iterator[None]:
+    """Run the block, wait for Ctrl-C or SIGTERM, which may come in the block already, and stop."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        stop()
+
+
+def _progress(line: str) -> None:
+    typer.echo(line, err=True)
+
+
+def _check_config(config: Path | None) -> None:
+    if config and not config.exists():
+        raise FaqlabError(f"{config}: no such file: leave --config out for {settings().retrieval}.")
 
 
 def _retriever(faqs: Path | None, config: Path | None, top_k: int | None) -> Any:
@@ -148,8 +252,7 @@ def _retriever(faqs: Path | None, config: Path | None, top_k: int | None) -> Any
     from faqlab.faqs import FaqSet
     from faqlab.retriever import RetrievalConfig, Retriever
 
-    if config and not config.exists():
-        raise FaqlabError(f"{config}: no such file: leave --config out for {settings().retrieval}.")
+    _check_config(config)
     chosen = RetrievalConfig.load(config or settings().retrieval)
     if top_k is not None:
         chosen = replace(chosen, top_k=top_k)

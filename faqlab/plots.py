@@ -114,16 +114,16 @@ def faq_map(
         query_point: Where it falls, shape (2,).
         nearest: The hits to be joined with the query by lines: entry number and hit.
     """
-    figure, (ax,) = _subplots(9.0, 6.2)
+    figure, (ax,) = _subplots(8.6, 6.2)
     for n, (name, members) in enumerate(_by_category(categories)):
-        colour = plt.get_cmap("viridis")(n / max(len(set(categories)) - 1, 1) * 0.92)
+        colour = plt.get_cmap("viridis")(n / max(len(set(categories)) - 1, 1) * 0.85)
         marker = CATEGORY_MARKERS[n % len(CATEGORY_MARKERS)]
         ax.scatter(
             points[members, 0],
             points[members, 1],
             color=colour,
             marker=marker,
-            s=52,
+            s=110 if marker == "*" else 52,
             label=name,
             edgecolor="white",
             linewidth=0.5,
@@ -156,22 +156,17 @@ def three_scales() -> Figure:
 def neighbour_distances(nearest: np.ndarray, everything: np.ndarray) -> Figure:
     """Draw how far each entry's nearest neighbour is, above how far any two entries are (squared L2)."""
     figure, axes = _subplots(8.0, 4.2, rows=2, sharex=True)
-    bins = np.linspace(0, max(float(everything.max()), 0.1), 41).tolist()
-    axes[0].hist(nearest, bins, color=DARK)
-    axes[0].set(title="From each question to its nearest other", ylabel="questions")
-    axes[1].hist(everything, bins, color=PALE, edgecolor="#9aa3a9", linewidth=0.5)
-    axes[1].set(
-        title="Between any two questions", ylabel="pairs", xlabel="squared L2 distance (0: the same; 4: opposite)"
-    )
-    for ax, values in zip(axes, (nearest, everything), strict=True):
-        ax.axvline(float(np.median(values)), color="black", linestyle=":")
-        ax.annotate(
-            f" median {np.median(values):.2f}",
-            (float(np.median(values)), 0.98),
-            xycoords=("data", "axes fraction"),
-            va="top",
-        )
+    bins = np.linspace(0, max(float(everything.max(initial=0)), 0.1), 41).tolist()
+    for ax, values, title, unit, colour in [
+        (axes[0], nearest[np.isfinite(nearest)], "From each question to its nearest other", "questions", DARK),
+        (axes[1], everything, "Between any two questions", "pairs", PALE),
+    ]:
+        median = float(np.median(values)) if len(values) else float("nan")
+        ax.hist(values, bins, color=colour, edgecolor="#9aa3a9", linewidth=0.5)
+        ax.axvline(median, color="black", linestyle=":")
+        ax.set(title=f"{title}: median {median:.2f}" if len(values) else f"{title}: there is only one", ylabel=unit)
         ax.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+    axes[1].set_xlabel("squared L2 distance (0: the same; 4: opposite)")
     return figure
 
 
@@ -265,7 +260,7 @@ def share_by_distance(results: pd.DataFrame, width: float = 0.2) -> Figure:
 @styled
 def ranked_answers(query: str, hits: Sequence[Hit], max_squared_l2: float | None = None) -> Figure:
     """Draw the *hits* for *query* as bars, nearest on top, and the threshold if there is one."""
-    figure, (ax,) = _subplots(9.0, 1.1 + 0.45 * len(hits))
+    figure, (ax,) = _subplots(9.0, 1.5 + 0.4 * len(hits))
     distances = np.array([hit.squared_l2 for hit in hits])
     inside = distances <= (4 if max_squared_l2 is None else max_squared_l2)
     rows = np.arange(len(hits))
@@ -276,7 +271,7 @@ def ranked_answers(query: str, hits: Sequence[Hit], max_squared_l2: float | None
     ax.invert_yaxis()
     ax.set_xlim(0, max(2.0, float(distances.max()) * 1.1))
     ax.set_xlabel("squared L2 distance (shorter is nearer)")
-    ax.set_title(_short(f"“{query}”", 90), x=0, ha="left")
+    figure.suptitle(_quoted(query), x=0.01, ha="left", fontsize=11, fontweight="bold")
     if max_squared_l2 is not None:
         ax.axvline(max_squared_l2, color="black", linestyle="--")
         ax.annotate(
@@ -286,7 +281,6 @@ def ranked_answers(query: str, hits: Sequence[Hit], max_squared_l2: float | None
             ha="right",
             va="bottom",
         )
-        ax.set_title(_short(f"“{query}”", 90), pad=20)
     return figure
 
 
@@ -334,7 +328,7 @@ def hit_curve(curve: pd.DataFrame, top_k: int | None = None) -> Figure:
         ax.scatter([top_k], [value], s=170, facecolor="none", edgecolor=MIDDLE, linewidth=2.2, zorder=4)
         ax.annotate(f"chosen: {top_k}", (top_k, value), xytext=(8, -18), textcoords="offset points")
     ax.set(xlabel="k, entries handed to the model", ylabel="queries with a right entry among them", ylim=(0, 1.02))
-    ax.set_title("More entries find more, and each finds less than the one before")
+    ax.set_title("The more entries, the more often a right one is among them")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.yaxis.set_major_formatter(PercentFormatter(1))
     ax.grid(True)
@@ -369,12 +363,17 @@ def threshold_curve(curve: pd.DataFrame, threshold: float | None = None, label_e
     ax.plot(curve[x], curve["answer_rate"], color=DARK, drawstyle="default" if known else "steps-post")
     if known:
         ax.plot([0, 1], [0, 1], color="#9aa3a9", linestyle=":", label="chance: distance says nothing")
+        labelled = np.array([-1.0, -1.0])
         for tick in np.arange(np.ceil(curve["threshold"].min() / label_every), curve["threshold"].max() / label_every):
             row = curve.iloc[int((curve["threshold"] <= tick * label_every + 1e-9).sum()) - 1]
-            ax.plot(row[x], row["answer_rate"], ".", color=DARK)
+            point = row[[x, "answer_rate"]].to_numpy(float)
+            if np.abs(point - labelled).max() < 0.05:  # the labels would overlap
+                continue
+            labelled = point
+            ax.plot(*point, ".", color=DARK)
             ax.annotate(
                 f"{tick * label_every:.1f}",
-                (row[x], row["answer_rate"]),
+                tuple(point),
                 xytext=(-3, 4),
                 textcoords="offset points",
                 ha="right",
@@ -404,7 +403,7 @@ def threshold_curve(curve: pd.DataFrame, threshold: float | None = None, label_e
 @styled
 def cost_curve(curve: pd.DataFrame, threshold: float | None = None) -> Figure:
     """Draw `missed`, `false` (weighted) and their sum `cost`, per 100 queries, over the threshold."""
-    figure, (ax,) = _subplots(7.5, 3.8)
+    figure, (ax,) = _subplots(9.0, 3.8)
     for column, label, colour, line in [
         ("missed", "answerable, but declined", "#7f8c94", "--"),
         ("false", "out of scope, but answered (weighted)", MIDDLE, "-."),
@@ -413,7 +412,7 @@ def cost_curve(curve: pd.DataFrame, threshold: float | None = None) -> Figure:
         ax.plot(curve["threshold"], curve[column], color=colour, linestyle=line, label=label, linewidth=2)
     if threshold is not None:
         ax.axvline(threshold, color="black", linestyle=":")
-        ax.annotate(f" chosen: {threshold:.2f}", (threshold, 0.02), xycoords=("data", "axes fraction"))
+        ax.annotate(f" chosen: {threshold:.2f}", (threshold, 0.98), xycoords=("data", "axes fraction"), va="top")
     ax.set(xlabel="threshold, squared L2 distance", ylabel="missed answers a 100 queries", ylim=(0, None))
     ax.set_title("The two mistakes pull in opposite directions")
     ax.grid(True)
@@ -422,15 +421,17 @@ def cost_curve(curve: pd.DataFrame, threshold: float | None = None) -> Figure:
 
 
 @styled
-def chosen_thresholds(thresholds: np.ndarray, threshold: float) -> Figure:
+def chosen_thresholds(thresholds: np.ndarray, threshold: float | None) -> Figure:
     """Draw which thresholds the rule chooses on resampled queries, beside the one it chose on the queries."""
     figure, (ax,) = _subplots(7.5, 3.0)
-    low, high = float(min(thresholds.min(), threshold)), float(max(thresholds.max(), threshold))
+    known = thresholds if threshold is None else np.append(thresholds, threshold)
+    low, high = float(known.min()), float(known.max())
     ax.hist(
         thresholds, np.linspace(low - 0.02, high + 0.02, 41).tolist(), color=PALE, edgecolor="#9aa3a9", linewidth=0.5
     )
-    ax.axvline(threshold, color=DARK, linewidth=2)
-    ax.annotate(f" chosen: {threshold:.2f}", (threshold, 0.95), xycoords=("data", "axes fraction"), va="top")
+    if threshold is not None:
+        ax.axvline(threshold, color=DARK, linewidth=2)
+        ax.annotate(f" chosen: {threshold:.2f}", (threshold, 0.98), xycoords=("data", "axes fraction"), va="top")
     ax.set(xlabel="threshold that the rule chooses, squared L2 distance", ylabel="resamples")
     ax.set_title("The same rule on other draws of the same queries")
     return figure
@@ -468,7 +469,8 @@ def by_kind(tables: Mapping[str, pd.DataFrame], measure: str, title: str) -> Fig
     figure, (ax,) = _subplots(8.0, 1.3 + 0.42 * len(kinds))
     for n, (system, table) in enumerate(tables.items()):
         marker, colour = SYSTEM_MARKERS[n % len(SYSTEM_MARKERS)]
-        ax.plot(table.reindex(kinds)[measure], range(len(kinds)), marker, color=colour, markersize=8, label=system)
+        rows = np.arange(len(kinds)) + (n - (len(tables) - 1) / 2) * 0.2
+        ax.plot(table.reindex(kinds)[measure], rows, marker, color=colour, markersize=8, label=system)
     ax.set_yticks(range(len(kinds)), [f"{kind} ({first['queries'][kind]})" for kind in kinds])
     ax.set_ylim(len(kinds) - 0.5, -0.5)
     ax.set_xlim(-0.03, 1.03)
@@ -521,7 +523,7 @@ def _by_category(categories: Sequence[str]) -> list[tuple[str, list[int]]]:
 def _place_query(
     figure: Figure, ax: Axes, points: np.ndarray, query: str, at: np.ndarray, nearest: Sequence[tuple[int, Hit]]
 ) -> None:
-    lines = [_short(f"★ “{query}”", 100)]
+    lines = [f"★ {_quoted(query)}"]
     for entry, hit in nearest:
         ax.plot(*np.stack([at, points[entry]]).T, color="black", linewidth=1, zorder=1)
         ax.annotate(
@@ -535,6 +537,10 @@ def _place_query(
         lines.append(f"{hit.rank}  {_short(hit.faq.question, 90)}  (squared L2 {hit.squared_l2:.2f})")
     ax.scatter(at[0], at[1], marker="*", s=330, color=MIDDLE, edgecolor="black", linewidth=1.0, zorder=5)
     ax.set_title("\n".join(lines), fontweight="normal", fontsize=10)
+
+
+def _quoted(query: str) -> str:
+    return textwrap.fill(_short(f"“{query}”", 300), 100)
 
 
 def _short(text: str, width: int) -> str:

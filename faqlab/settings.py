@@ -6,8 +6,8 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from faqlab.errors import FaqlabError
 
@@ -26,6 +26,10 @@ def resolve(path: Path) -> Path:
 
 
 ProjectPath = Annotated[Path, AfterValidator(resolve)]
+
+
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(lambda v: v.split() if isinstance(v, str) else v)]
+"""Several of them, parted by spaces."""
 
 
 class Settings(BaseSettings):
@@ -48,6 +52,15 @@ class Settings(BaseSettings):
 
     gemini_model: str = "gemini-3.8-live"
     gemini_voice: str = "Fenrir"
+
+    agent_name: str = "faqlab"
+    port: int | None = Field(None, ge=1, le=65535)
+    token_minutes: float = Field(10, gt=0)
+    room: str | None = None
+    allow_choice: bool = False
+    allowed_hosts: Words = ()
+    allowed_origins: Words = ()
+    records: ProjectPath | None = None
 
     google_api_key: SecretStr | None = Field(None, validation_alias="GOOGLE_API_KEY")
     livekit_url: str | None = Field(None, validation_alias="LIVEKIT_URL")

@@ -53,28 +53,27 @@ def panel(draw: Callable[..., Figure], *controls: Any) -> Panel:
     return Panel([*controls, message, picture])
 
 
-def table(rows: pd.DataFrame | Mapping[str, Any] | Sequence[Any], caption: str = "") -> HTML:
+def table(rows: pd.DataFrame | Mapping[str, Any] | Sequence[Any]) -> HTML:
     """
     Return *rows* as an HTML table to be read: text to the left and whole, numbers short, what is missing a dash.
 
     Args:
         rows: A table (its index is not shown), columns by name, or a list of dictionaries or dataclasses.
-        caption: Stands above it.
     """
     styler = pd.DataFrame(rows).style.hide(axis="index").format(_cell, escape="html")
     styler.set_table_attributes('class="dataframe"').set_uuid("table")
     aligned: Any = [("text-align", "left"), ("vertical-align", "top"), ("max-width", "32em"), ("white-space", "normal")]
     styler.set_table_styles([{"selector": "th, td", "props": aligned}])
-    if caption:
-        styler.set_caption(caption)
     return HTML(styler.to_html())
 
 
 def _cell(value: Any) -> str:
-    if value is None or value != value:
+    if value is None or pd.isna(value):
         return "–"
     if isinstance(value, float):
-        return f"{value:.0f}" if value.is_integer() and abs(value) > 1 else f"{value:.3f}"
+        if 0 < abs(value) < 0.0005:
+            return "&lt; 0.001" if value > 0 else "&gt; -0.001"
+        return f"{value:.{3 if abs(value) < 10 else 1 if abs(value) < 100 else 0}f}"
     return str(value)
 
 

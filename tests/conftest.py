@@ -137,8 +137,9 @@ Cli = Callable[..., Run]
 def cli(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], cache_dir: Path, encoder: Encoder
 ) -> Iterator[Cli]:
-    """Run `faqlab …` in this process, by the same `main`, with a cache of its own and the encoder loaded already."""
+    """Run `faqlab …` in this process, by the same `main`: a new cache, the baseline, the encoder loaded already."""
     monkeypatch.setenv("FAQLAB_CACHE_DIR", str(cache_dir))
+    monkeypatch.setenv("FAQLAB_RETRIEVAL", str(cache_dir / "none.json"))
     monkeypatch.setattr("faqlab.retriever.load_encoder", lambda name, folder: encoder)
 
     def run(*arguments: object) -> Run:

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -147,14 +148,14 @@ def test_packaged_weights_with_another_sha256_are_refused(tmp_path: Path, monkey
 
 
 def test_an_encoder_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FaqlabError, match="There is no encoder .*nothing"):
+    with pytest.raises(FaqlabError, match=r"There is no encoder .*nothing"):
         load_encoder(str(tmp_path / "nothing"), tmp_path)
 
 
 def test_any_folder_of_sentence_transformers_is_an_encoder_with_a_fingerprint_of_its_own(
     reference: ReferenceEncoder, tmp_path: Path
 ) -> None:
-    model = load_sentence_transformer(MINILM)
+    model: Any = load_sentence_transformer(MINILM)
     model.save(str(tmp_path / "mine"))
     same = load_encoder(str(tmp_path / "mine"), tmp_path)
     np.testing.assert_allclose(same.encode(["my parcel"]), reference.encode(["my parcel"]), atol=1e-6)
@@ -178,7 +179,7 @@ print("IMPORTED", *sorted({name.split(".")[0] for name in sys.modules}))
 def imported_by(code: str, *arguments: str, cache_dir: Path) -> set[str]:
     run = subprocess.run(
         [sys.executable, "-c", code, *arguments],
-        env={**os.environ, "FAQLAB_CACHE_DIR": str(cache_dir)},
+        env={**os.environ, "FAQLAB_CACHE_DIR": str(cache_dir), "FAQLAB_RETRIEVAL": "none.json"},
         capture_output=True,
         text=True,
         cwd=PROJECT_ROOT,

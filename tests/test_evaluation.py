@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import math
 import warnings
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -33,7 +35,7 @@ FAQS = FaqSet(tuple(Faq(name, question, answer) for name, (question, answer) in 
 
 
 @pytest.fixture(autouse=True)
-def no_warnings() -> object:
+def no_warnings() -> Iterator[None]:
     """A mean of nothing, a division by zero and what is deprecated are errors here."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -48,6 +50,10 @@ def labelled(*rows: tuple[str, ...], kind: str = "paraphrase") -> pd.DataFrame:
     table["split"] = ""
     table["answerable"] = [bool(row[1:]) for row in rows]
     return table
+
+
+def rows(table: pd.DataFrame) -> list[Any]:
+    return list(table.itertuples())
 
 
 BY_HAND = labelled(("second is right", "b"), ("two are right", "a", "c"), ("fourth", "d"), ("none", "x"), ("out",))
@@ -90,7 +96,7 @@ def test_hit_at_k_is_the_share_of_queries_with_a_relevant_entry_among_the_first_
 ) -> None:
     judged = evaluate(retriever, queries[::5].reset_index(drop=True))
     answerable = judged[judged["answerable"]]
-    for row in hit_curve(judged).itertuples():
+    for row in rows(hit_curve(judged)):
         hits = [
             bool(set(ranked[: row.top_k]) & set(relevant))
             for ranked, relevant in zip(answerable["ranked"], answerable["relevant"], strict=True)
@@ -108,7 +114,7 @@ def test_hit_at_k_is_the_share_of_queries_with_a_relevant_entry_among_the_first_
 def test_evaluation_ranks_and_decides_as_the_retriever_does(retriever: Retriever, queries: pd.DataFrame) -> None:
     strict = retriever.with_config(max_squared_l2=0.8)
     some = queries[::40].reset_index(drop=True)
-    for row in evaluate(strict, some).itertuples():
+    for row in rows(evaluate(strict, some)):
         answer = strict.answer(row.query)
         assert list(row.ranked[:3]) == [hit.faq.id for hit in answer.hits]
         assert len(row.ranked) == len(set(row.ranked)) == len(retriever.faqs)
@@ -127,7 +133,7 @@ def test_answer_rates_are_shares_of_the_answerable_and_of_the_out_of_scope_queri
 
 def test_auroc_is_scikit_learns_with_ties_counted_half(results: pd.DataFrame) -> None:
     expected = roc_auc_score(results["answerable"], results["confidence"])
-    value, low, high = summarise(results).loc["auroc"]
+    value, low, high = map(float, summarise(results).loc["auroc"])
     assert value == pytest.approx(expected)
     assert low <= value <= high
 
@@ -206,7 +212,7 @@ def test_a_threshold_curve_is_what_each_threshold_would_do(results: pd.DataFrame
     curve = threshold_curve(results, column)
     assert len(curve) == len(results)
     inside, outside = results[results["answerable"]], results[~results["answerable"]]
-    for row in curve.itertuples():
+    for row in rows(curve):
 
         def passed(table: pd.DataFrame, threshold: float = row.threshold) -> pd.Series:
             return table[column] >= threshold if column == "confidence" else table[column] <= threshold

@@ -147,7 +147,7 @@ def test_a_missing_file_is_rebuilt(faqs: FaqSet, counting: CountingEncoder, fold
 def test_another_faqs_index_in_its_place_is_rebuilt(
     faqs: FaqSet, counting: CountingEncoder, folder: Path, write_faqs: WriteFaqs
 ) -> None:
-    other = FaqSet.load(write_faqs([("Is there a shop?", "Yes.")] + SMALL[1:], "other.json"))
+    other = FaqSet.load(write_faqs([("Is there a shop?", "Yes."), *SMALL[1:]], "other.json"))
     VectorIndex.open(other, replace(counting, texts=[]), VIEWS, folder.parent)
     (others,) = folder.parent.glob("other-*")
     shutil.copytree(others, folder, dirs_exist_ok=True)

@@ -20,7 +20,10 @@ BAD = {
     "an open quotation mark": (b'query,relevant\n"hi,0\nyo,1\n', ["not a CSV", "close each quotation mark"]),
     "JSON": (b'{"queries": []}\n', ["unknown column", "expected id, query, relevant, kind, split"]),
     "semicolons": (b"query;relevant\nhi;0\n", ["unknown column 'query;relevant'", "expected id, query, relevant"]),
-    "an unknown column": (b"query,relevant,lable\nhi,0,1\n", ["unknown column 'lable'", "expected id, query, relevant"]),
+    "an unknown column": (
+        b"query,relevant,lable\nhi,0,1\n",
+        ["unknown column 'lable'", "expected id, query, relevant"],
+    ),
     "a column twice": (b"query,query,relevant\nhi,ho,0\n", ["the column 'query' stands twice", "delete one"]),
     "no query column": (b"id,relevant\na,0\n", ["no column 'query'", "expected id, query, relevant"]),
     "no relevant column": (b"id,query\na,hi\n", ["no column 'relevant'", "expected id, query, relevant"]),
@@ -30,10 +33,19 @@ BAD = {
     ),
     "a first row with a cell too many": (b"query,relevant\nshoes, ,1\n", ["row 2 has 3 cells, the header 2"]),
     "a row with a cell too few": (b"query,relevant\nhello,0\nshoes\n", ["row 3 has 1 cells, the header 2"]),
-    "an empty query": (b"id,query,relevant\na,hi,0\nb, ,1\n", ["row 3 (b) has no query", "write one or delete the row"]),
+    "an empty query": (
+        b"id,query,relevant\na,hi,0\nb, ,1\n",
+        ["row 3 (b) has no query", "write one or delete the row"],
+    ),
     "a query of control characters": (b"query,relevant\n\x01\x00,0\n", ["row 2 (q1) has no query", "write one"]),
-    "an unknown id": (b"id,query,relevant\na,hi,0 nine\n", ["row 2 (a)", "no FAQ with the id 'nine'", "mend the label"]),
-    "an unknown split": (b"query,relevant,split\nhi,0,train\n", ["row 2", "the split 'train' is unknown", "tune or test"]),
+    "an unknown id": (
+        b"id,query,relevant\na,hi,0 nine\n",
+        ["row 2 (a)", "no FAQ with the id 'nine'", "mend the label"],
+    ),
+    "an unknown split": (
+        b"query,relevant,split\nhi,0,train\n",
+        ["row 2", "the split 'train' is unknown", "tune or test"],
+    ),
     "an id twice": (b"id,query,relevant\na,hi,0\na,yo,1\n", ["the id 'a' stands twice", "rename one"]),
     "Latin-1": ("query,relevant\nfür,0\n".encode("latin-1"), ["not UTF-8 (byte 16)", "save the file as UTF-8"]),
     "UTF-16": ("query,relevant\nhi,0\n".encode("utf-16"), ["not UTF-8 (byte 0)", "save the file as UTF-8"]),
@@ -62,13 +74,13 @@ def test_a_bad_file_is_refused_in_one_sentence_that_names_file_row_and_remedy(
 
 
 def test_a_file_that_is_not_there_is_named_with_what_to_set(path: Path, write_faqs: WriteFaqs, cli: Cli) -> None:
-    with pytest.raises(FaqlabError, match="mine.csv: no such file: name your queries by --queries or FAQLAB_QUERIES"):
+    with pytest.raises(FaqlabError, match=r"mine\.csv: no such file: name your queries by --queries or FAQLAB_QUERIES"):
         load_queries(path, FAQS)
     assert_one_sentence(cli("evaluate", "--faqs", write_faqs(), "--queries", path))
 
 
 def test_a_folder_in_place_of_the_file_is_named(tmp_path: Path, write_faqs: WriteFaqs, cli: Cli) -> None:
-    with pytest.raises(FaqlabError, match="cannot be read .*: name a CSV file"):
+    with pytest.raises(FaqlabError, match=r"cannot be read .*: name a CSV file"):
         load_queries(tmp_path, FAQS)
     assert_one_sentence(cli("evaluate", "--faqs", write_faqs(), "--queries", tmp_path))
 

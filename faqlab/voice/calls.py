@@ -19,7 +19,7 @@ from typing import Any
 import pandas as pd
 
 from faqlab.errors import FaqlabError
-from faqlab.retriever import Hit, Outcome, Retriever
+from faqlab.retriever import Hit
 
 STAGES = ("transcript", "turn", "embed", "search", "voice")
 """
@@ -44,7 +44,8 @@ class HitRecord:
     @classmethod
     def of(cls, hit: Hit) -> HitRecord:
         """Return *hit* flat, as it goes over the wire."""
-        return cls(hit.rank, hit.faq.id, hit.faq.question, hit.faq.answer, round(hit.squared_l2, 4), round(hit.score, 4))
+        faq = hit.faq
+        return cls(hit.rank, faq.id, faq.question, faq.answer, round(hit.squared_l2, 4), round(hit.score, 4))
 
 
 @dataclass(frozen=True)
@@ -170,11 +171,3 @@ class CallLog:
     def _file(self, time: datetime) -> Path:
         assert self._folder is not None
         return self._folder / f"lookups-{time:%Y-%m-%d}.jsonl"
-
-
-def squared_l2_threshold(retriever: Retriever) -> float | None:
-    """Return the distance beyond which nothing is answered, where the decision goes by distance."""
-    return retriever.config.max_squared_l2
-
-
-__all__ = ["STAGES", "CallLog", "HitRecord", "LookupRecord", "Outcome"]

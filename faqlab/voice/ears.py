@@ -48,11 +48,13 @@ class Transcript:
         text: The words, or "" where nobody spoke.
         no_speech: Whisper's probability that nobody did, 0 to 1.
         log_probability: Mean natural logarithm of the probability of a token; near 0 is sure, below -1 a guess.
+        ended: Probability that the last mark is one that ends a sentence; 0 if it is none.
     """
 
     text: str
     no_speech: float = 0.0
     log_probability: float = 0.0
+    ended: float = 0.0
 
 
 class Ears:
@@ -80,6 +82,7 @@ class Ears:
             str(folder), device="cpu", compute_type="int8", cpu_threads=1, local_files_only=True
         )
         self._tokenizer = Tokenizer(self._whisper.hf_tokenizer, multilingual=False)
+        self._end_marks = [self._tokenizer.encode(mark)[0] for mark in ".?!"]
         self._suppressed = get_suppressed_tokens(self._tokenizer, [-1])
 
     @classmethod
@@ -108,6 +111,7 @@ class Ears:
             " ".join(piece.text for piece in spoken),
             min(piece.no_speech for piece in heard),
             min((piece.log_probability for piece in spoken), default=0.0),
+            spoken[-1].ended if spoken else 0.0,
         )
 
     def _hear_piece(self, audio: np.ndarray, hotwords: str | None) -> Transcript:
@@ -135,11 +139,17 @@ class Ears:
             max_length=len(prompt) + _MAX_TOKENS,
             suppress_tokens=self._suppressed,
             return_scores=True,
+            return_logits_vocab=True,
             return_no_speech_prob=True,
         )[0]
         tokens = result.sequences_ids[0]
         text = _BRACKETED.sub(" ", tokenizer.decode(tokens))
-        return Transcript(" ".join(text.split()), result.no_speech_prob, result.scores[0])
+        ended = 0.0
+        if tokens and tokens[-1] in self._end_marks:
+            logits = np.array(result.logits[0][len(tokens) - 1]).ravel()
+            chances = np.exp(logits - logits.max())
+            ended = float(chances[self._end_marks].sum() / chances.sum())
+        return Transcript(" ".join(text.split()), result.no_speech_prob, result.scores[0], ended)
 
 
 def _check(weights: Path) -> None:

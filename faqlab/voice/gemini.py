@@ -30,6 +30,7 @@ from livekit.agents import (
     UserInputTranscribedEvent,
     UserStateChangedEvent,
     llm,
+    utils,
 )
 from livekit.agents.voice.events import EventTypes
 
@@ -139,7 +140,6 @@ class Failover:
             patience: Seconds.
         """
         self._session, self._room, self._simpler, self._patience = session, room, simpler, patience
-        self._started = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._prodded = False
         self._unanswered = ""
@@ -169,23 +169,32 @@ class Failover:
             _log.warning("Gemini is given up, the call goes on offline: %s", reason)
             self._handover = asyncio.create_task(self._hand_over(), name="gemini-failover")
 
+    @utils.log_exceptions(logger=_log)
     async def _hand_over(self) -> None:
-        await self._started.wait()
         session = self._session
+        while not session._started:  # until then update_agent enters nobody, and no event tells when
+            await asyncio.sleep(0.02)
         notice = asyncio.create_task(self._notify())
-        if session.agent_state != "speaking":  # what Gemini has said already may be heard to its end
+        if session.agent_state == "speaking" and session.current_speech:
+            await session.current_speech  # what Gemini has said already may be heard to its end
+        else:
             with suppress(RuntimeError):
                 await session.interrupt(force=True)
         chat_ctx = session.current_agent.chat_ctx.copy(
-            exclude_function_call=True, exclude_instructions=True, exclude_handoff=True, exclude_config_update=True
+            exclude_instructions=True, exclude_handoff=True, exclude_config_update=True
         )
-        if chat_ctx.items and isinstance(last := chat_ctx.items[-1], llm.ChatMessage) and last.role == "user":
-            self._unanswered = self._unanswered or last.text_content or ""
-            chat_ctx.items.pop()
+        self._take_back(chat_ctx)
         agent = self._simpler(chat_ctx)
         agent.on_enter = self._open  # type: ignore[method-assign]  # the first moment at which the new agent can speak
         session.update_agent(agent)
         await notice
+
+    def _take_back(self, chat_ctx: llm.ChatContext) -> None:
+        """Remove the turn that was not answered, look-ups and all: it is asked anew."""
+        while chat_ctx.items and getattr(last := chat_ctx.items[-1], "role", None) != "assistant":
+            chat_ctx.items.pop()
+            if isinstance(last, llm.ChatMessage):
+                self._unanswered = self._unanswered or last.text_content or ""
 
     async def _open(self) -> None:
         for name, handler in self._handlers.items():
@@ -208,7 +217,6 @@ class Failover:
 
     def _on_agent_state(self, event: AgentStateChangedEvent) -> None:
         if event.old_state == "initializing":
-            self._started.set()
             self._start_timer()
         elif "speaking" in (event.old_state, event.new_state):
             self._stop_timer()

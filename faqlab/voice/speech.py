@@ -55,6 +55,8 @@ class Voice:
             sentence: Any text; of one without a word, nothing is left.
             speed: 1.0 is the voice's own pace, 0.5 slow, 2.0 fast.
         """
+        if not any(c.isalnum() for c in sentence):
+            return np.zeros(0, np.float32)
         key = (sentence, speed)
         with self._lock:
             if key in self._kept:
@@ -78,9 +80,7 @@ class HibariTTS(tts.TTS):
     """`Voice` as livekit-agents wants it: streaming, a sentence at a time."""
 
     def __init__(self, voice: Voice, *, speed: float = 1.0) -> None:
-        super().__init__(
-            capabilities=tts.TTSCapabilities(streaming=True), sample_rate=SAMPLE_RATE, num_channels=1
-        )
+        super().__init__(capabilities=tts.TTSCapabilities(streaming=True), sample_rate=SAMPLE_RATE, num_channels=1)
         self.voice, self.speed = voice, speed
 
     @property

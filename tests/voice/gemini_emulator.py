@@ -11,6 +11,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import logging
+import re
 import secrets
 import ssl
 from collections.abc import Callable
@@ -27,13 +29,16 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
-PATH = "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent"
+PATH = re.compile(r"/+ws/google\.ai\.generativelanguage\.v1(alpha|beta)?\.GenerativeService\.BidiGenerateContent")
 IN_RATE, OUT_RATE = 16_000, 24_000
 LOUD = 200.0
 END_OF_SPEECH_S = 0.5
 GREETING = "Welcome to the shop."
 GUESS = "I am just guessing here."
 INTERNAL_ERROR = "Internal error encountered."
+
+_quiet = logging.getLogger("gemini_emulator")
+_quiet.setLevel(logging.WARNING)  # the server's own words at DEBUG hold the key
 
 
 class Mood(Enum):
@@ -48,6 +53,10 @@ class Mood(Enum):
     """1011 as soon as it is set up."""
     MUTE = auto()
     """Set up, and never a word."""
+    STUCK = auto()
+    """Well until it is asked something: that is transcribed, and then nothing comes."""
+    DEAF = auto()
+    """Answers what is written to it, and takes what is said for a cough."""
     HANGING = auto()
     """Never set up."""
 
@@ -57,7 +66,7 @@ class Connection:
     """What one connection has brought."""
 
     setup: dict[str, Any] = field(default_factory=dict)
-    audio: list[np.ndarray] = field(default_factory=list)
+    audio: list[np.ndarray] = field(default_factory=list, repr=False)
     heard: list[str] = field(default_factory=list)
     prompts: list[str] = field(default_factory=list)
     history: list[str] = field(default_factory=list)
@@ -104,13 +113,13 @@ class GeminiEmulator:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._authority.issue_cert("127.0.0.1").configure_cert(context)
         self._server = await serve(
-            self._converse, "127.0.0.1", 0, ssl=context, process_request=self._admit, close_timeout=1
+            self._converse, "127.0.0.1", 0, ssl=context, process_request=self._admit, close_timeout=1, logger=_quiet
         )
         self._port = next(iter(self._server.sockets)).getsockname()[1]
         return self
 
     async def __aexit__(self, *exception: object) -> None:
-        self.stop_listening()
+        self.refuse()
         assert self._server
         for websocket in list(self._server.connections):
             await websocket.close()
@@ -123,7 +132,7 @@ class GeminiEmulator:
         self._authority.configure_trust(trusted)
         return HttpOptions(base_url=f"https://127.0.0.1:{self._port}", async_client_args={"ssl": trusted})
 
-    def stop_listening(self) -> None:
+    def refuse(self) -> None:
         """Refuse all connects from now on; those that stand, stand."""
         assert self._server
         self._server.close(close_connections=False)
@@ -139,7 +148,7 @@ class GeminiEmulator:
             await conversation.send(goAway={"timeLeft": "1s"})
 
     def _admit(self, websocket: ServerConnection, request: Request) -> Response | None:
-        if request.path.partition("?")[0].replace("//", "/") != PATH:
+        if not PATH.fullmatch(request.path.partition("?")[0]):
             return websocket.respond(HTTPStatus.NOT_FOUND, "no such method\n")
         if self.moods[0] is Mood.FORBIDDEN:
             self._begin()
@@ -165,7 +174,7 @@ class GeminiEmulator:
             elif mood is Mood.HANGING:
                 await websocket.wait_closed()
             else:
-                conversation = _Conversation(self, websocket, connection, mute=mood is Mood.MUTE)
+                conversation = _Conversation(self, websocket, connection, mood)
                 await conversation.send(setupComplete={})
                 if mood is Mood.BROKEN:
                     await websocket.close(1011, INTERNAL_ERROR)
@@ -177,8 +186,8 @@ class GeminiEmulator:
 
 
 class _Conversation:
-    def __init__(self, emulator: GeminiEmulator, websocket: ServerConnection, log: Connection, *, mute: bool) -> None:
-        self.emulator, self.websocket, self.log, self.mute = emulator, websocket, log, mute
+    def __init__(self, emulator: GeminiEmulator, websocket: ServerConnection, log: Connection, mood: Mood) -> None:
+        self.emulator, self.websocket, self.log, self.mood = emulator, websocket, log, mood
         declarations = [tool for group in log.setup.get("tools", []) for tool in group.get("functionDeclarations", [])]
         self.tool: dict[str, Any] | None = declarations[0] if declarations else None
         self.turn: asyncio.Task[None] | None = None
@@ -238,7 +247,7 @@ class _Conversation:
             self.begin(self.answer(speech))
 
     def begin(self, turn: Any) -> None:
-        if self.mute:
+        if self.mood is Mood.MUTE:
             turn.close()
             return
         if self.turn:
@@ -247,11 +256,13 @@ class _Conversation:
 
     async def answer(self, speech: np.ndarray) -> None:
         text = await asyncio.to_thread(self.emulator.hear, speech)
-        if not text:
+        if not text or self.mood is Mood.DEAF:
             return
         self.log.heard.append(text)
         if "inputAudioTranscription" in self.log.setup:
             await self.send(serverContent={"inputTranscription": {"text": " " + text}})
+        if self.mood is Mood.STUCK:
+            return
         if self.tool is None:
             await self.say(GUESS)
             return

@@ -186,6 +186,7 @@ def test_an_interrupt_from_the_keyboard_is_for_the_owner_alone(
     owner: tuple[subprocess.Popen[str], psutil.Process],
 ) -> None:
     process, server = owner
+    time.sleep(0.4)  # livekit-server is deaf to signals in its first 0.2 s
     os.killpg(process.pid, signal.SIGINT)
     assert process.stdout and process.stdout.readline() == "interrupted\n"
     assert not gone_within(0.5, server)

@@ -1,0 +1,254 @@
+"""All of the live demo in one object: a LiveKit server, the page and its tokens, and the agent that answers."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import json
+import logging
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import pandas as pd
+
+from faqlab.errors import FaqlabError
+from faqlab.settings import Settings
+from faqlab.settings import settings as read_settings
+from faqlab.voice.agent import Assistant
+from faqlab.voice.caller import Caller, Heard
+from faqlab.voice.calls import CallLog
+from faqlab.voice.page import build_page
+from faqlab.voice.review import call_table
+from faqlab.voice.sfu import LiveKit, LocalServer, build_server, livekit_from_settings
+from faqlab.voice.stack import Stack, choose_stack
+from faqlab.voice.tokens import TokenOptions, TokenServer
+from faqlab.voice.worker import Worker
+
+if TYPE_CHECKING:
+    from IPython.display import IFrame
+    from ipywidgets import Widget
+
+LOGGERS = ("livekit", "faqlab.voice")
+
+
+def say_line(line: str) -> None:
+    """Print *line*."""
+    print(line, flush=True)  # noqa: T201
+
+
+class LiveDemo:
+    """
+    Talk to the FAQ: `with LiveDemo() as demo:`, or `start` and `stop`, again and again.
+
+    It runs on threads of its own beside a notebook or a program, whose signal handlers, environment and logging stay
+    as they are. Nothing of it is left after `stop`, nor after the end of the process, however that comes.
+
+    Attributes:
+        calls: Every look-up of every call since the first start.
+
+    Args:
+        faqs: The FAQ, a JSON file; that of the settings if None.
+        config: How to retrieve, a JSON file; that of the settings if None.
+        port: Of the page; 8000 or the next that is free if None.
+        records: A folder for the records of the calls; they are only kept in memory if None. Callers' words are
+            personal: name a folder only if your callers know.
+        settings: Other settings than those of the environment and `.env`.
+        progress: Told in lines what happens.
+    """
+
+    def __init__(
+        self,
+        *,
+        faqs: Path | str | None = None,
+        config: Path | str | None = None,
+        port: int | None = None,
+        records: Path | str | None = None,
+        settings: Settings | None = None,
+        progress: Callable[[str], None] = say_line,
+    ) -> None:
+        self._settings = settings or read_settings()
+        self._faqs = Path(faqs or self._settings.faqs)
+        self._config = Path(config or self._settings.retrieval)
+        self._port, self._progress = port or self._settings.port, progress
+        records = records or self._settings.records
+        self.calls = CallLog(Path(records) if records else None)
+        self._parts: ExitStack | None = None
+        self._assistant: Future[Assistant] = Future()
+        self._tokens: TokenServer | None = None
+        self._lock = threading.RLock()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *exception: object) -> None:
+        self.stop()
+
+    @property
+    def url(self) -> str:
+        """The link by which callers join."""
+        if self._tokens is None:
+            raise FaqlabError("The demo is not running: start() it.")
+        return self._tokens.url
+
+    @property
+    def running(self) -> bool:
+        """Whether it answers calls."""
+        return self._parts is not None
+
+    def start(self) -> Self:
+        """
+        Start, and return when the first caller would be answered at full speed. Does nothing if it runs.
+
+        Raises:
+            FaqlabError: it could not; the message says why, and nothing is left running.
+        """
+        with self._lock:
+            if self._parts is None:
+                self.listen()
+                self.wait_until_warm()
+        return self
+
+    def listen(self) -> str:
+        """
+        Start, and return the link as soon as callers can join; who does waits for the models.
+
+        Raises:
+            FaqlabError: as for `start`.
+        """
+        with self._lock:
+            if self._parts is not None:
+                return self.url
+            begun = time.monotonic()
+            with ExitStack() as parts:
+                parts.enter_context(_own_logging())
+                stack = choose_stack(self._settings)
+                self._progress(f"Voice: {stack.name}. LiveKit: {self._settings.livekit_url or 'on this machine'}.")
+                build_page(self._progress)
+                livekit = self._livekit(parts)
+                self._assistant = Future()
+                loading = threading.Thread(target=self._load, args=(stack, begun), name="faqlab-load", daemon=True)
+                loading.start()
+                parts.callback(loading.join)
+                worker = Worker(livekit, self._assistant, self._settings.agent_name)
+                parts.callback(worker.stop)
+                worker.start()
+                self._tokens = parts.enter_context(TokenServer(livekit, token_options(self._settings), self._port))
+                self._parts = parts.pop_all()
+            atexit.register(self.stop)
+            return self.url
+
+    def wait_until_warm(self) -> None:
+        """
+        Return when the models are loaded and have each run once.
+
+        Raises:
+            FaqlabError: they could not be loaded.
+        """
+        try:
+            self._assistant.result()
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """End the calls and everything that was started. Does nothing if it is not running."""
+        with self._lock:
+            parts, self._parts, self._tokens = self._parts, None, None
+            if parts is None:
+                return
+            atexit.unregister(self.stop)
+            parts.close()
+
+    def call(self, queries: Sequence[str], at_once: int = 2) -> pd.DataFrame:
+        """
+        Have a scripted caller ask *queries* aloud, one after another, and return what came of each.
+
+        Args:
+            queries: What to ask.
+            at_once: How many such callers share the queries, each in a room of its own.
+
+        Returns:
+            One row a query, in their order: `asked`, `heard` by the agent, `outcome` (None where nothing was looked
+            up), `retrieved` ids, `said` by the agent, `first_sound_ms` from the end of the question to the first
+            sound of the answer at the caller, and of that the agent's stages (see `STAGES`), as `…_ms`.
+        """
+        shares = [list(queries)[lane::at_once] for lane in range(at_once)]
+
+        async def all_calls() -> list[list[Heard]]:
+            return await asyncio.gather(*(self._one_call(share) for share in shares if share))
+
+        # A notebook's own loop runs on this thread: the callers need another.
+        with ThreadPoolExecutor(1, "faqlab-caller") as thread:
+            lanes = thread.submit(lambda: asyncio.run(all_calls())).result()
+        heard = [lanes[n % at_once][n // at_once] for n in range(len(queries))]
+        records = {record.id: record for record in self.calls.records}
+        return call_table(heard, records)
+
+    async def _one_call(self, queries: Sequence[str]) -> list[Heard]:
+        with urllib.request.urlopen(self.url + "getToken", timeout=10) as response:
+            token = json.load(response)
+        async with Caller(token["url"], token["token"]) as caller:
+            await caller.wait_for_greeting()
+            return [await caller.ask(query) for query in queries]
+
+    def page(self, height: int = 620) -> IFrame:
+        """Return the page as a frame for the notebook. It fetches its token itself, so that none is saved."""
+        from IPython.display import IFrame
+
+        return IFrame(self.url, "100%", height, extras=['allow="microphone; autoplay"'])
+
+    def panel(self) -> Widget:
+        """Return a widget that follows the calls, with a button that stops the demo."""
+        from faqlab.voice.panel import call_panel
+
+        return call_panel(self)
+
+    def _livekit(self, parts: ExitStack) -> LiveKit:
+        named = livekit_from_settings(self._settings)
+        return named or parts.enter_context(LocalServer(build_server(self._progress)))
+
+    def _load(self, stack: Stack, begun: float) -> None:
+        try:
+            assistant = Assistant.load(stack, self.calls, self._faqs, self._config)
+        except BaseException as error:
+            self._assistant.set_exception(error)
+            return
+        answers = len(assistant.retriever.faqs)
+        self._progress(f"Ready after {time.monotonic() - begun:.1f} s: {answers} answers from {self._faqs.name}.")
+        self._assistant.set_result(assistant)
+
+
+def token_options(settings: Settings) -> TokenOptions:
+    """Return what the *settings* say about tokens."""
+    return TokenOptions(
+        ttl=timedelta(minutes=settings.token_minutes),
+        agent_name=settings.agent_name,
+        fixed_room=settings.room,
+        allow_choice=settings.allow_choice,
+        allowed_hosts=settings.allowed_hosts,
+        allowed_origins=settings.allowed_origins,
+    )
+
+
+@contextmanager
+def _own_logging() -> Iterator[None]:
+    """Keep what the parts log out of the notebook's cells: warnings to our own logger, the rest nowhere."""
+    root, silence = logging.getLogger(), logging.NullHandler()
+    before = {name: (logging.getLogger(name).propagate, logging.getLogger(name).level) for name in LOGGERS}
+    root.addHandler(silence)  # or a stray `logging.info` installs one that writes to stderr
+    for name in LOGGERS:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        root.removeHandler(silence)
+        for name, (propagate, level) in before.items():
+            logging.getLogger(name).propagate = propagate
+            logging.getLogger(name).setLevel(level)

@@ -1,0 +1,129 @@
+"""The agent's worker: registers with a LiveKit server and holds the conversations that it is given."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+from concurrent.futures import Future
+from contextlib import suppress
+
+from livekit.agents import NOT_GIVEN, AgentServer, JobContext, JobExecutorType
+
+from faqlab.errors import FaqlabError
+from faqlab.voice.agent import Assistant
+from faqlab.voice.sfu import LiveKit
+
+REGISTER_SECONDS = 20.0
+STOP_SECONDS = 10.0
+CALLS_AT_EASE = 2 * (os.cpu_count() or 1)
+"""How many calls one worker holds without strain; a share of them is the load by which LiveKit chooses a worker."""
+
+_log = logging.getLogger(__name__)
+
+
+class Worker:
+    """
+    Answers the calls of one LiveKit server from a thread of its own; each call has a thread, too.
+
+    It may register before the assistant is loaded: who calls meanwhile waits for it. It touches no signal handler,
+    leaves `os.environ` as it was, and can be started again once stopped.
+
+    Args:
+        livekit: Where to register.
+        assistant: Whose result holds the conversations.
+        agent_name: By which tokens call it.
+    """
+
+    def __init__(self, livekit: LiveKit, assistant: Future[Assistant], agent_name: str) -> None:
+        self._livekit, self._assistant, self._agent_name = livekit, assistant, agent_name
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping: asyncio.Event | None = None
+        self._registered: Future[None] = Future()
+
+    def start(self) -> None:
+        """
+        Start, and return when the server has let the worker in.
+
+        Raises:
+            FaqlabError: it did not.
+        """
+        self._registered = Future()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="faqlab-agent", daemon=True)
+        self._thread.start()
+        try:
+            self._registered.result(REGISTER_SECONDS)
+        except TimeoutError:
+            self.stop()
+            raise FaqlabError(
+                f"The LiveKit server at {self._livekit.url} did not let the agent in: see that it runs, "
+                "and that LIVEKIT_URL, LIVEKIT_API_KEY and LIVEKIT_API_SECRET belong together."
+            ) from None
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """End the calls and the thread. Does nothing if it is not running."""
+        if self._thread is None:
+            return
+        if self._loop and self._stopping:
+            with suppress(RuntimeError):  # the loop has ended by itself
+                self._loop.call_soon_threadsafe(self._stopping.set)
+        self._thread.join(STOP_SECONDS)
+        if self._thread.is_alive():
+            _log.warning("The agent's thread did not end within %.0f s.", STOP_SECONDS)
+        self._thread = self._loop = self._stopping = None
+
+    @property
+    def running(self) -> bool:
+        """Whether it answers calls."""
+        return bool(self._thread and self._thread.is_alive())
+
+    async def _run(self) -> None:
+        self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
+        server = AgentServer(
+            job_executor_type=JobExecutorType.THREAD,
+            ws_url=self._livekit.url,
+            api_key=self._livekit.api_key,
+            api_secret=self._livekit.api_secret,
+            host="127.0.0.1",
+            port=0,
+            num_idle_processes=1,
+            # Never the CPU's: a busy notebook would refuse its own calls.
+            load_fnc=lambda server: min(0.95, len(server.active_jobs) / CALLS_AT_EASE),
+            http_proxy=None if self._livekit.local else NOT_GIVEN,
+        )
+        server.rtc_session(self._answer, agent_name=self._agent_name)
+        server.on("worker_registered", self._on_registered)
+        before = dict(os.environ)
+        running = asyncio.create_task(server.run(devmode=True), name="agent-server")
+        await asyncio.sleep(0)  # by its first wait it has written the keys there, which children would inherit
+        _restore_environment(before)
+        stopping = asyncio.create_task(self._stopping.wait())
+        await asyncio.wait([running, stopping], return_when=asyncio.FIRST_COMPLETED)
+        if running.done() and (error := running.exception()):
+            _log.error("The agent has lost its LiveKit server: %s", error)
+            if not self._registered.done():
+                self._registered.set_exception(FaqlabError(f"The agent could not start: {error}."))
+        stopping.cancel()
+        await server.aclose()
+        await asyncio.gather(running, return_exceptions=True)
+
+    def _on_registered(self, *_: object) -> None:
+        if not self._registered.done():  # it is, when the connection was lost and is back
+            self._registered.set_result(None)
+
+    async def _answer(self, job: JobContext) -> None:
+        assistant = await asyncio.shield(asyncio.wrap_future(self._assistant))
+        await assistant.converse(job, self._livekit)
+
+
+def _restore_environment(before: dict[str, str]) -> None:
+    for name in os.environ.keys() - before.keys():
+        del os.environ[name]
+    for name, value in before.items():
+        if os.environ.get(name) != value:
+            os.environ[name] = value

@@ -1,0 +1,65 @@
+"""Settings come from the environment or `.env`, and mean the same wherever the shell or the kernel stands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from faqlab.errors import FaqlabError
+from faqlab.settings import PROJECT_ROOT, Settings, resolve, settings
+
+
+@pytest.fixture(autouse=True)
+def read_anew() -> Iterator[None]:
+    settings.cache_clear()
+    yield
+    settings.cache_clear()
+
+
+def test_without_any_setting_the_projects_own_files_are_meant(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert settings().faqs == PROJECT_ROOT / "data" / "ecommerce.json"
+    assert settings().queries == PROJECT_ROOT / "data" / "queries.csv"
+    assert settings().retrieval == PROJECT_ROOT / "data" / "retrieval.json"
+    assert settings().cache_dir == PROJECT_ROOT / "embeddings_cache"
+
+
+def test_a_path_is_taken_from_here_if_something_is_there_and_else_from_the_root(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert resolve(Path("data/mine.json")) == PROJECT_ROOT / "data" / "mine.json"
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "mine.json").touch()
+    assert resolve(Path("data/mine.json")) == tmp_path / "data" / "mine.json"
+    assert resolve(tmp_path / "elsewhere.json") == tmp_path / "elsewhere.json"
+    assert resolve(Path("~/mine.json")) == Path.home() / "mine.json"
+
+
+def test_a_variable_that_is_set_to_nothing_is_as_if_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAQLAB_FAQS", "")
+    assert settings().faqs == PROJECT_ROOT / "data" / "ecommerce.json"
+
+
+def test_the_environment_wins_over_the_env_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text("FAQLAB_FAQS=/from/file.json\nFAQLAB_QUERIES=/from/file.csv\nSOMETHING_ELSE=1\n")
+    monkeypatch.setitem(Settings.model_config, "env_file", file)
+    monkeypatch.setenv("FAQLAB_FAQS", "/from/environment.json")
+    assert settings().faqs == Path("/from/environment.json")
+    assert settings().queries == Path("/from/file.csv")
+
+
+def test_a_setting_that_cannot_be_used_is_named_without_its_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAQLAB_PORT", "a-secret-of-mine")
+    with pytest.raises(FaqlabError, match="port") as error:
+        settings()
+    assert "a-secret-of-mine" not in str(error.value)
+
+
+def test_a_key_is_not_shown_when_the_settings_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOOGLE_API_KEY", "a-key-of-mine")
+    assert settings().google_api_key is not None
+    assert "a-key-of-mine" not in repr(settings())

@@ -1,0 +1,203 @@
+"""
+Conversations with the agent over a real livekit-server: spoken words in, spoken words out.
+
+The caller's voice is the offline voice, its ears are Whisper's; what is asserted is what went over the wire.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from conftest import caller_of, plain
+from livekit.api import AccessToken, ListRoomsRequest, LiveKitAPI, RoomAgentDispatch, RoomConfiguration, VideoGrants
+
+from faqlab.dialogue import Dialogue
+from faqlab.voice import agent, answers
+from faqlab.voice.agent import Assistant
+from faqlab.voice.caller import Caller
+from faqlab.voice.calls import STAGES
+from faqlab.voice.demo import LiveDemo
+from faqlab.voice.sfu import LiveKit
+from faqlab.voice.speech import Voice
+from faqlab.voice.worker import Worker
+
+PAY, RETURN, PARCEL = "How can I pay?", "Can I return shoes?", "Where is my parcel?"
+
+
+@contextmanager
+def working(livekit: LiveKit, assistant: Assistant) -> Iterator[Callable[[str], Caller]]:
+    """A worker of its own; yields what makes a caller to a room of that name."""
+    loaded: Future[Assistant] = Future()
+    loaded.set_result(assistant)
+    worker = Worker(livekit, loaded, "tested")
+    worker.start()
+
+    def caller(room: str) -> Caller:
+        token = AccessToken(livekit.api_key, livekit.api_secret).with_identity("caller")
+        token = token.with_grants(VideoGrants(room_join=True, room=room, can_publish_data=False))
+        token = token.with_room_config(RoomConfiguration(agents=[RoomAgentDispatch(agent_name="tested")]))
+        return Caller(livekit.url, token.to_jwt())
+
+    try:
+        yield caller
+    finally:
+        worker.stop()
+
+
+@pytest.fixture
+def assistant(demo: LiveDemo) -> Assistant:
+    return demo._assistant.result()
+
+
+async def rooms(livekit: LiveKit) -> list[str]:
+    async with LiveKitAPI(livekit.url, livekit.api_key, livekit.api_secret) as api:
+        return [room.name for room in (await api.room.list_rooms(ListRoomsRequest())).rooms]
+
+
+async def test_a_question_asked_aloud_is_answered_aloud_from_the_faq(demo: LiveDemo) -> None:
+    async with caller_of(demo) as caller:
+        greeting = await caller.wait_for_greeting()
+        assert plain(greeting.answer_audio_text) == plain(agent.GREETING)
+
+        heard = await caller.ask(PAY)
+        assert plain(heard.heard_as) == plain(PAY)
+        assert "by card or by invoice" in plain(heard.answer_audio_text)
+        assert plain(heard.answer_text) in plain("You can pay by card, or by invoice.")
+        [lookup] = heard.lookups
+        assert (lookup["outcome"], lookup["hits"][0]["id"], len(lookup["hits"])) == ("answer", "pay", 3)
+        assert lookup["hits"][0]["squared_l2"] < lookup["squared_l2_threshold"] == 1.1
+        assert heard.end_of_speech_to_first_audio_s is not None
+        assert heard.end_of_speech_to_first_audio_s < 2.0
+
+        unknown = await caller.ask("Who won the chess tournament in nineteen eighty?")
+        assert [lookup["outcome"] for lookup in unknown.lookups] == ["decline"]
+        assert "i don t know that" in plain(unknown.answer_audio_text)
+
+        thanks = await caller.ask("Thank you very much!")
+        assert (thanks.lookups, bool(thanks.answer_audio_text)) == ((), True)
+
+    record = next(r for r in demo.calls.records if r.id == lookup["id"])
+    assert set(record.milliseconds) == set(STAGES)
+    assert all(0 <= ms < 2000 for ms in record.milliseconds.values())
+    row = demo.calls.frame().set_index("room").loc[record.room].iloc[0]
+    assert (row["outcome"], row["retrieved"][0]) == ("answer", "pay")
+
+
+async def test_two_callers_at_once_have_rooms_and_answers_of_their_own(demo: LiveDemo) -> None:
+    async def call(question: str) -> tuple[str, str, str]:
+        async with caller_of(demo) as caller:
+            await caller.wait_for_greeting()
+            heard = await caller.ask(question)
+            return caller.room.name, heard.lookups[0]["hits"][0]["id"], plain(heard.answer_audio_text)
+
+    paid, returned = await asyncio.gather(call(PAY), call(RETURN))
+    assert paid[0] != returned[0]
+    assert (paid[1], returned[1]) == ("pay", "shoes")
+    assert "card" in paid[2]
+    assert "days" in returned[2]
+
+
+async def test_who_interrupts_is_let_in_and_answered(demo: LiveDemo) -> None:
+    async with caller_of(demo) as caller:
+        await caller.wait_for_greeting()
+        heard = await caller.ask("How does the guarantee work?", interrupt=f"Excuse me, {PAY}", interrupt_after=1.5)
+    assert heard.yielded_s is not None
+    assert heard.yielded_s < 1.0
+    assert [lookup["hits"][0]["id"] for lookup in heard.lookups] == ["work", "pay"]
+    assert "by card" in plain(heard.answer_audio_text)
+    assert "within ten days" not in plain(heard.answer_audio_text)
+
+
+async def test_a_question_with_a_pause_in_it_is_heard_as_one(demo: LiveDemo) -> None:
+    async with caller_of(demo) as caller:
+        await caller.wait_for_greeting()
+        heard = await caller.ask("Can you tell me whether I can return shoes that do not fit me?", pause=1.0)
+    assert plain(heard.lookups[-1]["query"]) == plain("Can you tell me whether I can return shoes that do not fit me?")
+    assert heard.lookups[-1]["hits"][0]["id"] == "shoes"
+    assert "thirty days" in plain(heard.answer_audio_text).replace("30", "thirty")
+
+
+async def test_who_says_nothing_is_asked_twice_and_then_let_go(livekit_server: LiveKit, assistant: Assistant) -> None:
+    with working(livekit_server, replace(assistant, silence_seconds=1.5)) as caller_to:
+        async with caller_to("silent") as caller:
+            greeting = await caller.wait_for_greeting()
+            asked = [await caller.wait_for_greeting() for _ in range(3)]
+            assert plain(greeting.answer_text) == plain(agent.GREETING)
+            assert [plain(a.answer_text) for a in asked] == [plain(s) for s in (*agent.STILL_THERE, agent.FAREWELL)]
+            await until(lambda: not caller.room.isconnected())
+    assert "silent" not in await rooms(livekit_server)
+
+
+async def test_who_was_silent_and_then_asks_is_answered(livekit_server: LiveKit, assistant: Assistant) -> None:
+    with working(livekit_server, replace(assistant, silence_seconds=2.0)) as caller_to:
+        async with caller_to("shy") as caller:
+            await caller.wait_for_greeting()
+            assert plain((await caller.wait_for_greeting()).answer_text) == plain(agent.STILL_THERE[0])
+            heard = await caller.ask(PARCEL)
+            assert heard.lookups[0]["hits"][0]["id"] == "parcel"
+
+
+async def test_when_the_caller_leaves_in_mid_answer_the_call_is_over_at_once(
+    demo: LiveDemo, assistant: Assistant, livekit_server: LiveKit
+) -> None:
+    with working(livekit_server, assistant) as caller_to:
+        async with caller_to("leaver") as caller:
+            await caller.wait_for_greeting()
+            assert "leaver" in await rooms(livekit_server)
+            await caller.ask("How does the guarantee work?", hang_up_after=1.0)
+            left = time.monotonic()
+        while "leaver" in await rooms(livekit_server):
+            assert time.monotonic() < left + 3
+            await asyncio.sleep(0.1)
+
+
+async def test_a_failure_of_the_model_or_the_tool_is_owned_up_to_and_the_call_goes_on(
+    demo: LiveDemo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, ask = answers._Step._run, Dialogue.ask
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("broken on purpose")
+
+    async with caller_of(demo) as caller:
+        await caller.wait_for_greeting()
+        with monkeypatch.context() as patch:
+            patch.setattr(answers._Step, "_run", fail)
+            assert plain((await caller.ask(PAY)).answer_text) == plain(agent.SORRY)
+        with monkeypatch.context() as patch:
+            patch.setattr(Dialogue, "ask", fail)
+            assert plain((await caller.ask(PAY)).answer_text) == plain(agent.SORRY)
+        assert (answers._Step._run, Dialogue.ask) == (run, ask)
+        assert "by card" in plain((await caller.ask(PAY)).answer_audio_text)
+
+
+async def test_a_voice_that_keeps_failing_ends_the_call(
+    livekit_server: LiveKit, assistant: Assistant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with working(livekit_server, assistant) as caller_to:
+        async with caller_to("mute") as caller:
+            await caller.wait_for_greeting()
+
+            question = Voice.shared().speak(PAY)
+
+            def fail(self: Voice, sentence: str, speed: float = 1.0) -> np.ndarray:
+                if sentence == PAY:
+                    return question
+                raise RuntimeError("broken on purpose")
+
+            monkeypatch.setattr(Voice, "speak", fail)
+            asyncio.get_running_loop().create_task(caller.ask(PAY))
+            await until(lambda: not caller.room.isconnected(), 40)
+
+
+async def until(fact: Callable[[], object], seconds: float = 10) -> None:
+    async with asyncio.timeout(seconds):
+        while not fact():
+            await asyncio.sleep(0.05)

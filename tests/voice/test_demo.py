@@ -1,0 +1,324 @@
+"""The whole demo in one object and in one command: what it starts, what it leaves alone, what it leaves behind."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+import psutil
+import pytest
+from conftest import keyless
+from livekit.api import AccessToken, RoomAgentDispatch, RoomConfiguration, VideoGrants
+
+from faqlab.errors import FaqlabError
+from faqlab.faqs import FaqSet
+from faqlab.retriever import RetrievalConfig, Retriever
+from faqlab.settings import Settings
+from faqlab.voice.caller import Caller
+from faqlab.voice.demo import LiveDemo
+from faqlab.voice.review import review
+from faqlab.voice.sfu import LiveKit
+
+QUESTION = "Can I return shoes that do not fit?"
+
+
+def silent(line: str) -> None:
+    """Take a progress line."""
+
+
+@pytest.fixture
+def own_demo(short_faq: Path, short_config: Path, livekit_program: Path) -> Iterator[LiveDemo]:
+    demo = LiveDemo(faqs=short_faq, config=short_config, settings=keyless(), progress=silent)
+    yield demo
+    demo.stop()
+
+
+def test_it_leaves_signals_environment_and_logging_as_they_were_and_can_start_again(own_demo: LiveDemo) -> None:
+    def state() -> tuple[object, ...]:
+        handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+        root, livekit = logging.getLogger(), logging.getLogger("livekit")
+        return handlers, dict(os.environ), list(root.handlers), root.level, livekit.propagate, livekit.level
+
+    before, children = state(), set(psutil.Process().children(recursive=True))
+    for _ in range(2):
+        assert own_demo.start() is own_demo
+        assert (state()[0], state()[1]) == (before[0], before[1])
+        url = own_demo.url
+        assert own_demo.start().url == url
+        assert urllib.request.urlopen(url).status == 200
+        own_demo.stop()
+        own_demo.stop()
+        assert state() == before
+        assert set(psutil.Process().children(recursive=True)) == children
+        assert not [thread.name for thread in threading.enumerate() if thread.name.startswith(("faqlab", "livekit-s"))]
+        with pytest.raises(FaqlabError, match="not running"):
+            own_demo.url  # noqa: B018
+        with socket.socket() as probe:
+            assert probe.connect_ex(("127.0.0.1", int(url.split(":")[-1].strip("/")))) != 0
+
+
+def test_a_port_that_is_taken_is_said_and_nothing_is_left(short_faq: Path, livekit_program: Path) -> None:
+    children = set(psutil.Process().children())
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        demo = LiveDemo(faqs=short_faq, port=taken.getsockname()[1], settings=keyless(), progress=silent)
+        with pytest.raises(FaqlabError, match="Port"):
+            demo.start()
+    assert not demo.running
+    assert set(psutil.Process().children()) == children
+
+
+def test_a_faq_that_cannot_be_used_is_said_and_nothing_is_left(tmp_path: Path, livekit_program: Path) -> None:
+    children = set(psutil.Process().children())
+    demo = LiveDemo(faqs=tmp_path / "none.json", settings=keyless(), progress=silent)
+    with pytest.raises(FaqlabError, match="none.json"):
+        demo.start()
+    assert not demo.running
+    assert set(psutil.Process().children()) == children
+
+
+def test_a_livekit_that_does_not_take_the_key_is_said(livekit_server: LiveKit, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("faqlab.voice.worker.REGISTER_SECONDS", 2.0)
+    settings = Settings(
+        google_api_key=None, livekit_url=livekit_server.url, livekit_api_key="wrong", livekit_api_secret="x" * 40
+    )
+    with pytest.raises(FaqlabError, match="LIVEKIT_API_KEY"):
+        LiveDemo(settings=settings, progress=silent).start()
+
+
+def test_the_choice_of_voice_and_server_is_said_at_the_start(
+    livekit_server: LiveKit, short_faq: Path, short_config: Path
+) -> None:
+    named = Settings(
+        google_api_key="a key that is never used",
+        livekit_url=livekit_server.url,
+        livekit_api_key=livekit_server.api_key,
+        livekit_api_secret=livekit_server.api_secret,
+    )
+    lines: list[str] = []
+    with LiveDemo(faqs=short_faq, config=short_config, settings=named, progress=lines.append):
+        pass
+    said = " ".join(lines)
+    assert "Gemini Live (gemini-3.8-live, Fenrir)" in said
+    assert livekit_server.url in said
+    assert "a key" not in said
+    assert livekit_server.api_secret not in said
+
+
+SCRIPT = """
+import json, sys
+from faqlab.voice.demo import LiveDemo
+
+if __name__ == "__main__":
+    with LiveDemo(records=sys.argv[1]) as demo:
+        table = demo.call(["Can I return shoes that do not fit?", "Who won the chess tournament?"], at_once=1)
+    print("TABLE " + table.to_json(orient="records"))
+"""
+
+
+@pytest.mark.parametrize("how", ["no network at all", "proxies that refuse"])
+def test_without_a_network_a_call_is_answered(
+    how: str, tmp_path: Path, short_faq: Path, short_config: Path, livekit_program: Path
+) -> None:
+    namespace = ["unshare", "-rn", "sh", "-c", 'ip link set lo up && exec "$@"', "-"]
+    if how == "no network at all" and subprocess.run([*namespace, "true"], capture_output=True).returncode:
+        pytest.skip("this machine lets nobody make a network namespace")
+    refusing = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), "http://127.0.0.1:9")
+    ran = subprocess.run(
+        [*(namespace if how == "no network at all" else []), sys.executable, "-c", SCRIPT, str(tmp_path / "records")],
+        env=environment(
+            short_faq, short_config, HF_HUB_OFFLINE="1", **(refusing if how != "no network at all" else {})
+        ),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ran.returncode == 0, ran.stderr
+    table = pd.DataFrame(json.loads(ran.stdout.split("TABLE ")[1]))
+    assert list(table["outcome"]) == ["answer", "decline"]
+    assert table["retrieved"][0][0] == "shoes"
+    assert "thirty days" in table["said"][0]
+    assert (table["first_sound_ms"] < 3000).all()
+    assert table["voice_ms"].notna().all()
+
+    [file] = (tmp_path / "records").iterdir()
+    records = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [record["outcome"] for record in records] == ["answer", "decline"]
+    assert set(records[0]["milliseconds"]) == {"transcript", "turn", "embed", "search", "voice"}
+    assert file.stat().st_mode & 0o077 == 0
+
+    queries = pd.DataFrame({"kind": ["paraphrase", "out"], "relevant": [("shoes",), ()]})
+    retriever = Retriever.build(FaqSet.load(short_faq), RetrievalConfig.load(short_config), cache_dir=tmp_path)
+    judged = review(table, queries, retriever)
+    assert list(judged["right"]) == [True, True]
+    wrong = review(table, queries.assign(relevant=[("pay",), ("pay",)]), retriever)
+    assert list(wrong["lost_at"]) == ["retrieval", "retrieval"]
+    misheard = review(table.assign(retrieved=[["pay"], []]), queries, retriever)
+    assert list(misheard["lost_at"]) == ["hearing", ""]
+
+
+CYCLES = """
+import gc, json, psutil, sys, threading, time
+from faqlab.voice.demo import LiveDemo
+
+if __name__ == "__main__":
+    demo, me, rows = LiveDemo(progress=lambda line: None), psutil.Process(), []
+    for _ in range(10):
+        begun = time.monotonic()
+        demo.start()
+        seconds = time.monotonic() - begun
+        demo.call(["Can I return shoes that do not fit?"]) if "call" in sys.argv else None
+        demo.stop()
+        gc.collect()
+        names = sorted(thread.name for thread in threading.enumerate())
+        rows.append([len(names), me.num_fds(), len(me.children()), me.memory_info().rss >> 20, round(seconds, 2)])
+    print("ROWS " + json.dumps(rows))
+    print(names, file=sys.stderr)
+"""
+
+
+def test_ten_starts_and_stops_leave_threads_handles_and_memory_flat(
+    short_faq: Path, short_config: Path, livekit_program: Path
+) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", CYCLES],
+        env=environment(short_faq, short_config),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ran.returncode == 0, ran.stderr
+    rows = json.loads(ran.stdout.split("ROWS ")[1])
+    print(rows, ran.stderr)
+    (threads, handles, children, memory, _), (threads_end, handles_end, _, memory_end, seconds) = rows[2], rows[-1]
+    assert (threads_end, handles_end, children) == (threads, handles, 0)
+    assert memory_end - memory < 30
+    assert seconds < 5
+
+
+def test_a_killed_owner_leaves_no_process(short_faq: Path, short_config: Path, livekit_program: Path) -> None:
+    code = "import time; from faqlab.voice.demo import LiveDemo; LiveDemo().start(); print('UP', flush=True); time.sleep(99)"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], env=environment(short_faq, short_config), stdout=subprocess.PIPE, text=True
+    ) as owner:
+        assert owner.stdout is not None
+        assert any(line == "UP\n" for line in owner.stdout)
+        children = psutil.Process(owner.pid).children(recursive=True)
+        assert children
+        owner.kill()
+    assert not psutil.wait_procs(children, timeout=3)[1]
+
+
+async def test_serve_lets_callers_in_and_ctrl_c_leaves_nothing(
+    short_faq: Path, short_config: Path, livekit_program: Path
+) -> None:
+    with command("serve", short_faq, short_config) as (served, lines):
+        url = await line(lines, r"Join at (http://127\.0\.0\.1:\d+/)")
+        await line(lines, r"Ready")
+        family = [psutil.Process(served.pid), *psutil.Process(served.pid).children(recursive=True)]
+        listening = {c.laddr.ip for p in family for c in p.net_connections() if c.status == psutil.CONN_LISTEN}
+        assert listening == {"127.0.0.1"}
+        with urllib.request.urlopen(url + "getToken") as response:
+            token = json.load(response)
+        async with Caller(token["url"], token["token"]) as caller:
+            await caller.wait_for_greeting()
+            assert (await caller.ask(QUESTION)).lookups[0]["hits"][0]["id"] == "shoes"
+        begun = time.monotonic()
+        served.send_signal(signal.SIGINT)
+        await asyncio.to_thread(served.wait, 15)
+        assert time.monotonic() - begun < 8
+    assert served.returncode == 0
+    assert not psutil.wait_procs(family[1:], timeout=3)[1]
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", int(url.split(":")[-1].strip("/")))) != 0
+
+
+async def test_two_workers_share_the_calls_and_one_alone_goes_on(
+    livekit_server: LiveKit, short_faq: Path, short_config: Path
+) -> None:
+    named = {
+        "LIVEKIT_URL": livekit_server.url,
+        "LIVEKIT_API_KEY": livekit_server.api_key,
+        "LIVEKIT_API_SECRET": livekit_server.api_secret,
+        "FAQLAB_AGENT_NAME": "shared",
+    }
+
+    async def greeted(room: str, held: asyncio.Event | None = None) -> bool:
+        token = AccessToken(livekit_server.api_key, livekit_server.api_secret).with_identity("caller")
+        token = token.with_grants(VideoGrants(room_join=True, room=room))
+        token = token.with_room_config(RoomConfiguration(agents=[RoomAgentDispatch(agent_name="shared")]))
+        async with Caller(livekit_server.url, token.to_jwt()) as caller:
+            heard = bool((await caller.wait_for_greeting()).answer_text)
+            if held:
+                await held.wait()
+            return heard
+
+    with (
+        command("agent", short_faq, short_config, **named) as (first, first_lines),
+        command("agent", short_faq, short_config, **named) as (second, second_lines),
+    ):
+        await asyncio.gather(line(first_lines, "Ready"), line(second_lines, "Ready"))
+        held = asyncio.Event()
+        calls = [asyncio.create_task(greeted(f"shared-{n}", held)) for n in range(4)]
+        await asyncio.sleep(8)
+        threads = [psutil.Process(process.pid).num_threads() for process in (first, second)]
+        connections = [len(psutil.Process(p.pid).net_connections("udp")) for p in (first, second)]
+        held.set()
+        assert all(await asyncio.gather(*calls))
+        assert all(connections), (threads, connections)
+        first.kill()
+        assert all([await greeted(f"after-{n}") for n in range(2)])
+
+
+def environment(faqs: Path, config: Path, **more: str) -> dict[str, str]:
+    """The developer's environment without keys, for a program with the short FAQ."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("GOOGLE_", "LIVEKIT_", "FAQLAB_"))}
+    return {**kept, "FAQLAB_FAQS": str(faqs), "FAQLAB_RETRIEVAL": str(config), **more}
+
+
+@contextmanager
+def command(name: str, faqs: Path, config: Path, **more: str) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
+    """Run `faqlab NAME` and gather the lines that it prints; killed in the end if it still runs."""
+    program = shutil.which("faqlab", path=str(Path(sys.executable).parent))
+    assert program
+    lines: list[str] = []
+    with subprocess.Popen(
+        [program, name],
+        env=environment(faqs, config, PYTHONUNBUFFERED="1", **more),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        reader = threading.Thread(target=lambda: lines.extend(process.stdout or ()), daemon=True)
+        reader.start()
+        try:
+            yield process, lines
+        finally:
+            if process.poll() is None:
+                process.kill()
+            reader.join()
+
+
+async def line(lines: list[str], pattern: str) -> str:
+    """Wait for a line with *pattern*; return its first group, or the match."""
+    for _ in range(600):
+        for candidate in list(lines):
+            if found := re.search(pattern, candidate):
+                return found[found.lastindex or 0]
+        await asyncio.sleep(0.1)
+    raise AssertionError(f"no line with {pattern!r} in {lines}")

@@ -1,0 +1,204 @@
+"""The caller's page in a real Chromium, its fake microphone playing questions spoken by the offline voice."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import wave
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import nbformat
+import numpy as np
+import pytest
+from conftest import plain
+from playwright.sync_api import Browser, FrameLocator, Page, expect, sync_playwright
+from playwright.sync_api import Error as PlaywrightError
+from scipy.signal import resample_poly
+
+from faqlab.voice import agent
+from faqlab.voice.demo import LiveDemo
+from faqlab.voice.speech import SAMPLE_RATE, Voice, to_int16
+
+QUESTION = "Can I return shoes that do not fit?"
+ANSWERED_MS = 30_000
+HOW_TO_GET_ONE = (
+    "These tests need a browser and found none: install Chromium or Chrome so that it is on PATH, "
+    f"or run `{sys.executable} -m playwright install --with-deps chromium`."
+)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str | None:
+    """A Chromium on PATH, else Playwright's own (None), else Debian's package."""
+    for name in ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"):
+        if path := shutil.which(name):
+            return path
+    if subprocess.run([sys.executable, "-m", "playwright", "install", "chromium"]).returncode == 0 and _starts(None):
+        return None
+    if os.geteuid() == 0 and shutil.which("apt-get"):
+        subprocess.run("apt-get update -q && apt-get install -qy chromium", shell=True)
+        if path := shutil.which("chromium"):
+            return path
+    raise RuntimeError(HOW_TO_GET_ONE)
+
+
+def _starts(path: str | None) -> bool:
+    with sync_playwright() as playwright:
+        try:
+            playwright.chromium.launch(executable_path=path, args=["--no-sandbox"]).close()
+        except PlaywrightError:
+            return False
+        return True
+
+
+@pytest.fixture(scope="session")
+def question_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the microphone hears: silence while the agent greets, the question, silence. Chromium wants 48 kHz."""
+    silence = np.zeros(9 * SAMPLE_RATE, np.float32)
+    audio = np.concatenate([silence, Voice.shared().speak_all(QUESTION), silence, silence])
+    path = tmp_path_factory.mktemp("microphone") / "question.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(2 * SAMPLE_RATE)
+        file.writeframes(to_int16(resample_poly(audio, 2, 1)).tobytes())
+    return path
+
+
+@contextmanager
+def browser(path: str | None, *arguments: str) -> Iterator[Browser]:
+    options = ["--autoplay-policy=no-user-gesture-required", *arguments]
+    if os.geteuid() == 0:
+        options.append("--no-sandbox")
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=path, args=options)
+        try:
+            yield launched
+        finally:
+            launched.close()
+
+
+def microphone(file: Path) -> tuple[str, ...]:
+    return (
+        "--use-fake-ui-for-media-stream",
+        "--use-fake-device-for-media-stream",
+        f"--use-file-for-fake-audio-capture={file}%noloop",
+    )
+
+
+LOUDNESS = """() => {
+    window.loudest = 0;
+    const context = new AudioContext();
+    setInterval(() => {
+        for (const element of document.querySelectorAll('audio')) {
+            if (!element.srcObject || element.measured) continue;
+            element.measured = true;
+            const meter = context.createAnalyser();
+            context.createMediaStreamSource(element.srcObject).connect(meter);
+            const samples = new Float32Array(meter.fftSize);
+            setInterval(() => {
+                meter.getFloatTimeDomainData(samples);
+                window.loudest = Math.max(window.loudest, ...samples.map(Math.abs));
+            }, 50);
+        }
+    }, 50);
+}"""
+
+
+def test_a_person_joins_asks_hears_reads_and_leaves(demo: LiveDemo, chromium: str | None, question_file: Path) -> None:
+    with browser(chromium, *microphone(question_file)) as launched:
+        page = launched.new_page()
+        requested: list[str] = []
+        page.on("request", lambda request: requested.append(request.url))
+        page.goto(demo.url)
+        page.evaluate(LOUDNESS)
+        page.get_by_test_id("join").click()
+        answered(page)
+        assert page.evaluate("window.loudest") > 0.05
+
+        page.get_by_test_id("leave").click()
+        expect(page.get_by_test_id("state")).to_have_attribute("data-state", "ended")
+        expect(page.get_by_test_id("join")).to_be_visible()
+        hosts = {urlsplit(url).hostname for url in requested if not url.startswith(("data:", "blob:"))}
+        assert hosts == {"127.0.0.1"}
+
+
+def answered(page: Page | FrameLocator) -> None:
+    """The question, the answer and what it was taken from stand on *page*."""
+    card = page.get_by_test_id("lookup").first
+    expect(card).to_be_visible(timeout=ANSWERED_MS)
+    expect(card).to_have_attribute("data-outcome", "answer")
+    hits = card.get_by_test_id("hit")
+    expect(hits).to_have_count(3)
+    expect(hits.first).to_have_attribute("data-hit-id", "shoes")
+    expect(hits.first).to_contain_text(re.compile(r"\d\.\d\d"))
+    expect(card).to_contain_text("1.10")
+    assistant = page.locator('[data-testid="line"][data-role="assistant"][data-final="true"] p')
+    expect(assistant.nth(1)).to_have_text(re.compile("return shoes within thirty days"), timeout=ANSWERED_MS)
+    caller = page.locator('[data-testid="line"][data-role="caller"] p')
+    assert plain(assistant.first.inner_text()) == plain(agent.GREETING)
+    assert plain(caller.first.inner_text()) == plain(QUESTION)
+
+
+def test_a_refused_microphone_is_said_and_nobody_is_called(demo: LiveDemo, chromium: str | None) -> None:
+    with browser(chromium, "--deny-permission-prompts") as launched:
+        page = launched.new_page()
+        requested: list[str] = []
+        page.on("request", lambda request: requested.append(urlsplit(request.url).path))
+        page.goto(demo.url)
+        page.get_by_test_id("join").click()
+        expect(page.get_by_text(re.compile("microphone was (refused|found)|No microphone", re.I))).to_be_visible()
+        expect(page.get_by_test_id("state")).to_have_attribute("data-state", "ready")
+        assert "/getToken" not in requested
+
+
+@pytest.fixture
+def jupyterlab(tmp_path: Path, short_faq: Path, short_config: Path, livekit_program: Path) -> Iterator[str]:
+    """A JupyterLab with one notebook that starts the demo and shows its page; the notebook's link."""
+    notebook = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell("from faqlab.voice.demo import LiveDemo\nLiveDemo().start().page()")],
+        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
+    )
+    nbformat.write(notebook, tmp_path / "talk.ipynb")
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", "--port=0", "--allow-root"]
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith(("GOOGLE_", "LIVEKIT_"))},
+        "FAQLAB_FAQS": str(short_faq),
+        "FAQLAB_RETRIEVAL": str(short_config),
+        "HOME": str(tmp_path),
+        "XDG_CACHE_HOME": str(livekit_program.parents[1]),
+    }
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as server:
+        try:
+            assert server.stderr is not None
+            link = next(
+                found[0] for line in server.stderr if (found := re.search(r"http://127\S+/lab\?token=\S+", line))
+            )
+            drain = threading.Thread(target=server.stderr.read, daemon=True)
+            drain.start()
+            yield link.replace("/lab?", "/lab/tree/talk.ipynb?")
+        finally:
+            server.terminate()
+            server.wait(20)
+
+
+def test_the_page_works_inside_jupyterlab(jupyterlab: str, chromium: str | None, question_file: Path) -> None:
+    with browser(chromium, *microphone(question_file)) as launched:
+        page = launched.new_page(viewport={"width": 1200, "height": 900})
+        page.goto(jupyterlab)
+        page.locator(".jp-Notebook .cm-content").first.click(timeout=60_000)
+        page.keyboard.press("Shift+Enter")
+        frame = page.frame_locator("iframe[src^='http://127.0.0.1']")
+        frame.get_by_test_id("join").click(timeout=60_000)
+        answered(frame)
+        frame.get_by_test_id("leave").click()
+        expect(frame.get_by_test_id("state")).to_have_attribute("data-state", "ended")

@@ -288,7 +288,7 @@ def test_bm25_over_an_faq_of_stop_words_finds_nothing_and_says_so_in_its_confide
 
 
 def test_chance_finds_the_right_one_of_four_a_quarter_of_the_time() -> None:
-    judged = evaluate_chance(FAQS, labelled(*[(f"q {n}", "abcd"[n % 4]) for n in range(400)]))
+    judged = evaluate_chance(FAQS, labelled(*[(f"q {n}", "a") for n in range(400)]))
     assert judged["hit@1"].mean() == pytest.approx(0.25, abs=0.07)
     assert judged["hit@3"].mean() == pytest.approx(0.75, abs=0.07)
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import json
 import logging
 import threading
 import time
-import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -16,6 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+import aiohttp
 import pandas as pd
 
 from faqlab.errors import FaqlabError
@@ -192,8 +191,8 @@ class LiveDemo:
         return call_table(heard, records)
 
     async def _one_call(self, queries: Sequence[str]) -> list[Heard]:
-        with urllib.request.urlopen(self.url + "getToken", timeout=10) as response:
-            token = json.load(response)
+        async with aiohttp.ClientSession() as http, http.get(self.url + "getToken") as response:
+            token = await response.json()
         async with Caller(token["url"], token["token"]) as caller:
             await caller.wait_for_greeting()
             return [await caller.ask(query) for query in queries]

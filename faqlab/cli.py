@@ -17,7 +17,7 @@ import typer
 
 import faqlab
 from faqlab.errors import FaqlabError
-from faqlab.settings import settings
+from faqlab.settings import PROJECT_ROOT, settings
 
 app = typer.Typer(
     help="Put a question to an FAQ, and measure how well questions find their answers.",
@@ -147,6 +147,32 @@ def bench(faqs: FaqsOption = None, queries: QueriesOption = None, as_json: JsonO
         return
     for name, value in report.items():
         typer.echo(f"{name:46} {value}")
+
+
+@app.command()
+def train(
+    faqs: FaqsOption = None,
+    queries: QueriesOption = None,
+    out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Where the encoder is written.")] = Path(
+        "encoder"
+    ),
+    epochs: Annotated[int, typer.Option("--epochs", min=1, metavar="N", help="Passes over the queries.")] = 2,
+) -> None:
+    """Fine-tune the encoder: on the FAQs of data/training/train, or on your own two files (their tune split)."""
+    from dataclasses import replace
+
+    from faqlab import training
+
+    if (faqs is None) != (queries is None):
+        raise FaqlabError("--faqs and --queries go together: name both of your files, or neither.")
+    trades = (
+        training.load_own(faqs, queries)
+        if faqs and queries
+        else training.load_trades(PROJECT_ROOT / "data/training/train")
+    )
+    training.train(trades, out, replace(training.TrainingConfig(), epochs=epochs))
+    typer.echo(f'Written to {out}. To compare, put "encoder": "{out}" into a copy of {settings().retrieval.name},')
+    typer.echo("and name the copy: faqlab evaluate --config COPY")
 
 
 @app.command()

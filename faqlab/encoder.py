@@ -31,7 +31,7 @@ MINILM = "all-MiniLM-L6-v2"
 
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
-"""What `faqlab train` writes, in peft's format: a folder with these two is an encoder, MiniLM with the adapter merged."""
+"""What `faqlab train` writes, in peft's format: a folder with both is an encoder: MiniLM, the adapter merged."""
 
 MAX_TOKENS = 256
 EXPORT_VERSION = 1  # raise when `_export` makes a different file of the same weights
@@ -109,7 +109,7 @@ class ServingEncoder:
         self.name = name
         self.fingerprint = fingerprint(name)
         files = load_or_build(
-            cache_dir / f"serving-{slug(name)}",
+            cache_dir / f"serving-{slug(Path(name).name)}-{sha256(name.encode())[:6]}",
             {
                 "encoder": name,
                 "weights": self.fingerprint,

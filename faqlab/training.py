@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -25,6 +24,7 @@ from tqdm.auto import tqdm
 
 from faqlab.cache import sha256, write_aside
 from faqlab.encoder import ADAPTER_FILES, MAX_TOKENS, MINILM, MINILM_SHA256, load_sentence_transformer
+from faqlab.errors import FaqlabError
 from faqlab.faqs import FaqSet
 from faqlab.index import VIEWS
 from faqlab.queries import load_queries
@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 
 TRAIN_VIEWS = ("question", "question_answer")
 """What of an entry the training embeds, and so what a retriever on the tuned encoder should."""
+
+
+FEWEST = 50
+"""Fewer answerable queries than this teach an encoder little but their own words."""
 
 
 @dataclass(frozen=True)
@@ -69,13 +73,27 @@ def load_trades(folder: Path) -> dict[str, tuple[FaqSet, pd.DataFrame]]:
     return trades
 
 
+def load_own(faqs_path: Path, queries_path: Path) -> dict[str, tuple[FaqSet, pd.DataFrame]]:
+    """
+    Return one FAQ with the tune split of its queries (all of them where the file has no splits).
+
+    Raises:
+        FaqlabError: the files cannot be used, or there are too few queries for training to help.
+    """
+    faqs = FaqSet.load(faqs_path)
+    queries = load_queries(queries_path, faqs, "tune")
+    if queries["answerable"].sum() < FEWEST:
+        raise FaqlabError(
+            f"{queries_path}: {queries['answerable'].sum()} answerable queries to train on are too few to help: "
+            f"write {FEWEST} or more, three for each entry or so."
+        )
+    return {faqs_path.stem: (faqs, queries)}
+
+
 def train(
     trades: dict[str, tuple[FaqSet, pd.DataFrame]],
     out: Path,
     config: TrainingConfig = TrainingConfig(),
-    *,
-    start_from: Path | None = None,
-    figures: dict[str, Any] | None = None,
 ) -> None:
     """
     Train an adapter and write it to *out*: `adapter_config.json`, `adapter_model.safetensors`, `manifest.json`.
@@ -84,14 +102,12 @@ def train(
         trades: FAQs with their labelled queries, by name.
         out: A folder; what was there of another adapter is replaced when the new one is whole.
         config: How to train.
-        start_from: An adapter to go on from; a fresh one if None.
-        figures: To be kept in the manifest.
     """
     import torch
 
     torch.manual_seed(config.seed)
     rng = np.random.default_rng(config.seed)
-    model = _Trainee(config, start_from)
+    model = _Trainee(config)
     batches = [
         (name, rows)
         for name, (_, queries) in trades.items()
@@ -125,9 +141,8 @@ def train(
             name: sha256((faqs.sha256 + queries.to_csv(index=False)).encode())
             for name, (faqs, queries) in trades.items()
         },
-        "training": asdict(config) | {"views": TRAIN_VIEWS, "start_from": start_from is not None},
+        "training": asdict(config) | {"views": TRAIN_VIEWS},
         "learned": {"scale": round(model.log_scale.exp().item(), 2), "none": round(model.none.item(), 3)},
-        "figures": figures or {},
     }
     model.save(out, manifest)
 
@@ -135,23 +150,18 @@ def train(
 class _Trainee:
     """MiniLM with a trainable adapter, the scale of the logits and the cosine of "none"."""
 
-    def __init__(self, config: TrainingConfig, start_from: Path | None) -> None:
+    def __init__(self, config: TrainingConfig) -> None:
         import torch
-        from peft import LoraConfig, PeftModel, get_peft_model
+        from peft import LoraConfig, get_peft_model
 
         sentence_transformer = load_sentence_transformer(MINILM)
         self.tokenizer = sentence_transformer.tokenizer
         transformer: Any = sentence_transformer[0].auto_model
-        if start_from:
-            self.transformer = PeftModel.from_pretrained(transformer, str(start_from), is_trainable=True)
-        else:
-            linear = [
-                n for n, m in transformer.named_modules() if isinstance(m, torch.nn.Linear) and n.startswith("encoder.")
-            ]
-            lora = LoraConfig(
-                r=config.rank, lora_alpha=2 * config.rank, target_modules=linear
-            )
-            self.transformer = get_peft_model(transformer, lora)
+        linear = [name for name, module in transformer.named_modules() if isinstance(module, torch.nn.Linear)]
+        linear = [name for name in linear if name.startswith("encoder.")]
+        self.transformer: Any = get_peft_model(
+            transformer, LoraConfig(r=config.rank, lora_alpha=2 * config.rank, target_modules=linear)
+        )
         self.transformer.train()
         self.weights = [p for p in self.transformer.parameters() if p.requires_grad]
         self.log_scale = torch.nn.Parameter(torch.tensor(math.log(config.scale)))
@@ -198,6 +208,5 @@ class _Trainee:
             out.mkdir(parents=True, exist_ok=True)
             for name in ADAPTER_FILES:
                 write_aside(out / name, Path(folder, name).read_bytes())
-            shutil.rmtree(out / "__pycache__", ignore_errors=True)
         manifest["sha256"] = sha256((out / ADAPTER_FILES[1]).read_bytes())
         write_aside(out / "manifest.json", (json.dumps(manifest, indent=2) + "\n").encode())

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import time
-from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -16,16 +13,11 @@ from livekit import rtc
 from scipy.signal import resample_poly
 
 from faqlab.errors import FaqlabError
-from faqlab.voice import ears, speech
+from faqlab.voice import ears
 from faqlab.voice.ears import Ears
-from faqlab.voice.speech import Voice, to_int16
+from faqlab.voice.line import RATE, Line, Mark
+from faqlab.voice.speech import Voice
 
-RATE = speech.SAMPLE_RATE
-"""Hz of what the caller says and hears."""
-
-_FRAME = RATE // 100
-_AUDIBLE = 0.006 * 32768
-_QUIET_S = 0.2
 _OVER_S = 0.8
 _OVER_WITHOUT_STATE_S = 1.6
 _CONNECT_S = 15.0
@@ -77,7 +69,7 @@ class Caller:
         self._url, self._token, self._timeout = url, token, timeout
         self._voice, self._ears = voice or Voice.shared(), hearing or Ears.shared()
         self.room = rtc.Room()
-        self._line = _Line()
+        self._line = Line()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
@@ -186,7 +178,7 @@ class Caller:
         return await self._write_down(text, mark, ended, cut_in, yielded)
 
     async def _write_down(
-        self, text: str, mark: _Mark, ended: float, cut_in: bool = False, yielded: float | None = None
+        self, text: str, mark: Mark, ended: float, cut_in: bool = False, yielded: float | None = None
     ) -> Heard:
         line = self._line
         audio = line.audio_since(mark.time)
@@ -259,134 +251,6 @@ class Caller:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-@dataclass(frozen=True)
-class _Mark:
-    """Where the records of an exchange begin."""
-
-    time: float
-    heard: int
-    said: int
-    lookups: int
-
-
-class _Texts:
-    """Transcripts by segment, in order; a later version of a segment replaces the earlier."""
-
-    def __init__(self) -> None:
-        self._segments: dict[str, str] = {}
-
-    def __len__(self) -> int:
-        return len(self._segments)
-
-    def put(self, segment: str, text: str) -> None:
-        self._segments[segment] = text
-
-    def since(self, count: int) -> list[str]:
-        return [text.strip() for text in list(self._segments.values())[count:] if text.strip()]
-
-
-class _Line:
-    """What goes out of the microphone and comes in from the agent, with times."""
-
-    def __init__(self) -> None:
-        self.heard, self.said = _Texts(), _Texts()
-        self.lookups: list[dict[str, Any]] = []
-        self.open_texts = 0
-        self._outgoing: deque[tuple[np.ndarray, asyncio.Future[tuple[float, float]] | None]] = deque()
-        self._began = 0.0
-        self._frames: list[tuple[float, bool, np.ndarray]] = []
-
-    def now(self) -> float:
-        return time.perf_counter()
-
-    def mark(self) -> _Mark:
-        """Begin an exchange; the sound of earlier ones is let go."""
-        self._frames = self._frames[-int(_QUIET_S * 100) :]
-        return _Mark(self.now(), len(self.heard), len(self.said), len(self.lookups))
-
-    async def say(self, audio: np.ndarray) -> tuple[float, float]:
-        """Send *audio*, return when its first and last samples went."""
-        if not len(audio):
-            return self.now(), self.now()
-        samples = to_int16(np.pad(audio, (0, -len(audio) % _FRAME)))
-        frames = samples.reshape(-1, _FRAME)
-        done: asyncio.Future[tuple[float, float]] = asyncio.get_running_loop().create_future()
-        self._began = 0.0
-        self._outgoing.extend((frame, None) for frame in frames[:-1])
-        self._outgoing.append((frames[-1], done))
-        return await asyncio.wait_for(done, len(audio) / RATE + _CONNECT_S)
-
-    async def talk(self, source: rtc.AudioSource) -> None:
-        """Send a frame every 10 ms: the next of what is to be said, else silence."""
-        silence, due = np.zeros(_FRAME, np.int16), self.now()
-        while True:
-            frame, done = self._outgoing.popleft() if self._outgoing else (silence, None)
-            if frame is not silence and not self._began:
-                self._began = self.now()
-            await source.capture_frame(rtc.AudioFrame(frame.tobytes(), RATE, 1, _FRAME))
-            due += 0.01
-            if done and not done.done():
-                done.set_result((self._began, due))
-            await asyncio.sleep(max(0.0, due - self.now()))
-
-    async def listen(self, stream: rtc.AudioStream) -> None:
-        """Keep what comes in, each frame with its time and whether it can be heard."""
-        try:
-            async for event in stream:
-                samples = np.frombuffer(event.frame.data, np.int16).copy()
-                loud = float(np.sqrt(np.mean(np.square(samples.astype(np.float32))))) > _AUDIBLE
-                self._frames.append((self.now(), loud, samples))
-        finally:
-            await stream.aclose()
-
-    async def read(self, reader: rtc.TextStreamReader, texts: _Texts) -> None:
-        """Follow one transcript as it is written."""
-        segment, text = str((reader.info.attributes or {}).get("lk.segment_id", reader.info.stream_id)), ""
-        self.open_texts += 1
-        try:
-            async for chunk in reader:
-                text += chunk
-                texts.put(segment, text)
-        finally:
-            self.open_texts -= 1
-
-    async def note_lookup(self, reader: rtc.TextStreamReader) -> None:
-        """Keep the agent's report of one look-up."""
-        self.lookups.append(json.loads(await reader.read_all()))
-
-    def loud_between(self, start: float, end: float) -> bool:
-        """Whether the agent began to speak in this time, having been quiet before."""
-        first = self.first_sound(start)
-        return first is not None and first < end
-
-    def first_sound(self, after: float) -> float | None:
-        """Return when the agent began to speak *after* this time; what it was saying already does not count."""
-        last_loud = None
-        for at, loud, _ in self._frames:
-            if loud:
-                if at >= after and (last_loud is None or at - last_loud > _QUIET_S):
-                    return at
-                last_loud = at
-        return None
-
-    def quiet_from(self, start: float) -> float | None:
-        """Return when the agent, speaking at *start*, fell silent; None if it has not."""
-        last = next((at for at, loud, _ in self._frames if loud and at >= start), None)
-        for at, loud, _ in self._frames:
-            if last is not None and at > last:
-                if at - last > _QUIET_S:
-                    return last
-                last = at if loud else last
-        return None
-
-    def last_sound(self) -> float | None:
-        return next((at for at, loud, _ in reversed(self._frames) if loud), None)
-
-    def audio_since(self, start: float) -> np.ndarray:
-        parts = [samples for at, _, samples in self._frames if at >= start]
-        return np.concatenate(parts) if parts else np.zeros(0, np.int16)
 
 
 def _at_ears_rate(audio: np.ndarray) -> np.ndarray:

@@ -31,7 +31,7 @@ _STALLED_S = 0.3
 _LONGEST = 25 * SAMPLE_RATE
 _UNHEARD_AFTER_S = 0.8
 _OFTEN_GOES_ON = range(3, 6)
-"""Words of what is whole by itself and yet as often a beginning: "Do I need an account …"; of 2,000 queries, 1 %."""
+"""How many words are whole by themselves and yet often a beginning: "Do I need an account …"; one of 3,332 queries."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Patience:
     Attributes:
         question: After what is surely a whole question.
         statement: After what is very likely a whole sentence.
-        doubtful: After what may be whole.
+        doubtful: After what may be whole, and after three to five words, which often go on.
         unfinished: After what looks cut off.
         rejoin: Who goes on speaking within this time of a transcript is heard as if they had not stopped: the next
             transcript holds both halves.

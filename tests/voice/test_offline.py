@@ -185,7 +185,7 @@ def test_cut_off_sentences_do_not(text: str) -> None:
 
 def test_patience_grows_with_doubt() -> None:
     patience = Patience()
-    question, statement = "How long does delivery take?", "I want to cancel my order."
+    question, statement = "How long does your standard delivery take?", "I want to cancel my latest order."
     waits = [
         patience.after(Transcript(question, ended=0.95)),
         patience.after(Transcript(statement, ended=0.95)),
@@ -194,6 +194,8 @@ def test_patience_grows_with_doubt() -> None:
     ]
     assert waits == sorted(set(waits))
     assert patience.after(Transcript(question, ended=0.6)) == waits[2]
+    assert patience.after(Transcript("Do I need an account?", ended=0.95)) == waits[2]
+    assert patience.after(Transcript("Thank you.", ended=0.95)) == waits[1]
 
 
 def test_whole_questions_are_answered_sooner_than_half_ones() -> None:

@@ -1,0 +1,87 @@
+"""Fine-tuning: what is trained, what is written, and that it is served as it was trained."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from faqlab.encoder import ADAPTER_FILES, MINILM, ReferenceEncoder, fingerprint, load_encoder
+from faqlab.errors import FaqlabError
+from faqlab.evaluation import evaluate
+from faqlab.faqs import FaqSet
+from faqlab.queries import load_queries
+from faqlab.retriever import RetrievalConfig, Retriever
+from faqlab.training import TRAIN_VIEWS, TrainingConfig, load_own, train
+
+DATA = Path(__file__).resolve().parents[1] / "data"
+
+
+@pytest.fixture(scope="module")
+def few() -> dict:
+    """A dozen entries of one trade with their queries: enough to see the training learn."""
+    whole = FaqSet.load(DATA / "training/train/gym.json")
+    faqs = FaqSet(whole.entries[:12])
+    queries = load_queries(DATA / "training/train/gym.csv", whole)
+    kept = [all(faq_id in faqs for faq_id in relevant) for relevant in queries["relevant"]]
+    return {"gym": (faqs, queries[kept].reset_index(drop=True))}
+
+
+@pytest.fixture(scope="module")
+def adapter(few: dict, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("training") / "encoder"
+    train(few, out, TrainingConfig(epochs=3, batch_size=48))
+    return out
+
+
+def test_the_adapter_is_small_and_its_manifest_says_what_it_was_made_of(adapter: Path, few: dict) -> None:
+    assert sum(file.stat().st_size for file in adapter.iterdir()) < 2_000_000
+    manifest = json.loads((adapter / "manifest.json").read_text())
+    assert manifest["base"]["name"] == MINILM
+    assert list(manifest["data"]) == list(few)
+    assert manifest["training"]["epochs"] == 3
+    assert str(adapter.parent) not in (adapter / ADAPTER_FILES[0]).read_text()
+
+
+def test_training_puts_right_answers_first_more_often_on_what_it_saw(adapter: Path, few: dict, tmp_path: Path) -> None:
+    faqs, queries = few["gym"]
+    hits = {}
+    for name in (MINILM, str(adapter)):
+        config = RetrievalConfig(encoder=name, views=TRAIN_VIEWS)
+        retriever = Retriever.build(faqs, config, encoder=ReferenceEncoder(name), cache_dir=tmp_path)
+        hits[name] = evaluate(retriever, queries)["hit@1"].mean()
+    assert hits[str(adapter)] > hits[MINILM] + 0.05
+
+
+def test_the_tuned_encoder_is_served_as_it_was_trained(adapter: Path, tmp_path: Path, few: dict) -> None:
+    texts = few["gym"][1]["query"].tolist()[:40]
+    served, reference = load_encoder(str(adapter), tmp_path).encode(texts), ReferenceEncoder(str(adapter)).encode(texts)
+    plain = ReferenceEncoder(MINILM).encode(texts)
+    assert (served * reference).sum(axis=1).min() >= 0.99999
+    assert (plain * reference).sum(axis=1).max() < 0.999
+    assert np.allclose(np.linalg.norm(served, axis=1), 1, atol=1e-5)
+
+
+def test_another_adapter_is_another_fingerprint_and_a_damaged_one_is_refused(adapter: Path, tmp_path: Path) -> None:
+    assert fingerprint(str(adapter)) != fingerprint(MINILM)
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for file in adapter.iterdir():
+        (copy / file.name).write_bytes(file.read_bytes())
+    weights = bytearray((copy / ADAPTER_FILES[1]).read_bytes())
+    weights[len(weights) // 2] ^= 1
+    (copy / ADAPTER_FILES[1]).write_bytes(weights)
+    with pytest.raises(FaqlabError, match="damaged"):
+        load_encoder(str(copy), tmp_path / "cache")
+    (copy / "manifest.json").unlink()
+    with pytest.raises(FaqlabError, match="cannot be read"):
+        load_encoder(str(copy), tmp_path / "cache")
+
+
+def test_too_few_queries_to_train_on_are_said_to_be_too_few(tmp_path: Path) -> None:
+    (tmp_path / "mine.json").write_text('{"questions": [{"question": "When are you open?", "answer": "From 9 to 6."}]}')
+    (tmp_path / "mine.csv").write_text("query,relevant\nopening hours,0\nweather,\n")
+    with pytest.raises(FaqlabError, match="too few to help"):
+        load_own(tmp_path / "mine.json", tmp_path / "mine.csv")

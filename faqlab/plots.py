@@ -16,6 +16,7 @@ from typing import Any, ParamSpec
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
@@ -49,7 +50,7 @@ FIRST = {"right": (DARK, "o", ""), "wrong": (MIDDLE, "s", "///"), "out of scope"
 
 SYSTEM_MARKERS = [("o", DARK), ("s", MIDDLE), ("^", "#7f8c94"), ("x", "#333333"), ("D", "#5b8e7d"), ("v", "#a3b8c2")]
 CATEGORY_MARKERS = "os^Dv*PX<>ph"
-QUESTION_WIDTH = 62
+QUESTION_WIDTH = 68
 
 Arguments = ParamSpec("Arguments")
 
@@ -526,16 +527,22 @@ def _place_query(
     lines = [f"★ {_quoted(query)}"]
     for entry, hit in nearest:
         ax.plot(*np.stack([at, points[entry]]).T, color="black", linewidth=1, zorder=1)
+        away = points[entry] - at
+        away = 13 * away / max(float(np.linalg.norm(away)), 1e-9)  # the number stands beyond its entry
+        halo = patheffects.withStroke(linewidth=3, foreground="white")
         ax.annotate(
             str(hit.rank),
             tuple(points[entry]),
-            xytext=(7, 5),
+            xytext=tuple(away),
             textcoords="offset points",
+            ha="center",
+            va="center",
             fontweight="bold",
-            bbox={"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.8},
+            path_effects=[halo],
+            zorder=6,
         )
         lines.append(f"{hit.rank}  {_short(hit.faq.question, 90)}  (squared L2 {hit.squared_l2:.2f})")
-    ax.scatter(at[0], at[1], marker="*", s=330, color=MIDDLE, edgecolor="black", linewidth=1.0, zorder=5)
+    ax.scatter(at[0], at[1], marker="*", s=230, color=MIDDLE, edgecolor="black", linewidth=1.0, zorder=5)
     ax.set_title("\n".join(lines), fontweight="normal", fontsize=10)
 
 

@@ -56,7 +56,7 @@ def reachable(models: dict, cells: list) -> list[str]:
         model = todo.pop(0)
         if model in models and model not in found:
             found.append(model)
-            todo += re.findall(r"IPY_MODEL_(\w+)", json.dumps(models[model]["state"]))
+            todo += re.findall(r"IPY_MODEL_([\w-]+)", json.dumps(models[model]["state"]))
     return found
 
 

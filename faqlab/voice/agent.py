@@ -11,6 +11,7 @@ from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import Any, Self
@@ -33,10 +34,13 @@ from livekit.agents.voice import SpeechHandle
 from livekit.agents.voice.room_io import AudioInputOptions, RoomOptions
 
 from faqlab.dialogue import Dialogue
+from faqlab.encoder import Encoder, load_encoder
 from faqlab.errors import FaqlabError
 from faqlab.faqs import FaqSet
 from faqlab.retriever import Answer, Outcome, RetrievalConfig, Retriever
+from faqlab.settings import settings
 from faqlab.voice.calls import CallLog, HitRecord, LookupRecord
+from faqlab.voice.direct import joining_directly
 from faqlab.voice.offline import prewarm
 from faqlab.voice.sfu import LiveKit
 from faqlab.voice.speech import Voice
@@ -105,7 +109,8 @@ class Assistant:
             FaqlabError: a file or a model cannot be used; the message says which.
         """
         entries = FaqSet.load(faqs)
-        retriever = Retriever.build(entries, RetrievalConfig.load(config))
+        chosen = RetrievalConfig.load(config)
+        retriever = Retriever.build(entries, chosen, encoder=_encoder(chosen.encoder))
         retriever.answer(entries.entries[0].question)
         prewarm()
         voice = Voice.shared()
@@ -116,6 +121,12 @@ class Assistant:
     async def converse(self, job: JobContext, livekit: LiveKit) -> None:
         """Begin the conversation of one *job*; it ends when the caller has gone or has to be let go."""
         await Call(self, job, livekit).begin()
+
+
+@lru_cache(maxsize=1)
+def _encoder(name: str) -> Encoder:
+    """Load it once a process: a demo that is started again has it already."""
+    return load_encoder(name, settings().cache_dir)
 
 
 class FaqAgent(Agent):
@@ -206,7 +217,8 @@ class Call:
     async def begin(self) -> None:
         """Join the room, start to talk, and return: a job is let go of only when this has ended."""
         self._job.add_shutdown_callback(self._finish)
-        await self._job.connect()
+        with joining_directly(self._livekit.url):
+            await self._job.connect()
         self._room.on("participant_disconnected", self._on_participant_left)
         self._room.on("disconnected", lambda reason: self._job.shutdown("the room is gone"))
         try:

@@ -14,6 +14,7 @@ from scipy.signal import resample_poly
 
 from faqlab.errors import FaqlabError
 from faqlab.voice import ears
+from faqlab.voice.direct import joining_directly
 from faqlab.voice.ears import Ears
 from faqlab.voice.line import RATE, Line, Mark
 from faqlab.voice.speech import Voice
@@ -83,7 +84,8 @@ class Caller:
         self.room.register_text_stream_handler("lk.transcription", self._on_transcription)
         self.room.register_text_stream_handler("faqlab.lookup", self._on_lookup)
         try:
-            await asyncio.wait_for(self.room.connect(self._url, self._token), _CONNECT_S)
+            with joining_directly(self._url):
+                await asyncio.wait_for(self.room.connect(self._url, self._token), _CONNECT_S)
             source = rtc.AudioSource(RATE, 1, queue_size_ms=0)
             microphone = rtc.LocalAudioTrack.create_audio_track("microphone", source)
             options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE, dtx=False)

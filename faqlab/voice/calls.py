@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from faqlab.errors import FaqlabError
 from faqlab.retriever import Hit
+
+if TYPE_CHECKING:
+    from faqlab.voice.caller import Heard
 
 STAGES = ("transcript", "turn", "embed", "search", "voice")
 """
@@ -171,3 +174,34 @@ class CallLog:
     def _file(self, time: datetime) -> Path:
         assert self._folder is not None
         return self._folder / f"lookups-{time:%Y-%m-%d}.jsonl"
+
+
+def call_table(exchanges: Sequence[Heard], records: Mapping[str, LookupRecord]) -> pd.DataFrame:
+    """
+    Return one row an exchange.
+
+    Args:
+        exchanges: What the scripted caller wrote down.
+        records: The agent's own, by id: only these know when its voice began.
+
+    Returns:
+        `asked`, `heard`, `outcome`, `retrieved`, `said`, `first_sound_ms` and the stages as `…_ms`.
+    """
+    rows = []
+    for heard in exchanges:
+        lookup = heard.lookups[-1] if heard.lookups else None
+        record = records.get(lookup["id"]) if lookup else None
+        stages = record.milliseconds if record else lookup["milliseconds"] if lookup else {}
+        seconds = heard.end_of_speech_to_first_audio_s
+        rows.append(
+            {
+                "asked": heard.asked,
+                "heard": heard.heard_as,
+                "outcome": lookup["outcome"] if lookup else None,
+                "retrieved": [hit["id"] for hit in lookup["hits"]] if lookup else [],
+                "said": heard.answer_text,
+                "first_sound_ms": None if seconds is None else round(seconds * 1e3),
+                **{f"{stage}_ms": stages.get(stage) for stage in STAGES},
+            }
+        )
+    return pd.DataFrame(rows)

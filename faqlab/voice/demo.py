@@ -18,13 +18,13 @@ import aiohttp
 import pandas as pd
 
 from faqlab.errors import FaqlabError
+from faqlab.retriever import Retriever
 from faqlab.settings import Settings
 from faqlab.settings import settings as read_settings
 from faqlab.voice.agent import Assistant
 from faqlab.voice.caller import Caller, Heard
-from faqlab.voice.calls import CallLog
+from faqlab.voice.calls import CallLog, call_table
 from faqlab.voice.page import build_page
-from faqlab.voice.review import call_table
 from faqlab.voice.sfu import LiveKit, LocalServer, build_server, livekit_from_settings
 from faqlab.voice.stack import Stack, choose_stack
 from faqlab.voice.tokens import TokenOptions, TokenServer
@@ -100,6 +100,11 @@ class LiveDemo:
     def running(self) -> bool:
         """Whether it answers calls."""
         return self._parts is not None
+
+    @property
+    def retriever(self) -> Retriever:
+        """What the agent answers with."""
+        return self._assistant.result().retriever
 
     def start(self) -> Self:
         """

@@ -11,7 +11,7 @@ from functools import partial
 
 import numpy as np
 from livekit import rtc
-from livekit.agents import DEFAULT_API_CONNECT_OPTIONS, NOT_GIVEN, APIConnectOptions, NotGivenOr, stt
+from livekit.agents import DEFAULT_API_CONNECT_OPTIONS, NOT_GIVEN, APIConnectOptions, APIError, NotGivenOr, stt
 from livekit.agents.utils import AudioBuffer, aio
 from livekit.local_inference import VAD, VAD_WINDOW_SAMPLES
 
@@ -147,7 +147,10 @@ class WhisperSTT(stt.STT):
 
     async def _hear(self, audio: np.ndarray) -> Transcript:
         hear = partial(self.ears.hear, hotwords=self.hotwords)
-        return await asyncio.to_thread(hear, audio.astype(np.float32) / 32768)
+        try:
+            return await asyncio.to_thread(hear, audio.astype(np.float32) / 32768)
+        except Exception as error:  # after any other kind livekit-agents would never listen again
+            raise APIError(f"the ears failed: {error}", retryable=False) from error
 
 
 class _ListeningStream(stt.RecognizeStream):

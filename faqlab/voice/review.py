@@ -1,46 +1,25 @@
-"""Spoken queries beside their labels: which were answered right, and which stage lost the others."""
+"""Spoken queries beside their labels: which were answered right, which stage lost the others, where the time went."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable
 from typing import Any
 
 import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 
+from faqlab.plots import DARK, MIDDLE, PALE, styled
 from faqlab.retriever import Outcome, Retriever
-from faqlab.voice.caller import Heard
-from faqlab.voice.calls import STAGES, LookupRecord
 
-
-def call_table(exchanges: Sequence[Heard], records: Mapping[str, LookupRecord]) -> pd.DataFrame:
-    """
-    Return one row an exchange.
-
-    Args:
-        exchanges: What the scripted caller wrote down.
-        records: The agent's own, by id: only these know when its voice began.
-
-    Returns:
-        `asked`, `heard`, `outcome`, `retrieved`, `said`, `first_sound_ms` and the stages as `…_ms`.
-    """
-    rows = []
-    for heard in exchanges:
-        lookup = heard.lookups[-1] if heard.lookups else None
-        record = records.get(lookup["id"]) if lookup else None
-        stages = record.milliseconds if record else lookup["milliseconds"] if lookup else {}
-        seconds = heard.end_of_speech_to_first_audio_s
-        rows.append(
-            {
-                "asked": heard.asked,
-                "heard": heard.heard_as,
-                "outcome": lookup["outcome"] if lookup else None,
-                "retrieved": [hit["id"] for hit in lookup["hits"]] if lookup else [],
-                "said": heard.answer_text,
-                "first_sound_ms": None if seconds is None else round(seconds * 1e3),
-                **{f"{stage}_ms": stages.get(stage) for stage in STAGES},
-            }
-        )
-    return pd.DataFrame(rows)
+SLICES = {
+    "hearing and waiting for the end": (["transcript_ms"], PALE, ""),
+    "deciding": (["turn_ms"], "#7f8c94", ""),
+    "retrieval": (["embed_ms", "search_ms"], MIDDLE, "///"),
+    "voice": (["voice_ms"], DARK, ""),
+    "the way there and back": (["network_ms"], "white", "..."),
+}
+"""Of the time to the first sound: columns, colour and hatching of each slice."""
 
 
 def review(calls: pd.DataFrame, queries: pd.DataFrame, retriever: Retriever) -> pd.DataFrame:
@@ -83,3 +62,35 @@ def _wrong(outcome: str, retrieved: tuple[str, ...], relevant: tuple[str, ...]) 
     if retrieved[:1] and retrieved[0] in relevant:
         return "" if outcome == Outcome.ANSWER else "decision"
     return "retrieval"
+
+
+@styled
+def stage_times(calls: pd.DataFrame) -> Figure:
+    """Draw a bar a query: from the end of the question to the first sound of the answer, stage by stage."""
+    looked_up = calls.dropna(subset=["voice_ms", "first_sound_ms"]).iloc[::-1]
+    times = looked_up.filter(like="_ms")
+    at_agent = times.drop(columns="first_sound_ms").sum(axis=1)
+    times = times.assign(network_ms=(times["first_sound_ms"] - at_agent).clip(lower=0))
+    figure, ax = plt.subplots(figsize=(9, 1.4 + 0.32 * len(times)))
+    left = pd.Series(0.0, index=times.index)
+    rows = range(len(times))
+    for name, (columns, colour, hatch) in SLICES.items():
+        width = times[columns].sum(axis=1)
+        ax.barh(
+            rows,
+            width,
+            left=left,
+            color=colour,
+            hatch=hatch,
+            edgecolor="#333333",
+            linewidth=0.5,
+            height=0.7,
+            label=f"{name}, median {width.median():.0f} ms",
+        )
+        left = left + width
+    ax.set_yticks(rows, [text if len(text) <= 45 else text[:44] + "…" for text in looked_up["asked"]])
+    ax.set_xlabel("milliseconds from the end of the question to the first sound of the answer, at the caller")
+    ax.set_title("Where the time goes")
+    ax.legend(loc="upper center", bbox_to_anchor=(0.4, -0.9 / figure.get_figheight()), ncols=3)
+    plt.close(figure)
+    return figure

@@ -11,7 +11,7 @@ from typing import Self
 
 import numpy as np
 from hibari import Hibari
-from livekit.agents import DEFAULT_API_CONNECT_OPTIONS, APIConnectOptions, tts, utils
+from livekit.agents import DEFAULT_API_CONNECT_OPTIONS, APIConnectOptions, APIError, tts, utils
 
 SAMPLE_RATE = 24_000
 """Hz of the voice."""
@@ -127,7 +127,10 @@ class _SpeechStream(tts.SynthesizeStream):
             waiting = "" if flush or not sentences else sentences.pop() + waiting[len(waiting.rstrip()) :]
             for sentence in sentences:
                 self._mark_started()
-                audio = await asyncio.to_thread(voice.speak, sentence, self._tts.speed)
+                try:
+                    audio = await asyncio.to_thread(voice.speak, sentence, self._tts.speed)
+                except Exception as error:  # livekit-agents tells nobody of any other kind
+                    raise APIError(f"the voice failed: {error}", retryable=False) from error
                 if not first:
                     audio = np.concatenate([np.zeros(int(_GAP_S * SAMPLE_RATE), np.float32), audio])
                 output_emitter.push(to_int16(audio).tobytes())

@@ -13,6 +13,7 @@ from faqlab.retriever import RetrievalConfig
 from faqlab.settings import Settings
 from faqlab.voice.caller import Caller
 from faqlab.voice.demo import LiveDemo
+from faqlab.voice.ears import Ears
 from faqlab.voice.sfu import LiveKit, LocalServer, build_server
 
 
@@ -65,15 +66,19 @@ def keyless() -> Settings:
 @pytest.fixture(scope="session")
 def demo(livekit_program: Path, short_faq: Path, short_config: Path) -> Iterator[LiveDemo]:
     """The whole of it, running: server, page, tokens and agent."""
-    with LiveDemo(faqs=short_faq, config=short_config, settings=keyless()) as demo:
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        LiveDemo(faqs=short_faq, config=short_config, settings=keyless()) as demo,
+    ):
+        patch.setattr("faqlab.voice.agent.GREETING", "Hello! How can I help?")  # soon said
         yield demo
 
 
-def caller_of(demo: LiveDemo) -> Caller:
+def caller_of(demo: LiveDemo, hearing: Ears | None = None) -> Caller:
     """A caller with a token from the demo's token server."""
     with urllib.request.urlopen(demo.url + "getToken") as response:
         token = json.load(response)
-    return Caller(token["url"], token["token"])
+    return Caller(token["url"], token["token"], hearing=hearing)
 
 
 def plain(text: str) -> str:

@@ -24,6 +24,7 @@ from faqlab.voice.agent import Assistant
 from faqlab.voice.caller import Caller
 from faqlab.voice.calls import STAGES
 from faqlab.voice.demo import LiveDemo
+from faqlab.voice.ears import Ears
 from faqlab.voice.sfu import LiveKit
 from faqlab.voice.speech import Voice
 from faqlab.voice.worker import Worker
@@ -158,23 +159,23 @@ async def test_when_the_caller_leaves_in_mid_answer_the_call_is_over_at_once(
             await asyncio.sleep(0.1)
 
 
-async def test_a_failure_of_the_model_or_the_tool_is_owned_up_to_and_the_call_goes_on(
+async def test_a_failure_of_the_ears_the_model_or_the_tool_is_owned_up_to_and_the_call_goes_on(
     demo: LiveDemo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, ask = answers._Step._run, Dialogue.ask
-
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise RuntimeError("broken on purpose")
 
-    async with caller_of(demo) as caller:
+    async with caller_of(demo, hearing=Ears()) as caller:
         await caller.wait_for_greeting()
+        with monkeypatch.context() as patch:
+            patch.setattr(Ears.shared(), "hear", fail)
+            assert plain((await caller.ask(PAY)).answer_text) == plain(agent.SORRY)
         with monkeypatch.context() as patch:
             patch.setattr(answers._Step, "_run", fail)
             assert plain((await caller.ask(PAY)).answer_text) == plain(agent.SORRY)
         with monkeypatch.context() as patch:
             patch.setattr(Dialogue, "ask", fail)
             assert plain((await caller.ask(PAY)).answer_text) == plain(agent.SORRY)
-        assert (answers._Step._run, Dialogue.ask) == (run, ask)
         assert "by card" in plain((await caller.ask(PAY)).answer_audio_text)
 
 
@@ -193,8 +194,9 @@ async def test_a_voice_that_keeps_failing_ends_the_call(
                 raise RuntimeError("broken on purpose")
 
             monkeypatch.setattr(Voice, "speak", fail)
-            asyncio.get_running_loop().create_task(caller.ask(PAY))
-            await until(lambda: not caller.room.isconnected(), 40)
+            asking = asyncio.create_task(caller.ask(PAY))
+            await until(lambda: not caller.room.isconnected(), 20)
+            assert (await asking).answer_audio_text == ""
 
 
 async def until(fact: Callable[[], object], seconds: float = 10) -> None:

@@ -85,7 +85,7 @@ def test_a_port_that_is_taken_is_said_and_nothing_is_left(short_faq: Path, livek
 def test_a_faq_that_cannot_be_used_is_said_and_nothing_is_left(tmp_path: Path, livekit_program: Path) -> None:
     children = set(psutil.Process().children())
     demo = LiveDemo(faqs=tmp_path / "none.json", settings=keyless(), progress=silent)
-    with pytest.raises(FaqlabError, match="none.json"):
+    with pytest.raises(FaqlabError, match=r"none\.json"):
         demo.start()
     assert not demo.running
     assert set(psutil.Process().children()) == children
@@ -130,19 +130,18 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("how", ["no network at all", "proxies that refuse"])
 def test_without_a_network_a_call_is_answered(
-    how: str, tmp_path: Path, short_faq: Path, short_config: Path, livekit_program: Path
+    tmp_path: Path, short_faq: Path, short_config: Path, livekit_program: Path
 ) -> None:
-    namespace = ["unshare", "-rn", "sh", "-c", 'ip link set lo up && exec "$@"', "-"]
-    if how == "no network at all" and subprocess.run([*namespace, "true"], capture_output=True).returncode:
-        pytest.skip("this machine lets nobody make a network namespace")
-    refusing = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), "http://127.0.0.1:9")
+    # WebRTC in LiveKit's Python SDK overlooks loopback and wants another interface, wherever that leads.
+    nowhere = "ip link set lo up && ip link add v0 type veth peer name v1 && ip addr add 10.9.9.9/24 dev v0"
+    prefix = ["unshare", "-rn", "sh", "-c", f'{nowhere} && ip link set v0 up && ip link set v1 up && exec "$@"', "-"]
+    if not shutil.which("unshare") or subprocess.run([*prefix, "true"], capture_output=True).returncode:
+        prefix = []  # nobody may make a network namespace here: the proxies that refuse have to do
+    proxies = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), "http://127.0.0.1:9")
     ran = subprocess.run(
-        [*(namespace if how == "no network at all" else []), sys.executable, "-c", SCRIPT, str(tmp_path / "records")],
-        env=environment(
-            short_faq, short_config, HF_HUB_OFFLINE="1", **(refusing if how != "no network at all" else {})
-        ),
+        [*prefix, sys.executable, "-c", SCRIPT, str(tmp_path / "records")],
+        env=environment(short_faq, short_config, HF_HUB_OFFLINE="1", **proxies),
         capture_output=True,
         text=True,
         timeout=120,
@@ -165,8 +164,8 @@ def test_without_a_network_a_call_is_answered(
     retriever = Retriever.build(FaqSet.load(short_faq), RetrievalConfig.load(short_config), cache_dir=tmp_path)
     judged = review(table, queries, retriever)
     assert list(judged["right"]) == [True, True]
-    wrong = review(table, queries.assign(relevant=[("pay",), ("pay",)]), retriever)
-    assert list(wrong["lost_at"]) == ["retrieval", "retrieval"]
+    wrong = review(table, queries.assign(relevant=[("pay",), ()]), retriever)
+    assert list(wrong["lost_at"]) == ["retrieval", ""]
     misheard = review(table.assign(retrieved=[["pay"], []]), queries, retriever)
     assert list(misheard["lost_at"]) == ["hearing", ""]
 
@@ -211,9 +210,13 @@ def test_ten_starts_and_stops_leave_threads_handles_and_memory_flat(
 
 
 def test_a_killed_owner_leaves_no_process(short_faq: Path, short_config: Path, livekit_program: Path) -> None:
-    code = "import time; from faqlab.voice.demo import LiveDemo; LiveDemo().start(); print('UP', flush=True); time.sleep(99)"
+    code = "from faqlab.voice.demo import LiveDemo; LiveDemo().start(); print('UP', flush=True); input()"
     with subprocess.Popen(
-        [sys.executable, "-c", code], env=environment(short_faq, short_config), stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", code],
+        env=environment(short_faq, short_config),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     ) as owner:
         assert owner.stdout is not None
         assert any(line == "UP\n" for line in owner.stdout)

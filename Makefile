@@ -21,6 +21,7 @@ setup: $(READY)
 notebooks: setup
 	@for notebook in notebooks/0*.ipynb; do \
 		$(BIN)/python -m pytest -q --nbmake --nbmake-timeout=600 --overwrite $$notebook || exit 1; \
+		$(BIN)/python notebooks/tidy.py $$notebook; \
 	done
 
 # Pins what pyproject.toml allows. The file holds names and versions only, no addresses.

@@ -78,10 +78,8 @@ def test_a_query_on_the_map_names_its_nearest_entries():
 
 
 def test_dollars_in_an_faq_are_not_read_as_formulas():
-    figure = plots.ranked_answers(
-        "is $5 more than $4?", hits(0.5, 1.0, question="What do I get for $20 or \\$30^?"), 0.8
-    )
-    assert plots.to_png(figure)
+    figure = plots.ranked_answers("is $5 more than $4?", hits(0.5, 1.0, question="What do I get for $20^_ or $30?"), 1)
+    assert plots.to_png(figure)  # as a formula, 20^_ cannot be drawn
     assert "“is $5 more than $4?”" in texts(figure)
 
 
@@ -111,7 +109,9 @@ def test_a_threshold_curve_without_out_of_scope_queries_is_drawn_over_the_thresh
     curve = evaluation.threshold_curve(results)
     assert "false answers" in plots.threshold_curve(curve, 1.0).axes[0].get_xlabel()
     curve = evaluation.threshold_curve(results[results["answerable"]])
-    assert plots.threshold_curve(curve, 1.0).axes[0].get_xlabel().startswith("threshold")
+    (ax,) = plots.threshold_curve(curve, 1.0).axes
+    assert ax.get_xlabel().startswith("threshold")
+    assert ax.lines[0].get_xdata().tolist() == [0.4, 0.8, 1.2]
 
 
 def test_outcomes_count_what_becomes_of_every_query(results):

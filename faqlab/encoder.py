@@ -109,7 +109,7 @@ class ServingEncoder:
         self.name = name
         self.fingerprint = fingerprint(name)
         files = load_or_build(
-            cache_dir / f"serving-{slug(Path(name).name)}-{sha256(name.encode())[:6]}",
+            cache_dir / f"serving-{slug(name) if name == MINILM else sha256(name.encode())[:10]}",
             {
                 "encoder": name,
                 "weights": self.fingerprint,

@@ -185,7 +185,7 @@ def call_table(exchanges: Sequence[Heard], records: Mapping[str, LookupRecord]) 
         records: The agent's own, by id: only these know when its voice began.
 
     Returns:
-        `asked`, `heard`, `outcome`, `retrieved`, `said`, `first_sound_ms` and the stages as `…_ms`.
+        `asked`, `heard`, `outcome`, `retrieved`, `said`, `cut_in`, `first_sound_ms` and the stages as `…_ms`.
     """
     rows = []
     for heard in exchanges:
@@ -200,6 +200,7 @@ def call_table(exchanges: Sequence[Heard], records: Mapping[str, LookupRecord]) 
                 "outcome": lookup["outcome"] if lookup else None,
                 "retrieved": [hit["id"] for hit in lookup["hits"]] if lookup else [],
                 "said": heard.answer_text,
+                "cut_in": heard.cut_in,
                 "first_sound_ms": None if seconds is None else round(seconds * 1e3),
                 **{f"{stage}_ms": stages.get(stage) for stage in STAGES},
             }

@@ -180,8 +180,8 @@ class LiveDemo:
 
         Returns:
             One row a query, in their order: `asked`, `heard` by the agent, `outcome` (None where nothing was looked
-            up), `retrieved` ids, `said` by the agent, `first_sound_ms` from the end of the question to the first
-            sound of the answer at the caller, and of that the agent's stages (see `STAGES`), as `…_ms`.
+            up), `retrieved` ids, `said` by the agent, whether it `cut_in` before the end, `first_sound_ms` from the end
+            of the question to the first sound of the answer at the caller, and of that the agent's `STAGES`, as `…_ms`.
         """
         shares = [list(queries)[lane::at_once] for lane in range(at_once)]
 

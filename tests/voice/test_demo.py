@@ -302,6 +302,7 @@ def command(name: str, faqs: Path, config: Path, **more: str) -> Iterator[tuple[
     with subprocess.Popen(
         [program, name],
         env=environment(faqs, config, PYTHONUNBUFFERED="1", **more),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored, if the tests run in the background
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

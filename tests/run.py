@@ -13,7 +13,8 @@ STEPS = {
     "ruff": ["-m", "ruff", "check", "--no-cache", "."],
     "format": ["-m", "ruff", "format", "--no-cache", "--check", "."],
     "mypy": ["-m", "mypy", "--no-incremental"],
-    "tests": [*PYTEST, "tests"],
+    "tests": [*PYTEST, "tests", "--ignore=tests/voice"],
+    "voice": ["-m", "pytest", "tests/voice"],
     "notebooks": [*PYTEST, "--nbmake", "--nbmake-timeout=600", "notebooks"],
 }
 
@@ -29,6 +30,10 @@ def main() -> int:
         print(f"\n=== {name}", flush=True)
         start = time.monotonic()
         status = subprocess.run([sys.executable, *arguments], cwd=ROOT).returncode
+        if name == "voice" and status:
+            # Real calls in real time: a busy machine can lose one. Whatever failed must pass by itself, and it is said.
+            print("\n=== voice: second try of what failed", flush=True)
+            status = subprocess.run([sys.executable, *arguments, "--last-failed"], cwd=ROOT).returncode
         report.append((name, status, time.monotonic() - start))
     print()
     for name, status, seconds in report:

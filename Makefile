@@ -20,7 +20,7 @@ setup: $(READY)
 # Runs every notebook in order and saves the outputs in place.
 notebooks: setup
 	@for notebook in notebooks/0*.ipynb; do \
-		$(BIN)/python -m pytest -q --nbmake --nbmake-timeout=600 --overwrite $$notebook || exit 1; \
+		$(BIN)/python -m pytest -q --nbmake --nbmake-timeout=600 --timeout=900 --overwrite $$notebook || exit 1; \
 		$(BIN)/python notebooks/tidy.py $$notebook; \
 	done
 
@@ -44,5 +44,5 @@ $(READY): requirements.txt pyproject.toml
 	@$(BIN)/python -m uv pip install -q -r requirements.txt
 	@$(BIN)/python -m uv pip install -q --no-deps -e .
 	@$(BIN)/jupyter trust notebooks/*.ipynb >/dev/null  # ours: their saved widgets may be shown
-	@$(BIN)/faqlab ask --json hello >/dev/null  # exports the serving model
+	@$(BIN)/python -c "from faqlab.encoder import MINILM, load_encoder; from faqlab.settings import settings; load_encoder(MINILM, settings().cache_dir)"
 	@touch $(READY)

@@ -75,7 +75,7 @@ def compare_encoders(faqs: Path, queries: Path) -> dict[str, Any]:
 
 
 def _probe(which: str, faqs: Path, queries: Path) -> dict[str, Any]:
-    command = [sys.executable, "-c", PROBE, which, str(faqs), str(queries)]
+    command = [sys.executable, "-c", PROBE, which, str(faqs.resolve()), str(queries.resolve())]
     run = subprocess.run(command, capture_output=True, text=True, cwd=PROJECT_ROOT)
     if run.returncode:
         last = run.stderr.strip().splitlines()[-1:] or ["no message"]

@@ -1,4 +1,4 @@
-"""A conversation's memory: the assistant may have asked back, and the next words may be a choice."""
+"""One caller's turns."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Dialogue:
 
     def ask(self, query: str) -> Answer:
         """
-        Look *query* up, in the light of what was asked back before.
+        Look *query* up. Each turn stands by itself: nothing asks back yet.
 
         Raises:
             FaqlabError: the query holds nothing to look up.

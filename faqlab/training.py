@@ -100,11 +100,16 @@ def train(
 
     Args:
         trades: FAQs with their labelled queries, by name.
-        out: A folder; what was there of another adapter is replaced when the new one is whole.
+        out: A folder; another adapter there is replaced, its manifest last.
         config: How to train.
     """
     import torch
 
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=out).close()
+    except OSError as error:
+        raise FaqlabError(f"{out}: cannot be written ({error.strerror}): name another folder by --out.") from None
     torch.manual_seed(config.seed)
     rng = np.random.default_rng(config.seed)
     model = _Trainee(config)

@@ -15,7 +15,7 @@ STEPS = {
     "mypy": ["-m", "mypy", "--no-incremental"],
     "tests": [*PYTEST, "tests", "--ignore=tests/voice"],
     "voice": ["-m", "pytest", "tests/voice"],
-    "notebooks": [*PYTEST, "--nbmake", "--nbmake-timeout=600", "notebooks"],
+    "notebooks": [*PYTEST, "--nbmake", "--nbmake-timeout=600", "--timeout=900", "notebooks"],
 }
 
 

@@ -45,10 +45,11 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,
     )
 
-    faqs: ProjectPath = Path("data/ecommerce.json")
-    queries: ProjectPath = Path("data/queries.csv")
-    retrieval: ProjectPath = Path("data/retrieval.json")
-    cache_dir: ProjectPath = Path("embeddings_cache")
+    # Absolute, or a folder `data` that happens to be here would be read instead.
+    faqs: ProjectPath = PROJECT_ROOT / "data/ecommerce.json"
+    queries: ProjectPath = PROJECT_ROOT / "data/queries.csv"
+    retrieval: ProjectPath = PROJECT_ROOT / "data/retrieval.json"
+    cache_dir: ProjectPath = PROJECT_ROOT / "embeddings_cache"
 
     gemini_model: str = "gemini-3.8-live"
     gemini_voice: str = "Fenrir"

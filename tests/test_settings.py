@@ -18,7 +18,13 @@ def read_anew() -> Iterator[None]:
     settings.cache_clear()
 
 
-def test_without_any_setting_the_projects_own_files_are_meant(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_any_setting_the_projects_own_files_are_meant_also_where_others_have_their_names(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "embeddings_cache").mkdir()
+    for decoy in ("ecommerce.json", "queries.csv", "retrieval.json"):
+        (tmp_path / "data" / decoy).touch()
     monkeypatch.chdir(tmp_path)
     assert settings().faqs == PROJECT_ROOT / "data" / "ecommerce.json"
     assert settings().queries == PROJECT_ROOT / "data" / "queries.csv"

@@ -6,27 +6,46 @@ import os
 import subprocess
 import sys
 import webbrowser
+from pathlib import Path
 
 from faqlab.settings import PROJECT_ROOT
 
 
 def main() -> None:
     """Start building livekit-server and the page in the background, and become JupyterLab."""
-    subprocess.Popen(
-        [sys.executable, "-m", "faqlab.cli", "prepare"],
-        start_new_session=True,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    root = PROJECT_ROOT / "notebooks"
-    command = [sys.executable, "-m", "jupyterlab", "--ip=127.0.0.1", f"--ServerApp.root_dir={root}"]
+    log = PROJECT_ROOT / "embeddings_cache" / "prepare.log"
+    prepare(log)
+    print(f"The live demo is made ready meanwhile; {log.relative_to(PROJECT_ROOT)} says how.", flush=True)  # noqa: T201
+    print("JupyterLab prints its link below; Ctrl-C twice stops it.", flush=True)  # noqa: T201
+    os.execv(sys.executable, jupyterlab())
+
+
+def prepare(log: Path) -> subprocess.Popen[bytes]:
+    """Start `faqlab prepare` in the background; what it says goes to *log*."""
+    with log.open("wb") as file:
+        return subprocess.Popen(
+            [sys.executable, "-m", "faqlab.cli", "prepare"],
+            start_new_session=True,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        )
+
+
+def jupyterlab() -> list[str]:
+    """Return the command that opens JupyterLab on the notebooks, without a question first."""
+    command = [
+        *(sys.executable, "-m", "jupyterlab", "--ip=127.0.0.1"),
+        f"--ServerApp.root_dir={PROJECT_ROOT / 'notebooks'}",
+        # At its first start it asks whether to fetch its makers' news, over the notebook.
+        "--LabApp.news_url=None",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+    ]
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         command.append("--allow-root")
     if not _has_browser():
         command.append("--no-browser")
-    print("JupyterLab prints its link below; Ctrl-C twice stops it.", flush=True)  # noqa: T201
-    os.execv(sys.executable, command)
+    return command
 
 
 def _has_browser() -> bool:

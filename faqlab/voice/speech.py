@@ -6,15 +6,22 @@ import asyncio
 import re
 from collections import OrderedDict
 from collections.abc import Callable
+from pathlib import Path
 from threading import Lock
 from typing import Self
 
 import numpy as np
 from hibari import Hibari
+from hibari.voices import voice_path
 from livekit.agents import DEFAULT_API_CONNECT_OPTIONS, APIConnectOptions, APIError, tts, utils
+
+from faqlab.voice.weights import check_weights, loaded_once
 
 SAMPLE_RATE = 24_000
 """Hz of the voice."""
+
+MODEL_SHA256 = "5f70741d4e900f4e85d0037498736cc1b3e1b9a63a13546a5da1e63abf4fccd8"
+"""`hibari.onnx` of hibari-tts 0.2.1: the voice "heart"."""
 
 _AUDIBLE = 0.01
 _EDGE_S = 0.02
@@ -25,21 +32,23 @@ _KEPT_SENTENCES = 64
 class Voice:
     """hibari's packaged voice, "heart". May be called from several threads at once."""
 
-    _shared: Self | None = None
-    _loading = Lock()
+    def __init__(self, weights: Path | None = None) -> None:
+        """
+        Load the weights from the package, or from the file *weights*.
 
-    def __init__(self) -> None:
-        self._hibari = Hibari("heart")
+        Raises:
+            FaqlabError: the weights are missing or are not the ones that were tested.
+        """
+        weights = weights or Path(voice_path("heart"))
+        check_weights(weights, MODEL_SHA256, "hibari-tts==0.2.1")
+        self._hibari = Hibari("heart", model=str(weights))
         self._kept: OrderedDict[tuple[str, float], np.ndarray] = OrderedDict()
         self._lock = Lock()
 
     @classmethod
     def shared(cls) -> Self:
         """Return the process's voice, loaded at the first call."""
-        with cls._loading:
-            if cls._shared is None:
-                cls._shared = cls()
-            return cls._shared
+        return loaded_once(cls)
 
     def sentences(self, text: str) -> list[str]:
         """Return *text* in sentences, as the voice wants them one by one."""

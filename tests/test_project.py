@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
+import sys
 import tomllib
 from collections.abc import Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -54,6 +57,18 @@ def tracked() -> Iterator[Path]:
         yield from (here / name for name in files if not IGNORED.match_file(str(here / name)))
 
 
+def imported(path: Path) -> set[str]:
+    """Return the packages that a Python file imports, neither its own nor Python's."""
+    names = set()
+    for node in ast.walk(ast.parse(text_of(path))):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module)
+    own = {"faqlab", *(file.stem for file in PROJECT_ROOT.glob("tests/**/*.py"))}
+    return {name.split(".")[0] for name in names} - own - sys.stdlib_module_names
+
+
 def text_of(path: Path) -> str:
     try:
         return (PROJECT_ROOT / path).read_text(encoding="utf-8")
@@ -67,6 +82,20 @@ def test_each_direct_dependency_is_pinned_within_its_range(requirement: Requirem
     versions = pins().get(canonicalize_name(requirement.name))
     assert versions, "not pinned: make requirements"
     assert all(requirement.specifier.contains(version) for version in versions)
+
+
+def test_what_is_imported_is_a_direct_dependency_and_not_just_somebody_elses() -> None:
+    """Of a namespace that several packages share (`livekit`, `google`), one is enough."""
+    packages = packages_distributions()
+    declared = {canonicalize_name(requirement.name) for requirement in direct()}
+    undeclared = {
+        f"{path}: {name}"
+        for path in tracked()
+        if path.suffix == ".py" and path.parts[0] in {"faqlab", "tests", "notebooks"}
+        for name in imported(path)
+        if not declared & set(map(canonicalize_name, packages.get(name, [])))
+    }
+    assert undeclared == set()
 
 
 def test_conda_installs_the_same_python_packages_from_the_same_pins() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from pathlib import Path
 from typing import Annotated
@@ -37,7 +38,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_prefix="FAQLAB_",
-        env_file=PROJECT_ROOT / ".env",
+        env_file=os.environ.get("FAQLAB_ENV_FILE", PROJECT_ROOT / ".env"),
         env_ignore_empty=True,
         extra="ignore",
         validate_default=True,

@@ -37,6 +37,7 @@ def nothing_of_the_developers_own() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("FAQLAB_")]:
             patch.delenv(name)
+        patch.setenv("FAQLAB_ENV_FILE", os.devnull)  # for the processes that tests start
         patch.setitem(Settings.model_config, "env_file", None)
         settings.cache_clear()
         yield

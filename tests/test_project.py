@@ -165,6 +165,20 @@ def test_git_ignores_what_the_program_writes_and_nothing_else(path: str, ignored
     assert IGNORED.match_file(path) is ignored
 
 
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "data/README.md"])
+def test_what_a_page_links_to_or_shows_is_in_the_repository(page: str) -> None:
+    text = text_of(Path(page))
+    links = re.findall(r"\]\(([^)\s]+)", text) + re.findall(r"""(?:src|href)=["']([^"']+)""", text)
+    relative = [link for link in links if not re.match(r"https?:|mailto:|#", link)]
+    files = {os.path.normpath(Path(page).parent / link.split("#")[0]) for link in relative}
+    kept = set(map(str, tracked()))
+    assert {file for file in files if file not in kept and not (PROJECT_ROOT / file).is_dir()} == set()
+
+
+def test_no_page_holds_a_place_that_was_to_be_filled() -> None:
+    assert [str(path) for path in tracked() if path.suffix == ".md" and "@@" in text_of(path)] == []
+
+
 def test_a_fresh_clone_has_the_cache_folder_with_a_readme_that_says_what_will_stand_there() -> None:
     text = (PROJECT_ROOT / "embeddings_cache" / "README.md").read_text(encoding="utf-8")
     assert "faiss_index.bin" in text

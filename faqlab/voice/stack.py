@@ -11,6 +11,7 @@ from livekit.agents import Agent, AgentSession
 
 from faqlab.settings import Settings
 from faqlab.voice.offline import offline_stack, session_options
+from faqlab.voice.speech import Voice
 
 
 class MakeAgent(Protocol):
@@ -50,12 +51,19 @@ class Stack:
 
 
 def choose_stack(settings: Settings) -> Stack:
-    """Return Gemini Live where there is a key for it, else the offline stack. Call it on the main thread."""
+    """
+    Return Gemini Live where there is a key for it, else the offline stack. Call it on the main thread.
+
+    Raises:
+        FaqlabError: the voice that Gemini falls back on is missing or damaged.
+    """
     if settings.google_api_key is None:
         return Stack("the offline voice", lambda session, room, make: make())
-    from faqlab.voice.gemini import Failover, agent_options, import_on_main_thread
+    from faqlab.voice.gemini import APOLOGY, INVITATION, Failover, agent_options, import_on_main_thread
 
     import_on_main_thread()
+    for sentence in (APOLOGY, INVITATION):  # a caller whom Gemini has let down has waited enough
+        Voice.shared().speak(sentence)
 
     def gemini_agent(session: AgentSession[Any], room: rtc.Room, make: MakeAgent) -> Agent:
         Failover(session, room, lambda chat_ctx: make(chat_ctx=chat_ctx))

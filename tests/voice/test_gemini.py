@@ -37,7 +37,7 @@ from faqlab.voice.ears import Ears
 from faqlab.voice.offline import prewarm
 from faqlab.voice.sfu import LiveKit
 from faqlab.voice.speech import SAMPLE_RATE, Voice, to_int16
-from faqlab.voice.stack import MakeAgent, Stack
+from faqlab.voice.stack import MakeAgent, Stack, choose_stack
 from faqlab.voice.worker import Worker
 
 QUESTION, ANSWER = "Where is my parcel?", "Follow the link in the email."
@@ -298,3 +298,11 @@ async def test_a_question_that_gemini_heard_and_left_is_answered_without_asking_
 def test_without_a_key_the_message_says_what_to_set() -> None:
     with pytest.raises(FaqlabError, match="GOOGLE_API_KEY"):
         gemini.gemini_model(Settings(google_api_key=None))  # type: ignore[call-arg]
+
+
+def test_what_is_said_when_gemini_fails_is_spoken_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("faqlab.voice.weights._loaded", {})  # a voice that has said nothing yet
+    choose_stack(Settings(google_api_key=SecretStr("a-key")))  # type: ignore[call-arg]
+    voice = Voice.shared()
+    sentences = voice.sentences(f"{gemini.APOLOGY} {gemini.INVITATION}")
+    assert {(sentence, 1.0) for sentence in sentences} <= set(voice._kept)

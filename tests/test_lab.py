@@ -33,6 +33,7 @@ def test_jupyterlab_starts_without_a_warning_and_neither_news_nor_updates_are_lo
 
 def test_what_the_preparation_in_the_background_says_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("FAQLAB_FAQS", str(tmp_path / "nothing.json"))
+    monkeypatch.setenv("FAQLAB_RETRIEVAL", str(tmp_path / "none.json"))
     with lab.prepare(tmp_path / "prepare.log") as process:
         assert process.wait(60) == 2
     assert re.match("faqlab: .*nothing.json", (tmp_path / "prepare.log").read_text())

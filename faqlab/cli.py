@@ -40,6 +40,7 @@ RecordsOption = Annotated[
         "--records", metavar="FOLDER", help="Keep each look-up there. Callers' words are personal: they must know."
     ),
 ]
+SplitOption = Annotated[str, typer.Option(help="Which queries of a file with a split column: tune or test.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -72,9 +73,13 @@ def ask(
     as_json: JsonOption = False,
 ) -> None:
     """Put one question to the FAQ."""
+    from faqlab.decision import Outcome
+    from faqlab.dialogue import ask_back
+
     query = query.encode("utf-8", "replace").decode()  # an argument that is not UTF-8 could not be printed
     retriever = _retriever(faqs, config, top_k)
     answer = retriever.answer(query)
+    milliseconds = {stage: round(ms, 2) for stage, ms in answer.milliseconds.items()}
     if as_json:
         hits = [
             {
@@ -87,11 +92,23 @@ def ask(
             }
             for hit in answer.hits
         ]
-        milliseconds = {stage: round(ms, 2) for stage, ms in answer.milliseconds.items()}
-        _print_json({"query": query, "answered": answer.answered, "hits": hits, "milliseconds": milliseconds})
+        _print_json(
+            {
+                "query": query,
+                "outcome": answer.outcome,
+                "answered": answer.answered,
+                "confidence": round(answer.confidence, 4),
+                "answers": answer.answers,
+                "choices": answer.choices,
+                "hits": hits,
+                "milliseconds": milliseconds,
+            }
+        )
         return
-    if not answer.answered:
-        typer.echo("I don't know: nothing in the FAQ is near enough. The nearest:\n")
+    if answer.outcome is Outcome.ASK_BACK:
+        typer.echo(f"{ask_back(answer.choices)}\n")
+    elif not answer.answered:
+        typer.echo("I don't know: the FAQ does not seem to answer that. The nearest:\n")
     for hit in answer.hits:
         typer.echo(f"{hit.rank}. {hit.faq.question}   (squared L2 {hit.squared_l2:.2f})\n   {hit.faq.answer}\n")
 
@@ -100,7 +117,7 @@ def ask(
 def evaluate(
     faqs: FaqsOption = None,
     queries: QueriesOption = None,
-    split: Annotated[str, typer.Option(help="Which queries of a file with a split column: tune or test.")] = "test",
+    split: SplitOption = "test",
     top_k: TopKOption = None,
     config: ConfigOption = None,
     per_query: Annotated[
@@ -110,43 +127,86 @@ def evaluate(
 ) -> None:
     """Put labelled queries to the FAQ and measure the answers, with 95 % intervals."""
     from faqlab import evaluation
-    from faqlab.queries import SPLITS, load_queries
+    from faqlab.queries import load_queries
 
-    if split not in SPLITS:
-        raise FaqlabError(f"--split {split}: expected {' or '.join(SPLITS)}.")
+    split = _checked(split)
     retriever = _retriever(faqs, config, top_k)
     table = load_queries(queries or settings().queries, retriever.faqs, split)
     results = evaluation.evaluate(retriever, table, progress=not as_json)
     if per_query:
         _write_per_query(results, per_query)
     summary = evaluation.summarise(results)
-    kinds = evaluation.by_kind(results)
+    kinds, shares = evaluation.by_kind(results), evaluation.outcomes(results)
     if as_json:
         report: dict[str, Any] = {
             "split": split if (table["split"] != "").all() else None,
             "queries": len(table),
         }
-        for name in ("hit@1", "hit@3", "mrr", "ndcg@10", "answer_rate", "false_answer_rate", "auroc"):
+        for name in (
+            "hit@1",
+            "hit@3",
+            "mrr",
+            "ndcg@10",
+            "two_turn_success",
+            "answer_rate",
+            "false_answer_rate",
+            "auroc",
+        ):
             report[name] = {key: _number(value) for key, value in summary.loc[name].items()}
-        report["by_kind"] = {kind: {k: _number(v) for k, v in row.items()} for kind, row in kinds.iterrows()}
+        report["false_answer_rate_at_85"] = _number(evaluation.false_answer_rate_at(results, 0.85))
+        report["outcomes"] = _numbers(shares)
+        report["by_kind"] = _numbers(kinds.drop(columns="queries"))
+        for kind, count in kinds["queries"].items():
+            report["by_kind"][kind] = {"queries": int(count), **report["by_kind"][kind]}
         _print_json(report)
         return
     typer.echo(f"{len(table)} queries against the {len(retriever.faqs)} entries of {retriever.faqs.path}\n")
     typer.echo(summary.to_string(float_format="{:.3f}".format, na_rep="–"))
+    typer.echo("\n" + shares.to_string(float_format="{:.3f}".format, na_rep="–"))
     typer.echo("\n" + kinds.to_string(float_format="{:.3f}".format, na_rep="–"))
 
 
 @app.command()
-def bench(faqs: FaqsOption = None, queries: QueriesOption = None, as_json: JsonOption = False) -> None:
-    """Compare the serving path with the reference: ranks, time of a query, start of a process, memory."""
+def bench(
+    faqs: FaqsOption = None,
+    queries: QueriesOption = None,
+    spoken: Annotated[bool, typer.Option("--spoken", help="Say the queries aloud instead: minutes.")] = False,
+    split: SplitOption = "test",
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """
+    Compare the serving path with the reference (ranks, time of a query, start, memory); or, with --spoken, queries
+    typed with the same said aloud and heard, and write what was heard beside the queries' file.
+    """
+    faqs, queries = faqs or settings().faqs, queries or settings().queries
+    if spoken:
+        _bench_spoken(_retriever(faqs, config, None), queries, split, as_json)
+        return
     from faqlab.bench import compare_encoders
 
-    report = compare_encoders(faqs or settings().faqs, queries or settings().queries)
+    report = compare_encoders(faqs, queries)
     if as_json:
         _print_json(report)
         return
     for name, value in report.items():
         typer.echo(f"{name:46} {value}")
+
+
+def _bench_spoken(retriever: Any, path: Path, split: str, as_json: bool) -> None:
+    from faqlab.queries import load_queries
+    from faqlab.voice import spoken
+
+    queries = load_queries(path, retriever.faqs, _checked(split))
+    heard = spoken.hear(queries, progress=not as_json)
+    file = path.with_suffix(".spoken.csv")
+    _write_csv(heard, file, "put the queries into a folder that can be written to.")
+    table = spoken.summary(spoken.judge(heard, queries, retriever), queries, retriever)
+    if as_json:
+        _print_json(list(_numbers(table).values()))
+        return
+    typer.echo(table.to_string(index=False, float_format="{:.3f}".format, na_rep="typed"))
+    typer.echo(f"\nWhat was heard: {file}")
 
 
 @app.command()
@@ -156,23 +216,33 @@ def train(
     out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Where the encoder is written.")] = Path(
         "encoder"
     ),
-    epochs: Annotated[int, typer.Option("--epochs", min=1, metavar="N", help="Passes over the queries.")] = 2,
+    epochs: Annotated[int | None, typer.Option("--epochs", min=1, metavar="N", help="Passes over the queries.")] = None,
 ) -> None:
-    """Fine-tune the encoder: on the FAQs of data/training/train, or on your own two files (their tune split)."""
+    """
+    Fine-tune the encoder and say what it gained: MiniLM on the FAQs of data/training/train, or the encoder of
+    data/retrieval.json on your own two files (their tune split, judged by their test split).
+    """
     from dataclasses import replace
 
     from faqlab import training
+    from faqlab.retriever import RetrievalConfig
 
     if (faqs is None) != (queries is None):
         raise FaqlabError("--faqs and --queries go together: name both of your files, or neither.")
-    trades = (
-        training.load_own(faqs, queries)
-        if faqs and queries
-        else training.load_trades(PROJECT_ROOT / "data/training/train")
-    )
-    training.train(trades, out, replace(training.TrainingConfig(), epochs=epochs))
-    typer.echo(f'Written to {out}. To compare, put "encoder": "{out}" into a copy of {settings().retrieval.name},')
-    typer.echo("and name the copy: faqlab evaluate --config COPY")
+    config = training.TrainingConfig()
+    if faqs and queries:
+        own, tune, test = training.load_own(faqs, queries)
+        trades, judged_by = {faqs.stem: (own, tune)}, {faqs.stem: (own, test)}
+        start = RetrievalConfig.load(settings().retrieval).encoder
+    else:
+        trades, judged_by = (training.load_trades(PROJECT_ROOT / f"data/training/{p}") for p in ("train", "validation"))
+        start = training.MINILM
+    if epochs:
+        config = replace(config, epochs=epochs)
+    figures = training.train(trades, out, config, start=start, judged_by=judged_by)
+    for name, values in figures.items():
+        typer.echo(f"{name}: {training.verdict(values)}")
+    typer.echo(f'Written to {out}. To use it, put "encoder": "{out}" into {settings().retrieval.name}, run notebook 3.')
 
 
 @app.command()
@@ -285,26 +355,34 @@ def _retriever(faqs: Path | None, config: Path | None, top_k: int | None) -> Any
     return Retriever.build(FaqSet.load(faqs or settings().faqs), chosen, progress=sys.stderr.isatty())
 
 
+def _checked(split: str) -> str:
+    from faqlab.queries import SPLITS
+
+    if split not in SPLITS:
+        raise FaqlabError(f"--split {split}: expected {' or '.join(SPLITS)}.")
+    return split
+
+
 def _write_per_query(results: Any, path: Path) -> None:
-    table = results[["id", "kind", "ranked", "squared_l2", "confidence", "answered"]].copy()
+    table = results[["id", "kind", "ranked", "squared_l2", "confidence", "answered", "outcome"]].copy()
     table["ranked"] = [" ".join(ranked[:10]) for ranked in table["ranked"]]
+    _write_csv(table, path, "name another file by --per-query.")
+
+
+def _write_csv(table: Any, path: Path, remedy: str) -> None:
     try:
         table.round(6).to_csv(path, index=False)
     except OSError as error:
-        raise FaqlabError(
-            f"{path}: cannot be written ({error.strerror or error}): name another file by --per-query."
-        ) from None
+        raise FaqlabError(f"{path}: cannot be written ({error.strerror or error}): {remedy}") from None
 
 
-def _number(value: Any) -> float | int | None:
+def _number(value: Any) -> float | None:
     """Return a JSON number: NaN, which JSON does not have, as null."""
-    return (
-        None
-        if value != value
-        else int(value)
-        if float(value).is_integer() and abs(value) > 1
-        else round(float(value), 4)
-    )
+    return None if value != value else round(float(value), 4)
+
+
+def _numbers(table: Any) -> dict[str, dict[str, float | None]]:
+    return {str(name): {k: _number(v) for k, v in row.items()} for name, row in table.iterrows()}
 
 
 def _print_json(data: Any) -> None:

@@ -15,11 +15,9 @@ import numpy as np
 import pandas as pd
 from ir_measures import RR, R, Success, nDCG
 
+from faqlab.decision import Outcome, decide
 from faqlab.faqs import FaqSet
-from faqlab.retriever import Hit, Outcome, Retriever, format_context
-
-DEPTH = 1000
-"""How many entries are ranked for each query; an FAQ with fewer is ranked whole."""
+from faqlab.retriever import DEPTH, Hit, Retriever, format_context
 
 MEASURES = {"hit@1": Success @ 1, "hit@3": Success @ 3, "mrr": RR, "ndcg@10": nDCG @ 10, "recall@3": R @ 3}
 RESAMPLES = 2000
@@ -37,16 +35,24 @@ def evaluate(retriever: Retriever, queries: pd.DataFrame, *, progress: bool = Fa
 
     Returns:
         The queries with, for each: `ranked` (FAQ ids, best first), `squared_l2` (of the first), `confidence`,
-        `outcome`, `answered`, and `hit@1`, `hit@3`, `mrr`, `ndcg@10`, `recall@3` (NaN where out of scope).
+        `first` (the score of the first hit), `outcome`, `answered`, `answers` (2 where two questions are answered),
+        `choice_right` (whether a relevant entry is among the choices that are or would be offered), and the measures
+        `hit@1`, `hit@3`, `mrr`, `ndcg@10`, `recall@3` and `two_turns` (1 where a right answer comes at once, or after
+        asking back, the caller choosing by the label); NaN where out of scope.
     """
-    vectors = retriever.embed(queries["query"].tolist(), progress=progress)
-    distances, entries = retriever.index.search(vectors, DEPTH)
+    rankings = retriever.rank(queries["query"].tolist(), progress=progress)
     ids = np.array(retriever.faqs.ids, dtype=object)
-    results = judge(queries, [tuple(ids[row]) for row in entries], 1 - distances[:, 0] / 2)
-    results["squared_l2"] = distances[:, 0]
-    results["outcome"] = [str(retriever.decide(d)) for d in distances[:, 0]]
-    results["answered"] = results["outcome"] == Outcome.ANSWER
-    return results
+    ranked = [tuple(ids[ranking.entries]) for ranking in rankings]
+    results = judge(queries, ranked, np.array([ranking.confidence for ranking in rankings]))
+    results["squared_l2"] = [float(ranking.squared_l2[0]) for ranking in rankings]
+    results["first"] = [float(ranking.scores[0]) for ranking in rankings]
+    results["outcome"] = [str(ranking.outcome) for ranking in rankings]
+    results["answers"] = [ranking.answers for ranking in rankings]
+    results["choice_right"] = [
+        bool(set(order[: ranking.choices]) & set(relevant))
+        for order, ranking, relevant in zip(ranked, rankings, queries["relevant"], strict=True)
+    ]
+    return _with_outcomes(results)
 
 
 def evaluate_bm25(faqs: FaqSet, queries: pd.DataFrame) -> pd.DataFrame:
@@ -92,8 +98,10 @@ def judge(queries: pd.DataFrame, ranked: Sequence[tuple[str, ...]], confidence: 
     results["confidence"] = np.asarray(confidence, float)
     results["outcome"] = str(Outcome.ANSWER)
     results["answered"] = True
-    scores = _scores(results, MEASURES)
-    return results.join(scores)
+    results["answers"], results["choice_right"] = 1, False
+    results = results.join(_scores(results, MEASURES))
+    results["two_turns"] = results["hit@1"]
+    return results
 
 
 def hit_curve(results: pd.DataFrame, ks: Iterable[int] = range(1, 11)) -> pd.DataFrame:
@@ -103,25 +111,24 @@ def hit_curve(results: pd.DataFrame, ks: Iterable[int] = range(1, 11)) -> pd.Dat
     return pd.DataFrame(rows, columns=["top_k", "value", "low", "high"])
 
 
-def threshold_curve(results: pd.DataFrame, column: str = "squared_l2") -> pd.DataFrame:
+def threshold_curve(results: pd.DataFrame) -> pd.DataFrame:
     """
-    Return what each threshold would do: answer iff the first hit's *column* is at most (for `confidence`: at least) it.
+    Return what each threshold on the confidence would do: answer iff it is at least that.
 
     Returns:
         One row a threshold, laxer downwards: `threshold`, `answer_rate` and `false_answer_rate` as defined above,
         `right_rate` (share of the answerable queries that are answered with a right first hit).
     """
-    sign = -1.0 if column == "confidence" else 1.0
-    values = np.sort(sign * results[column].to_numpy())
+    values = np.sort(-results["confidence"].to_numpy())
     answerable = results[results["answerable"]]
     outside = results[~results["answerable"]]
 
     def share(rows: pd.DataFrame, total: int) -> np.ndarray:
-        return np.searchsorted(np.sort(sign * rows[column].to_numpy()), values, side="right") / max(total, 1)
+        return np.searchsorted(np.sort(-rows["confidence"].to_numpy()), values, side="right") / max(total, 1)
 
     return pd.DataFrame(
         {
-            "threshold": sign * values,
+            "threshold": -values,
             "answer_rate": share(answerable, len(answerable)),
             "right_rate": share(answerable[answerable["hit@1"] == 1], len(answerable)),
             "false_answer_rate": share(outside, len(outside)) if len(outside) else np.nan,
@@ -129,23 +136,74 @@ def threshold_curve(results: pd.DataFrame, column: str = "squared_l2") -> pd.Dat
     )
 
 
-def outcomes(results: pd.DataFrame, top_k: int, max_squared_l2: float | None) -> pd.DataFrame:
+FATES = (
+    "answered, right",
+    "asked back, the right one offered",
+    "asked back, the right one not offered",
+    "answered, wrong",
+    "declined",
+)
+
+
+def fates(results: pd.DataFrame) -> pd.DataFrame:
     """
-    Count what becomes of the queries when *top_k* entries are handed on and what is too far is declined.
+    Count what becomes of the queries.
 
     Returns:
-        A row each for the `answerable` and the `out of scope` queries, if there are any; columns `a right entry among
-        the k`, `no right entry among the k` and `declined`.
+        A row each for the `answerable` and the `out of scope` queries, if there are any; a column for each of `FATES`.
     """
-    found = [
-        bool(set(ranked[:top_k]) & set(relevant))
-        for ranked, relevant in zip(results["ranked"], results["relevant"], strict=True)
-    ]
-    declined = results["squared_l2"] > (4 if max_squared_l2 is None else max_squared_l2)
-    names = ["a right entry among the k", "no right entry among the k", "declined"]
-    outcome = np.select([declined, found], [names[2], names[0]], names[1])
+    answered, asked = (results["outcome"] == outcome for outcome in (Outcome.ANSWER, Outcome.ASK_BACK))
+    conditions = [answered & (results["hit@1"] == 1), asked & results["choice_right"], asked, answered]
+    fate = np.select(conditions, FATES[:4], FATES[4])
     scope = np.where(results["answerable"], "answerable", "out of scope")
-    return pd.crosstab(scope, outcome).reindex(columns=names, fill_value=0).rename_axis(index=None, columns=None)
+    return pd.crosstab(scope, fate).reindex(columns=FATES, fill_value=0).rename_axis(index=None, columns=None)
+
+
+def outcomes(results: pd.DataFrame) -> pd.DataFrame:
+    """Return the shares of *answer*, *ask_back* and *decline*: rows `answerable` and `out_of_scope`, NaN where none."""
+    rows = {"answerable": results[results["answerable"]], "out_of_scope": results[~results["answerable"]]}
+    shares = {name: [(of["outcome"] == outcome).mean() for outcome in Outcome] for name, of in rows.items()}
+    return pd.DataFrame.from_dict(shares, orient="index", columns=[str(outcome) for outcome in Outcome])
+
+
+def decide_again(results: pd.DataFrame, decline_below: float, answer_from: float) -> pd.DataFrame:
+    """Return *results* as other thresholds would have had them; what answers two questions at once stays as it is."""
+    again = results.copy()
+    alone = again["answers"] == 1
+    again.loc[alone, "outcome"] = [
+        str(decide(in_scope, first, decline_below, answer_from))
+        for in_scope, first in zip(again.loc[alone, "confidence"], again.loc[alone, "first"], strict=True)
+    ]
+    return _with_outcomes(again)
+
+
+def fate_curve(
+    results: pd.DataFrame, decline_below: float | None = None, answer_from: float | None = None
+) -> pd.DataFrame:
+    """
+    Return what becomes of the queries under each value of the threshold that is not given.
+
+    Returns:
+        One row a threshold (0 to 1 in fiftieths) and scope, indexed by both; columns are shares, in the order of
+        `FATES`.
+    """
+    tables = {}
+    for threshold in np.arange(51) / 50:
+        low = threshold if decline_below is None else decline_below
+        high = threshold if answer_from is None else answer_from
+        counts = fates(decide_again(results, low, high))
+        tables[threshold] = counts.div(counts.sum(axis=1), axis=0)
+    return pd.concat(tables, names=["threshold", "scope"])
+
+
+def _with_outcomes(results: pd.DataFrame) -> pd.DataFrame:
+    """Add what follows from the outcomes: `answered` and `two_turns`."""
+    results["answered"] = results["outcome"] == Outcome.ANSWER
+    asked_right = (results["outcome"] == Outcome.ASK_BACK) & results["choice_right"]
+    results["two_turns"] = np.where(
+        results["answerable"], np.where(results["answered"], results["hit@1"], asked_right), np.nan
+    )
+    return results
 
 
 def context_costs(results: pd.DataFrame, faqs: FaqSet, ks: Iterable[int] = range(1, 11)) -> pd.DataFrame:
@@ -165,7 +223,7 @@ def context_costs(results: pd.DataFrame, faqs: FaqSet, ks: Iterable[int] = range
 
 def false_answer_rate_at(results: pd.DataFrame, answer_rate: float = 0.85) -> float:
     """Return the false-answer rate where the strictest confidence threshold answers *answer_rate* of the answerable."""
-    curve = threshold_curve(results, "confidence")
+    curve = threshold_curve(results)
     enough = curve[curve["answer_rate"] >= answer_rate]
     return float(enough["false_answer_rate"].iloc[0]) if len(enough) else float("nan")
 
@@ -179,6 +237,7 @@ def summarise(results: pd.DataFrame) -> pd.DataFrame:
     answerable = results["answerable"].to_numpy()
     rows = {name: interval(results[name].dropna().to_numpy()) for name in MEASURES}
     answered = results["answered"].to_numpy(float)
+    rows["two_turn_success"] = interval(results["two_turns"].dropna().to_numpy())
     rows["answer_rate"] = interval(answered[answerable])
     rows["false_answer_rate"] = interval(answered[~answerable])
     rows["auroc"] = _auroc_interval(answerable, results["confidence"].to_numpy())

@@ -49,6 +49,11 @@ FIRST = {"right": (DARK, "o", ""), "wrong": (MIDDLE, "s", "///"), "out of scope"
 """What the nearest entry was for a query: colour, marker, hatching."""
 
 SYSTEM_MARKERS = [("o", DARK), ("s", MIDDLE), ("^", "#7f8c94"), ("x", "#333333"), ("D", "#5b8e7d"), ("v", "#a3b8c2")]
+LINES = ["-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1))]
+
+FATE_COLOURS = [(DARK, ""), ("#7fa3b5", "..."), ("#e9d3b8", "\\\\"), (MIDDLE, "///"), (PALE, "")]
+"""Of `evaluation.FATES`."""
+
 CATEGORY_MARKERS = "os^Dv*PX<>ph"
 QUESTION_WIDTH = 68
 
@@ -259,13 +264,12 @@ def share_by_distance(results: pd.DataFrame, width: float = 0.2) -> Figure:
 
 
 @styled
-def ranked_answers(query: str, hits: Sequence[Hit], max_squared_l2: float | None = None) -> Figure:
-    """Draw the *hits* for *query* as bars, nearest on top, and the threshold if there is one."""
+def ranked_answers(query: str, hits: Sequence[Hit]) -> Figure:
+    """Draw the *hits* for *query* as bars, nearest on top."""
     figure, (ax,) = _subplots(9.0, 1.5 + 0.4 * len(hits))
     distances = np.array([hit.squared_l2 for hit in hits])
-    inside = distances <= (4 if max_squared_l2 is None else max_squared_l2)
     rows = np.arange(len(hits))
-    ax.barh(rows, distances, color=np.where(inside, DARK, PALE), height=0.62)
+    ax.barh(rows, distances, color=DARK, height=0.62)
     for row, distance in zip(rows, distances, strict=True):
         ax.annotate(f"{distance:.2f}", (distance, row), xytext=(4, 0), textcoords="offset points", va="center")
     ax.set_yticks(rows, [f"{hit.rank}. {_short(hit.faq.question, QUESTION_WIDTH)}" for hit in hits])
@@ -273,15 +277,6 @@ def ranked_answers(query: str, hits: Sequence[Hit], max_squared_l2: float | None
     ax.set_xlim(0, max(2.0, float(distances.max()) * 1.1))
     ax.set_xlabel("squared L2 distance (shorter is nearer)")
     figure.suptitle(_quoted(query), x=0.01, ha="left", fontsize=11, fontweight="bold")
-    if max_squared_l2 is not None:
-        ax.axvline(max_squared_l2, color="black", linestyle="--")
-        ax.annotate(
-            f"threshold {max_squared_l2:.2f} ",
-            (max_squared_l2, 1.0),
-            xycoords=("data", "axes fraction"),
-            ha="right",
-            va="bottom",
-        )
     return figure
 
 
@@ -352,99 +347,57 @@ def context_cost(costs: pd.DataFrame) -> Figure:
 
 
 @styled
-def threshold_curve(curve: pd.DataFrame, threshold: float | None = None, label_every: float = 0.1) -> Figure:
+def trade_off(curves: Mapping[str, pd.DataFrame], answer_rate: float | None = None) -> Figure:
     """
-    Draw answer rate over false-answer rate, a point a threshold; mark the *threshold* chosen.
+    Draw answer rate over false-answer rate, a line a system and a point a threshold.
 
-    Without an out-of-scope query there is no false answer: the answer rate is drawn over the threshold itself.
+    Args:
+        curves: System to its `evaluation.threshold_curve`.
+        answer_rate: Marked by a line across.
     """
     figure, (ax,) = _subplots(7.0, 5.0)
-    known = bool(curve["false_answer_rate"].notna().any())
-    x = "false_answer_rate" if known else "threshold"
-    ax.plot(curve[x], curve["answer_rate"], color=DARK, drawstyle="default" if known else "steps-post")
-    if known:
-        ax.plot([0, 1], [0, 1], color="#9aa3a9", linestyle=":", label="chance: distance says nothing")
-        labelled = np.array([-1.0, -1.0])
-        for tick in np.arange(np.ceil(curve["threshold"].min() / label_every), curve["threshold"].max() / label_every):
-            row = curve.iloc[int((curve["threshold"] <= tick * label_every + 1e-9).sum()) - 1]
-            point = row[[x, "answer_rate"]].to_numpy(float)
-            if np.abs(point - labelled).max() < 0.05:  # the labels would overlap
-                continue
-            labelled = point
-            ax.plot(*point, ".", color=DARK)
-            ax.annotate(
-                f"{tick * label_every:.1f}",
-                tuple(point),
-                xytext=(-3, 4),
-                textcoords="offset points",
-                ha="right",
-                fontsize=8,
-            )
-        ax.legend(loc="lower right")
-    if threshold is not None:
-        row = curve.iloc[max(int((curve["threshold"] <= threshold).sum()) - 1, 0)]
+    ax.plot([0, 1], [0, 1], color="#9aa3a9", linestyle=":", label="chance")
+    for n, (system, curve) in enumerate(curves.items()):
+        line, colour = LINES[n % len(LINES)], SYSTEM_MARKERS[n % len(SYSTEM_MARKERS)][1]
         ax.plot(
-            row[x], row["answer_rate"], "o", markersize=12, markerfacecolor="none", color=MIDDLE, markeredgewidth=2.2
+            curve["false_answer_rate"], curve["answer_rate"], color=colour, linestyle=line, linewidth=2, label=system
         )
-        ax.annotate(
-            f"chosen: {threshold:.2f}", (row[x], row["answer_rate"]), xytext=(12, -12), textcoords="offset points"
-        )
-    ax.set_xlabel("out-of-scope queries answered (false answers)" if known else "threshold, squared L2 distance")
-    ax.set_ylabel("answerable queries answered")
-    ax.set_title(
-        "Every answer won has its price in false ones" + (" (numbers: threshold)" if known else " (none labelled)")
-    )
+    if answer_rate is not None:
+        ax.axhline(answer_rate, color="black", linewidth=0.8)
+        ax.annotate(f"{answer_rate:.0%} answered", (1, answer_rate), ha="right", va="bottom")
+    ax.set(xlabel="out-of-scope queries answered (false answers)", ylabel="answerable queries answered")
+    ax.set_title("Every answer won has its price in false ones")
+    ax.xaxis.set_major_formatter(PercentFormatter(1))
     ax.yaxis.set_major_formatter(PercentFormatter(1))
-    if known:
-        ax.xaxis.set_major_formatter(PercentFormatter(1))
     ax.grid(True)
+    ax.legend(loc="lower right")
     return figure
 
 
 @styled
-def cost_curve(curve: pd.DataFrame, threshold: float | None = None) -> Figure:
-    """Draw `missed`, `false` (weighted) and their sum `cost`, per 100 queries, over the threshold."""
-    figure, (ax,) = _subplots(9.0, 3.8)
-    for column, label, colour, line in [
-        ("missed", "answerable, but declined", "#7f8c94", "--"),
-        ("false", "out of scope, but answered (weighted)", MIDDLE, "-."),
-        ("cost", "sum", DARK, "-"),
-    ]:
-        ax.plot(curve["threshold"], curve[column], color=colour, linestyle=line, label=label, linewidth=2)
-    if threshold is not None:
-        ax.axvline(threshold, color="black", linestyle=":")
-        ax.annotate(f" chosen: {threshold:.2f}", (threshold, 0.98), xycoords=("data", "axes fraction"), va="top")
-    ax.set(xlabel="threshold, squared L2 distance", ylabel="missed answers a 100 queries", ylim=(0, None))
-    ax.set_title("The two mistakes pull in opposite directions")
-    ax.grid(True)
-    ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+def reliability(tables: Mapping[str, pd.DataFrame]) -> Figure:
+    """Draw what came true over what was predicted, a panel each; *tables* by `calibration.reliability`."""
+    figure, axes = plt.subplots(1, len(tables), figsize=(4.6 * len(tables), 4.3), squeeze=False)
+    plt.close(figure)
+    for ax, (name, table) in zip(axes[0], tables.items(), strict=True):
+        ax.plot([0, 1], [0, 1], color="#9aa3a9", linestyle=":")
+        ax.plot(table["predicted"], table["observed"], color=DARK, marker="o")
+        for row in table.itertuples():
+            ax.annotate(
+                str(row.queries), (row.predicted, row.observed), xytext=(6, -10), textcoords="offset points", fontsize=8
+            )
+        ax.set(xlabel="probability, as computed", ylabel="share that came true", title=name, aspect="equal")
+        ax.grid(True)
     return figure
 
 
 @styled
-def chosen_thresholds(thresholds: np.ndarray, threshold: float | None) -> Figure:
-    """Draw which thresholds the rule chooses on resampled queries, beside the one it chose on the queries."""
-    figure, (ax,) = _subplots(7.5, 3.0)
-    known = thresholds if threshold is None else np.append(thresholds, threshold)
-    low, high = float(known.min()), float(known.max())
-    ax.hist(
-        thresholds, np.linspace(low - 0.02, high + 0.02, 41).tolist(), color=PALE, edgecolor="#9aa3a9", linewidth=0.5
-    )
-    if threshold is not None:
-        ax.axvline(threshold, color=DARK, linewidth=2)
-        ax.annotate(f" chosen: {threshold:.2f}", (threshold, 0.98), xycoords=("data", "axes fraction"), va="top")
-    ax.set(xlabel="threshold that the rule chooses, squared L2 distance", ylabel="resamples")
-    ax.set_title("The same rule on other draws of the same queries")
-    return figure
-
-
-@styled
-def outcomes(counts: pd.DataFrame, title: str) -> Figure:
-    """Draw the *counts* of `evaluation.outcomes` as shares: one bar for the answerable, one for the out of scope."""
-    figure, (ax,) = _subplots(9.0, 1.5 + 0.6 * len(counts))
+def fates(counts: pd.DataFrame, title: str) -> Figure:
+    """Draw the *counts* of `evaluation.fates` as shares: one bar for the answerable, one for the out of scope."""
+    figure, (ax,) = _subplots(9.0, 1.8 + 0.6 * len(counts))
     shares = counts.div(counts.sum(axis=1), axis=0)
     left = np.zeros(len(counts))
-    for name, colour, hatch in zip(counts, (DARK, MIDDLE, PALE), ("", "///", ""), strict=True):
+    for name, (colour, hatch) in zip(counts, FATE_COLOURS, strict=True):
         width = shares[name].to_numpy()
         ax.barh(shares.index, width, left=left, color=colour, hatch=hatch, edgecolor="white", label=name, height=0.62)
         for row, (start, share) in enumerate(zip(left, width, strict=True)):
@@ -459,6 +412,27 @@ def outcomes(counts: pd.DataFrame, title: str) -> Figure:
     ax.set_xlabel("share of the queries")
     ax.set_title(title)
     figure.legend(loc="outside lower center", ncols=3)
+    return figure
+
+
+@styled
+def fate_areas(curve: pd.DataFrame, threshold: float, xlabel: str) -> Figure:
+    """Draw `evaluation.fate_curve` as areas, a panel for each scope, and the *threshold* chosen."""
+    scopes = curve.index.unique("scope")
+    figure, axes = plt.subplots(1, len(scopes), figsize=(9, 4.3), sharey=True, squeeze=False)
+    plt.close(figure)
+    for ax, scope in zip(axes[0], scopes, strict=True):
+        shares = curve.xs(scope, level="scope")
+        areas = ax.stackplot(shares.index, shares.T, labels=list(shares), edgecolor="white", linewidth=0.5)
+        for area, (colour, hatch) in zip(areas, FATE_COLOURS, strict=True):
+            area.set(facecolor=colour, hatch=hatch)
+        ax.axvline(threshold, color="black", linewidth=1.5)
+        ax.annotate(f" {threshold:.2f}", (threshold, 1.0), va="bottom", annotation_clip=False)
+        ax.set(xlabel=xlabel, xlim=(0, 1), ylim=(0, 1))
+        ax.set_title(scope, pad=18)
+    axes[0][0].yaxis.set_major_formatter(PercentFormatter(1))
+    axes[0][0].set_ylabel("share of the queries")
+    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
 
 

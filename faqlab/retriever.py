@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
 from faqlab.cache import write_aside
+from faqlab.decision import Outcome, decide, probabilities
 from faqlab.encoder import MINILM, Encoder, load_encoder
 from faqlab.errors import FaqlabError
 from faqlab.faqs import Faq, FaqSet
 from faqlab.index import VIEWS, VectorIndex
 from faqlab.settings import settings
+
+_RANGES = {
+    "scale": (1, 1000),
+    "none": (-1, 1),
+    "decline_below": (0, 1),
+    "answer_from": (0, 1),
+}
 
 
 @dataclass(frozen=True)
@@ -29,14 +37,19 @@ class RetrievalConfig:
         encoder: Name of the encoder.
         views: What of each entry is embedded: any of `question`, `question_answer`, `answer`.
         top_k: How many entries are handed to the model.
-        max_squared_l2: The nearest entry must be at most this far, else the outcome is *decline*;
-            squared L2, 0 to 4. None answers everything.
+        scale: Turns cosines into probabilities, with *none*; see `faqlab.decision`. Without it everything is answered.
+        none: The cosine that "no entry is right" stands for.
+        decline_below: Calibrated, decline where the probability that some entry is right is less.
+        answer_from: Else answer where the probability that the first is right is at least this, or ask back.
     """
 
     encoder: str = MINILM
     views: tuple[str, ...] = ("question",)
     top_k: int = 3
-    max_squared_l2: float | None = None
+    scale: float | None = None
+    none: float = 0.5
+    decline_below: float = 0.0
+    answer_from: float = 0.0
 
     def __post_init__(self) -> None:
         if not isinstance(self.top_k, int) or isinstance(self.top_k, bool) or self.top_k < 1:
@@ -47,9 +60,12 @@ class RetrievalConfig:
             raise FaqlabError(f"views are {self.views!r}: expected a list of some of {list(VIEWS)}.")
         if not self.views or any(view not in list(VIEWS) for view in self.views):
             raise FaqlabError(f"views are {list(self.views)}: expected some of {list(VIEWS)}.")
-        limit = self.max_squared_l2
-        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int | float) or not 0 <= limit <= 4):
-            raise FaqlabError(f"max_squared_l2 is {limit!r}: expected a number from 0 to 4, or null.")
+        for name, (low, high) in _RANGES.items():
+            value = getattr(self, name)
+            if value is None and name == "scale":
+                continue
+            if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+                raise FaqlabError(f"{name} is {value!r}: expected a number from {low} to {high}.")
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -84,16 +100,14 @@ class RetrievalConfig:
         write_aside(Path(path), (json.dumps(data, indent=2) + "\n").encode())
 
 
+DEPTH = 1000
+"""How many entries are weighed for a query; an FAQ with fewer is weighed whole."""
+
+THIRD_CHOICE = 0.1
+"""A third choice is offered where it is at least this likely, if one of the three is right: a caller must hear it."""
+
 BASELINE = RetrievalConfig()
 """The configuration that everything is compared with: question vectors of MiniLM, the nearest three, no threshold."""
-
-
-class Outcome(StrEnum):
-    """What the assistant does with a question."""
-
-    ANSWER = "answer"
-    ASK_BACK = "ask_back"
-    DECLINE = "decline"
 
 
 @dataclass(frozen=True)
@@ -105,7 +119,8 @@ class Hit:
         rank: 1 is the best.
         faq: The entry.
         squared_l2: Its squared L2 distance from the query, 0 to 4.
-        score: What the ranking goes by; higher is better. Cosine similarity, 1 − squared_l2 / 2.
+        score: Higher is better: the probability that it is right, or where nothing is calibrated the cosine
+            similarity, 1 − squared_l2 / 2.
     """
 
     rank: int
@@ -123,9 +138,11 @@ class Answer:
         query: What was asked.
         outcome: Whether the hits answer it.
         hits: The best `top_k` entries, best first.
-        confidence: Higher is surer that the first hit is right.
+        confidence: Higher is surer that the FAQ holds the answer: the probability that some entry is right, or
+            where nothing is calibrated the cosine of the first.
         milliseconds: Time spent, by stage: `embed`, `search`.
-        choices: For *ask_back*: two or three short names of the hits to choose from, in the hits' order.
+        answers: For *answer*: how many of the first hits are the answer; 2 where two questions were asked at once.
+        choices: For *ask_back*: the questions of the first two or three hits, to choose from.
     """
 
     query: str
@@ -133,12 +150,37 @@ class Answer:
     hits: tuple[Hit, ...]
     confidence: float
     milliseconds: dict[str, float]
+    answers: int = 1
     choices: tuple[str, ...] = ()
 
     @property
     def answered(self) -> bool:
         """Whether the assistant answers."""
         return self.outcome is Outcome.ANSWER
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """
+    The entries in order for one query, and what to do with them.
+
+    Attributes:
+        entries: Entry numbers, best first.
+        squared_l2: Their squared L2 distances, 0 to 4.
+        scores: As in `Hit`.
+        confidence: As in `Answer`.
+        outcome: As in `Answer`.
+        answers: As in `Answer`.
+        choices: How many of the first to offer when asking back.
+    """
+
+    entries: np.ndarray
+    squared_l2: np.ndarray
+    scores: np.ndarray
+    confidence: float
+    outcome: Outcome
+    answers: int = 1
+    choices: int = 0
 
 
 class Retriever:
@@ -189,9 +231,16 @@ class Retriever:
 
     @property
     def threshold(self) -> float | None:
-        """The confidence below which nothing is answered; None if everything is."""
-        limit = self.config.max_squared_l2
-        return None if limit is None else 1 - limit / 2
+        """The confidence below which the assistant declines; None if it never does."""
+        return None if self.config.scale is None else self.config.decline_below or None
+
+    @property
+    def squared_l2_threshold(self) -> float | None:
+        """How far an entry may be for the same, were it alone; others near it help. None as for `threshold`."""
+        if self.config.scale is None or not 0 < self.config.decline_below < 1:
+            return None
+        odds = self.config.decline_below / (1 - self.config.decline_below)
+        return float(np.clip(2 - 2 * (self.config.none + np.log(odds) / self.config.scale), 0, 4))
 
     def answer(self, query: str) -> Answer:
         """
@@ -201,12 +250,15 @@ class Retriever:
             FaqlabError: the query holds nothing to look up.
         """
         start = time.perf_counter()
-        vectors = self.embed([query])
+        vectors = self.embed(self._parts(query))
         embedded = time.perf_counter()
-        hits = self._hits(vectors, self.config.top_k)
+        ranking = self._rank(vectors)
+        asks = ranking.outcome is Outcome.ASK_BACK
+        hits = self._hits(ranking, max(self.config.top_k, ranking.choices) if asks else self.config.top_k)
+        choices = tuple(hit.faq.question for hit in hits[: ranking.choices]) if asks else ()
         found = time.perf_counter()
         milliseconds = {"embed": (embedded - start) * 1e3, "search": (found - embedded) * 1e3}
-        return Answer(query, self.decide(hits[0].squared_l2), hits, hits[0].score, milliseconds)
+        return Answer(query, ranking.outcome, hits, ranking.confidence, milliseconds, ranking.answers, choices)
 
     def search(self, query: str, top_k: int | None = None) -> tuple[Hit, ...]:
         """
@@ -215,7 +267,22 @@ class Retriever:
         Raises:
             FaqlabError: the query holds nothing to look up, or *top_k* is below 1.
         """
-        return self._hits(self.embed([query]), self.config.top_k if top_k is None else top_k)
+        top_k = self.config.top_k if top_k is None else top_k
+        if top_k < 1:
+            raise FaqlabError(f"top_k is {top_k}: ask for at least 1 answer.")
+        return self._hits(self._rank(self.embed([query]), top_k), top_k)
+
+    def rank(self, queries: Sequence[str], *, progress: bool = False) -> list[Ranking]:
+        """
+        Rank the entries for each query and decide, as `answer` does.
+
+        Raises:
+            FaqlabError: a query holds nothing to look up.
+        """
+        parts = [self._parts(query) for query in queries]
+        vectors = self.embed([text for texts in parts for text in texts], progress=progress)
+        ends = np.cumsum([len(texts) for texts in parts])
+        return [self._rank(rows) for rows in np.split(vectors, ends[:-1])] if parts else []
 
     def embed(self, queries: Sequence[str], *, progress: bool = False) -> np.ndarray:
         """
@@ -229,17 +296,60 @@ class Retriever:
                 raise FaqlabError("The query is empty: ask something in words.")
         return self.encoder.encode(queries, progress=progress)
 
-    def decide(self, squared_l2: float) -> Outcome:
-        """Return what to do with a query whose best entry is *squared_l2* away."""
-        limit = self.config.max_squared_l2
-        return Outcome.ANSWER if limit is None or squared_l2 <= limit else Outcome.DECLINE
+    def _parts(self, query: str) -> list[str]:
+        """Return *query* and below it, where it asks more than one thing and there is a way to decide, each of them."""
+        return [query, *(questions(query) if self.config.scale is not None else ())]
 
-    def _hits(self, vectors: np.ndarray, top_k: int) -> tuple[Hit, ...]:
-        distances, entries = self.index.search(vectors, top_k)
-        return tuple(
-            Hit(rank, self.faqs.entries[entry], float(distance), 1 - float(distance) / 2)
-            for rank, (distance, entry) in enumerate(zip(distances[0], entries[0], strict=True), start=1)
+    def _rank(self, vectors: np.ndarray, depth: int = DEPTH) -> Ranking:
+        """Rank and decide for one query: *vectors* of its `_parts`, shape (parts, dimension)."""
+        distances, entries = self.index.search(vectors, max(depth, DEPTH))
+        whole, *parts = (self._judge(d, e) for d, e in zip(distances, entries, strict=True))
+        firsts = list(dict.fromkeys(int(part.entries[0]) for part in parts if part.outcome is Outcome.ANSWER))
+        if len(firsts) < max(2, len(parts)):  # one of them alone is no clear question: the whole tells more
+            return whole
+        order = np.array([*firsts, *(entry for entry in whole.entries if entry not in firsts)])
+        place = {int(entry): at for at, entry in enumerate(whole.entries)}
+        at = [place[int(entry)] for entry in order]
+        return replace(
+            whole,
+            entries=order,
+            squared_l2=whole.squared_l2[at],
+            scores=whole.scores[at],
+            outcome=Outcome.ANSWER,
+            answers=len(firsts),
         )
+
+    def _judge(self, squared_l2: np.ndarray, entries: np.ndarray) -> Ranking:
+        cosines, config = 1 - squared_l2 / 2, self.config
+        if config.scale is None:
+            return Ranking(entries, squared_l2, cosines, float(cosines[0]), Outcome.ANSWER)
+        p = probabilities(cosines[None], config.scale, config.none)[0]
+        outcome = decide(1 - p[-1], p[0], config.decline_below, config.answer_from)
+        if outcome is Outcome.ASK_BACK and len(entries) == 1:
+            outcome = Outcome.ANSWER
+        choices = 3 if len(entries) > 2 and p[2] >= THIRD_CHOICE * p[:3].sum() else 2
+        return Ranking(entries, squared_l2, p[:-1], float(1 - p[-1]), outcome, choices=min(choices, len(entries)))
+
+    def _hits(self, ranking: Ranking, top_k: int) -> tuple[Hit, ...]:
+        rows = zip(ranking.entries[:top_k], ranking.squared_l2, ranking.scores, strict=False)
+        return tuple(
+            Hit(rank, self.faqs.entries[entry], float(distance), float(score))
+            for rank, (entry, distance, score) in enumerate(rows, start=1)
+        )
+
+
+def questions(query: str) -> list[str]:
+    """Return the two or three questions that *query* consists of, each by itself; nothing where it looks like one."""
+    parts = [part.strip(" ,.?!") for part in _BETWEEN_QUESTIONS.split(query)]
+    parts = [part for part in parts if len(part.split()) >= 3]
+    return parts if 2 <= len(parts) <= 3 else []
+
+
+_BETWEEN_QUESTIONS = re.compile(
+    r"[?;.!]\s+|,?\s*\b(?:and also|and|also|oh and|plus|or)\s+"
+    r"(?=(?:how|what|when|where|which|who|why|can|could|do|does|did|is|are|will|would|should|may)\b)",
+    re.IGNORECASE,
+)
 
 
 def format_context(hits: Sequence[Hit]) -> str:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import math
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,18 +23,32 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from faqlab.cache import sha256, write_aside
-from faqlab.encoder import ADAPTER_FILES, MAX_TOKENS, MINILM, MINILM_SHA256, load_sentence_transformer
+from faqlab.encoder import (
+    ADAPTER_FILES,
+    MAX_TOKENS,
+    MINILM,
+    MINILM_SHA256,
+    ReferenceEncoder,
+    adapter_folder,
+    fingerprint,
+    load_sentence_transformer,
+)
 from faqlab.errors import FaqlabError
+from faqlab.evaluation import compare, evaluate, summarise
 from faqlab.faqs import FaqSet
-from faqlab.index import VIEWS
+from faqlab.index import VIEWS, VectorIndex
 from faqlab.queries import load_queries
+from faqlab.retriever import BASELINE, Retriever
 
 if TYPE_CHECKING:
     import torch
 
-TRAIN_VIEWS = ("question", "question_answer")
+TRAIN_VIEWS = ("question", "question_answer", "answer")
 """What of an entry the training embeds, and so what a retriever on the tuned encoder should."""
 
+
+Trades = dict[str, tuple[FaqSet, pd.DataFrame]]
+"""FAQs with their labelled queries, by name."""
 
 FEWEST = 50
 """Fewer answerable queries than this teach an encoder little but their own words."""
@@ -55,16 +69,16 @@ class TrainingConfig:
         seed: Of everything that is drawn.
     """
 
-    epochs: int = 2
-    batch_size: int = 96
-    learning_rate: float = 7e-4
+    epochs: int = 3
+    batch_size: int = 48
+    learning_rate: float = 5e-4
     rank: int = 16
     scale: float = 20.0
     none: float = 0.5
     seed: int = 0
 
 
-def load_trades(folder: Path) -> dict[str, tuple[FaqSet, pd.DataFrame]]:
+def load_trades(folder: Path) -> Trades:
     """Return every FAQ in *folder* with its queries, by name: `NAME.json` with `NAME.csv`."""
     trades = {}
     for path in sorted(folder.glob("*.json")):
@@ -73,28 +87,36 @@ def load_trades(folder: Path) -> dict[str, tuple[FaqSet, pd.DataFrame]]:
     return trades
 
 
-def load_own(faqs_path: Path, queries_path: Path) -> dict[str, tuple[FaqSet, pd.DataFrame]]:
+def load_own(faqs_path: Path, queries_path: Path) -> tuple[FaqSet, pd.DataFrame, pd.DataFrame]:
     """
-    Return one FAQ with the tune split of its queries (all of them where the file has no splits).
+    Return one FAQ, the queries to train on and those to judge by: the splits of the file, or where it has none two
+    thirds and one third of every kind.
 
     Raises:
         FaqlabError: the files cannot be used, or there are too few queries for training to help.
     """
     faqs = FaqSet.load(faqs_path)
-    queries = load_queries(queries_path, faqs, "tune")
-    if queries["answerable"].sum() < FEWEST:
+    queries = load_queries(queries_path, faqs)
+    if (queries["split"] == "").any():
+        queries = queries.sample(frac=1, random_state=0)
+        queries["split"] = np.where(queries.groupby("kind").cumcount() % 3 == 2, "test", "tune")
+    tune, test = (queries[queries["split"] == split].sort_index().reset_index(drop=True) for split in ("tune", "test"))
+    if tune["answerable"].sum() < FEWEST:
         raise FaqlabError(
-            f"{queries_path}: {queries['answerable'].sum()} answerable queries to train on are too few to help: "
+            f"{queries_path}: {tune['answerable'].sum()} answerable queries to train on are too few to help: "
             f"write {FEWEST} or more, three for each entry or so."
         )
-    return {faqs_path.stem: (faqs, queries)}
+    return faqs, tune, test
 
 
 def train(
-    trades: dict[str, tuple[FaqSet, pd.DataFrame]],
+    trades: Trades,
     out: Path,
     config: TrainingConfig = TrainingConfig(),
-) -> None:
+    *,
+    start: str = MINILM,
+    judged_by: Trades | None = None,
+) -> dict[str, dict[str, float]]:
     """
     Train an adapter and write it to *out*: `adapter_config.json`, `adapter_model.safetensors`, `manifest.json`.
 
@@ -102,6 +124,15 @@ def train(
         trades: FAQs with their labelled queries, by name.
         out: A folder; another adapter there is replaced, its manifest last.
         config: How to train.
+        start: The encoder to begin with: MiniLM, or the folder of an adapter, which is trained on.
+        judged_by: FAQs with queries that are not trained on.
+
+    Returns:
+        For each of *judged_by*, also kept in the manifest: `hit@1`, `hit@3` and `auroc`, and how they were with *start*
+        (`… before`); `difference` of hit@1 with its interval `low`, `high`, and `p` of the paired test.
+
+    Raises:
+        FaqlabError: *out* cannot be written, or *start* is something else.
     """
     import torch
 
@@ -112,7 +143,7 @@ def train(
         raise FaqlabError(f"{out}: cannot be written ({error.strerror}): name another folder by --out.") from None
     torch.manual_seed(config.seed)
     rng = np.random.default_rng(config.seed)
-    model = _Trainee(config)
+    model = _Trainee(config, start)
     batches = [
         (name, rows)
         for name, (_, queries) in trades.items()
@@ -142,6 +173,7 @@ def train(
                 bar.update()
     manifest = {
         "base": {"name": MINILM, "sha256": MINILM_SHA256},
+        "start": fingerprint(start),
         "data": {
             name: sha256((faqs.sha256 + queries.to_csv(index=False)).encode())
             for name, (faqs, queries) in trades.items()
@@ -150,22 +182,57 @@ def train(
         "learned": {"scale": round(model.log_scale.exp().item(), 2), "none": round(model.none.item(), 3)},
     }
     model.save(out, manifest)
+    manifest["figures"] = figures = _judge(judged_by or {}, start, str(out.resolve()))
+    write_aside(out / "manifest.json", (json.dumps(manifest, indent=2) + "\n").encode())
+    return figures
+
+
+def verdict(figures: Mapping[str, float]) -> str:
+    """Return in words what the figures of `train` for one FAQ say."""
+    gained = f"hit@1 {figures['hit@1 before']:.3f} → {figures['hit@1']:.3f}"
+    interval = f"{figures['difference']:+.3f}, 95 % interval {figures['low']:+.3f} to {figures['high']:+.3f}"
+    if figures["p"] >= 0.05 or figures["low"] <= 0 <= figures["high"]:
+        so = "these queries are too few, or the gain too small, to tell it from chance"
+    else:
+        so = "worth it" if figures["difference"] > 0 else "worse: keep the encoder that you had"
+    return f"{gained} ({interval}, p = {figures['p']:.4f}): {so}"
+
+
+def _judge(trades: Trades, before: str, after: str) -> dict[str, dict[str, float]]:
+    """Return the figures of `train` for two encoders."""
+    figures = {}
+    encoders = [ReferenceEncoder(before), ReferenceEncoder(after)] if trades else []
+    for name, (faqs, queries) in trades.items():
+        old, new = (
+            evaluate(Retriever(faqs, encoder, VectorIndex.open(faqs, encoder, TRAIN_VIEWS, None), BASELINE), queries)
+            for encoder in encoders
+        )
+        values = {measure: summarise(new)["value"][measure] for measure in ("hit@1", "hit@3", "auroc")}
+        values |= {f"{measure} before": summarise(old)["value"][measure] for measure in values}
+        figures[name] = {key: round(float(value), 4) for key, value in (values | compare(new, old)).items()}
+    return figures
 
 
 class _Trainee:
     """MiniLM with a trainable adapter, the scale of the logits and the cosine of "none"."""
 
-    def __init__(self, config: TrainingConfig) -> None:
+    def __init__(self, config: TrainingConfig, start: str) -> None:
         import torch
-        from peft import LoraConfig, get_peft_model
+        from peft import LoraConfig, PeftModel, get_peft_model
 
         sentence_transformer = load_sentence_transformer(MINILM)
         self.tokenizer = sentence_transformer.tokenizer
         transformer: Any = sentence_transformer[0].auto_model
+        adapter = adapter_folder(start)
+        if start != MINILM and adapter is None:
+            raise FaqlabError(f"{start} cannot be trained: only {MINILM} can, and adapters to it.")
         linear = [name for name, module in transformer.named_modules() if isinstance(module, torch.nn.Linear)]
         linear = [name for name in linear if name.startswith("encoder.")]
-        self.transformer: Any = get_peft_model(
-            transformer, LoraConfig(r=config.rank, lora_alpha=2 * config.rank, target_modules=linear)
+        fresh = LoraConfig(r=config.rank, lora_alpha=2 * config.rank, target_modules=linear)
+        self.transformer: Any = (
+            PeftModel.from_pretrained(transformer, str(adapter), is_trainable=True)
+            if adapter
+            else get_peft_model(transformer, fresh)
         )
         self.transformer.train()
         self.weights = [p for p in self.transformer.parameters() if p.requires_grad]

@@ -12,7 +12,6 @@ from html import escape
 from typing import Any
 
 import ipywidgets
-import numpy as np
 import pandas as pd
 from IPython.display import HTML
 from ipywidgets import FloatSlider, Image, IntSlider, Layout, Text, VBox
@@ -20,6 +19,7 @@ from matplotlib.figure import Figure
 from sklearn.decomposition import PCA
 
 from faqlab import evaluation, plots
+from faqlab.calibration import Costs, cheapest
 from faqlab.errors import FaqlabError
 from faqlab.retriever import Retriever
 
@@ -101,23 +101,35 @@ def explorer(retriever: Retriever, query: str, top_k: int = 5) -> Panel:
     slider = IntSlider(min(top_k, most), 1, most, description="answers", style=LABELS, layout=WIDE)
 
     def draw(typed: str, k: int) -> Figure:
-        return plots.ranked_answers(typed, retriever.search(typed, k), retriever.config.max_squared_l2)
+        return plots.ranked_answers(typed, retriever.search(typed, k))
 
     return panel(draw, _query_box(query), slider)
 
 
-def tuner(results: pd.DataFrame, top_k: int, max_squared_l2: float | None) -> Panel:
-    """Return sliders for k and threshold above what becomes of the queries; *results* by `evaluation.evaluate`."""
-    most = min(MOST_HITS, max((len(ranked) for ranked in results["ranked"]), default=1))
-    laxest = float(np.ceil(results["squared_l2"].max() * 50) / 50)
-    start = laxest if max_squared_l2 is None else min(max_squared_l2, laxest)
-    k = IntSlider(min(top_k, most), 1, most, description="k", style=LABELS, layout=WIDE)
-    threshold = FloatSlider(start, min=0, max=laxest, step=0.01, description="threshold", style=LABELS, layout=WIDE)
+def k_tuner(curve: pd.DataFrame, top_k: int) -> Panel:
+    """Return a slider for k above the picture of `evaluation.hit_curve`."""
+    most = int(curve["top_k"].max())
+    slider = IntSlider(min(top_k, most), 1, most, description="k", style=LABELS, layout=WIDE)
+    return panel(lambda k: plots.hit_curve(curve, k), slider)
 
-    def draw(k: int, limit: float) -> Figure:
-        return plots.outcomes(evaluation.outcomes(results, k, limit), f"k = {k}, threshold {limit:.2f} (squared L2)")
 
-    return panel(draw, k, threshold)
+def cost_tuner(results: pd.DataFrame, costs: Costs) -> Panel:
+    """Return sliders for the costs above what becomes of the queries; *results* by `evaluation.evaluate`."""
+    style = {"description_width": "170px"}
+    wrong = FloatSlider(costs.wrong, min=1, max=10, step=0.5, description="a wrong answer costs", style=style)
+    ask = FloatSlider(costs.ask, min=0, max=2, step=0.1, description="asking back costs", style=style)
+    for slider in (wrong, ask):
+        slider.layout, slider.continuous_update = WIDE, False
+
+    def draw(wrong: float, ask: float) -> Figure:
+        decline_below, answer_from, _ = cheapest(results, Costs(wrong, ask))
+        again = evaluation.decide_again(results, decline_below, answer_from)
+        title = (
+            f"Declined where in scope is below {decline_below:.2f}, answered where the first is {answer_from:.2f} sure"
+        )
+        return plots.fates(evaluation.fates(again), title)
+
+    return panel(draw, wrong, ask)
 
 
 def _query_box(query: str) -> Text:

@@ -20,7 +20,7 @@ from faqlab.encoder import Encoder
 
 FAQLAB = Path(sys.executable).with_name("faqlab")
 COMMITTED = ("--faqs", DATA / "ecommerce.json", "--queries", DATA / "queries.csv")
-MEASURES = ("hit@1", "hit@3", "mrr", "ndcg@10", "answer_rate", "false_answer_rate", "auroc")
+MEASURES = ("hit@1", "hit@3", "mrr", "ndcg@10", "two_turn_success", "answer_rate", "false_answer_rate", "auroc")
 LABELS = """query,relevant,kind
 shoes that do not fit,2,paraphrase
 paying by credit card,1,keyword
@@ -33,7 +33,7 @@ who won the cup,,far_out_of_scope
 def baseline(tmp_path: Path) -> Path:
     """A configuration of these tests' own: the committed one may change."""
     path = tmp_path / "baseline.json"
-    path.write_text('{"max_squared_l2": 1.2}')
+    path.write_text('{"scale": 20, "none": 0.4, "decline_below": 0.5, "answer_from": 0.3}')
     return path
 
 
@@ -63,13 +63,15 @@ def in_a_process(*arguments: object, cwd: Path, **environment: object) -> Run:
 def test_ask_prints_one_object_of_the_agreed_shape(cli: Cli, write_faqs: WriteFaqs, baseline: Path) -> None:
     run = cli("ask", "can I send shoes back?", "--faqs", write_faqs(), "--top-k", 2, "--config", baseline, "--json")
     assert (run.status, run.err) == (0, "")
-    assert list(run.json) == ["query", "answered", "hits", "milliseconds"]
+    assert list(run.json) == [
+        *("query", "outcome", "answered", "confidence", "answers", "choices", "hits", "milliseconds")
+    ]
     assert run.json["query"] == "can I send shoes back?"
-    assert run.json["answered"] is True
+    assert (run.json["outcome"], run.json["answered"], run.json["choices"]) == ("answer", True, [])
     assert [list(hit) for hit in run.json["hits"]] == [["rank", "id", "question", "answer", "squared_l2", "score"]] * 2
     first = run.json["hits"][0]
     assert (first["rank"], first["id"], first["question"], first["answer"]) == (1, "2", *SMALL[2])
-    assert first["score"] == pytest.approx(1 - first["squared_l2"] / 2, abs=1e-3)
+    assert 0.3 < first["score"] <= run.json["confidence"] <= 1
     assert set(run.json["milliseconds"]) == {"embed", "search"}
 
 
@@ -77,12 +79,23 @@ def test_ask_declines_past_the_threshold_and_still_tells_the_nearest(
     cli: Cli, write_faqs: WriteFaqs, tmp_path: Path
 ) -> None:
     config = tmp_path / "strict.json"
-    config.write_text('{"max_squared_l2": 0.3}')
+    config.write_text('{"scale": 20, "none": 0.85, "decline_below": 0.5}')
     asked = ("ask", "who won the world cup?", "--faqs", write_faqs(), "--config", config)
     run = cli(*asked, "--json")
-    assert run.json["answered"] is False
+    assert (run.json["outcome"], run.json["answered"], run.json["choices"]) == ("decline", False, [])
+    assert run.json["confidence"] < 0.5
     assert len(run.json["hits"]) == 3
     assert cli(*asked).out.startswith("I don't know")
+
+
+def test_ask_asks_back_where_the_best_are_close(cli: Cli, write_faqs: WriteFaqs, tmp_path: Path) -> None:
+    config = tmp_path / "unsure.json"
+    config.write_text('{"scale": 20, "none": 0, "answer_from": 1}')
+    asked = ("ask", "send my shoes abroad", "--faqs", write_faqs(), "--config", config)
+    run = cli(*asked, "--json")
+    assert (run.json["outcome"], run.json["answered"]) == ("ask_back", False)
+    assert run.json["choices"] == [hit["question"] for hit in run.json["hits"]][: len(run.json["choices"])]
+    assert cli(*asked).out.startswith(f"Do you mean: {run.json['choices'][0]} Or: ")
 
 
 def test_ask_without_json_prints_rank_question_distance_and_answer(cli: Cli, write_faqs: WriteFaqs) -> None:
@@ -146,7 +159,7 @@ def test_a_configuration_that_is_not_there_is_one_sentence_when_it_was_asked_for
     assert "none.json: no such file" in run.err
 
 
-@pytest.mark.parametrize("content", ["{", '{"top_n": 3}', '{"top_k": "3"}', '{"encoder": 5}', '{"max_squared_l2": 9}'])
+@pytest.mark.parametrize("content", ["{", '{"top_n": 3}', '{"top_k": "3"}', '{"encoder": 5}', '{"scale": 0}'])
 def test_a_bad_configuration_is_one_sentence_that_names_the_file(
     cli: Cli, write_faqs: WriteFaqs, tmp_path: Path, content: str
 ) -> None:
@@ -169,7 +182,10 @@ def test_evaluate_prints_one_object_of_the_agreed_shape(cli: Cli, baseline: Path
     run = cli("evaluate", *COMMITTED, "--config", baseline, "--json")
     assert (run.status, run.err) == (0, "")
     report = run.json
-    assert list(report) == ["split", "queries", *MEASURES, "by_kind"]
+    assert list(report) == ["split", "queries", *MEASURES, "false_answer_rate_at_85", "outcomes", "by_kind"]
+    for shares in (report["outcomes"]["answerable"], report["outcomes"]["out_of_scope"]):
+        assert list(shares) == ["answer", "ask_back", "decline"]
+        assert sum(shares.values()) == pytest.approx(1, abs=2e-4)
     assert report["split"] == "test"
     for name in MEASURES:
         assert list(report[name]) == ["value", "low", "high"]
@@ -185,7 +201,7 @@ def test_the_rows_of_per_query_give_the_figures_of_the_report(cli: Cli, baseline
     report = cli("evaluate", *COMMITTED, "--split", "tune", "--config", baseline, "--per-query", file, "--json").json
     with file.open(newline="") as opened:
         rows = list(csv.DictReader(opened))
-    assert list(rows[0]) == ["id", "kind", "ranked", "squared_l2", "confidence", "answered"]
+    assert list(rows[0]) == ["id", "kind", "ranked", "squared_l2", "confidence", "answered", "outcome"]
     assert len(rows) == report["queries"]
     labels = pd.read_csv(DATA / "queries.csv", dtype=str, keep_default_na=False).set_index("id")
     assert [row["id"] for row in rows] == labels.index[labels["split"] == "tune"].tolist()
@@ -208,9 +224,16 @@ def test_the_rows_of_per_query_give_the_figures_of_the_report(cli: Cli, baseline
         "auroc": roc_auc_score(inside, confidence),
     }
     assert {name: report[name]["value"] for name in expected} == pytest.approx(expected, abs=1e-4)
-    distances = np.array([float(row["squared_l2"]) for row in rows])
-    np.testing.assert_array_equal(answered, distances <= 1.2)
-    np.testing.assert_allclose(confidence, 1 - distances / 2, atol=2e-6)
+    outcomes = np.array([row["outcome"] for row in rows])
+    np.testing.assert_array_equal(answered, outcomes == "answer")
+    np.testing.assert_array_equal(outcomes == "decline", confidence < 0.5)
+    for scope, chosen in (("answerable", inside), ("out_of_scope", ~inside)):
+        shares = {outcome: (outcomes[chosen] == outcome).mean() for outcome in ("answer", "ask_back", "decline")}
+        assert report["outcomes"][scope] == pytest.approx(shares, abs=1e-4)
+    # A right answer at once, or a right choice among the two or three that were offered.
+    right = np.where(answered, np.array(ranks) <= 1, (outcomes == "ask_back") & (np.array(ranks) <= 2))
+    most = np.where(answered, np.array(ranks) <= 1, (outcomes == "ask_back") & (np.array(ranks) <= 3))
+    assert right[inside].mean() <= report["two_turn_success"]["value"] + 1e-4 <= most[inside].mean() + 2e-4
     assert [row["kind"] for row in rows] == labels.loc[[row["id"] for row in rows], "kind"].tolist()
 
 

@@ -112,7 +112,7 @@ def test_hit_at_k_is_the_share_of_queries_with_a_relevant_entry_among_the_first_
 
 
 def test_evaluation_ranks_and_decides_as_the_retriever_does(retriever: Retriever, queries: pd.DataFrame) -> None:
-    strict = retriever.with_config(max_squared_l2=0.8)
+    strict = retriever.with_config(scale=20.0, none=0.5, decline_below=0.5, answer_from=0.6)
     some = queries[::40].reset_index(drop=True)
     for row in rows(evaluate(strict, some)):
         answer = strict.answer(row.query)
@@ -163,8 +163,16 @@ def test_an_interval_of_nothing_is_nan_and_of_one_value_is_that_value() -> None:
 
 
 def test_every_interval_of_a_summary_contains_its_value(retriever: Retriever, queries: pd.DataFrame) -> None:
-    summary = summarise(evaluate(retriever.with_config(max_squared_l2=0.9), queries[::5].reset_index(drop=True)))
-    assert list(summary.index) == [*evaluation.MEASURES, "answer_rate", "false_answer_rate", "auroc"]
+    summary = summarise(
+        evaluate(retriever.with_config(scale=20.0, none=0.5, decline_below=0.5), queries[::5].reset_index(drop=True))
+    )
+    assert list(summary.index) == [
+        *evaluation.MEASURES,
+        "two_turn_success",
+        "answer_rate",
+        "false_answer_rate",
+        "auroc",
+    ]
     assert (summary["low"] <= summary["value"]).all()
     assert (summary["value"] <= summary["high"]).all()
 
@@ -207,15 +215,14 @@ def test_nothing_to_compare_is_no_evidence(results: pd.DataFrame) -> None:
     assert all(math.isnan(value) for value in compare(outside, outside).values())
 
 
-@pytest.mark.parametrize("column", ["squared_l2", "confidence"])
-def test_a_threshold_curve_is_what_each_threshold_would_do(results: pd.DataFrame, column: str) -> None:
-    curve = threshold_curve(results, column)
+def test_a_threshold_curve_is_what_each_threshold_would_do(results: pd.DataFrame) -> None:
+    curve = threshold_curve(results)
     assert len(curve) == len(results)
     inside, outside = results[results["answerable"]], results[~results["answerable"]]
     for row in rows(curve):
 
         def passed(table: pd.DataFrame, threshold: float = row.threshold) -> pd.Series:
-            return table[column] >= threshold if column == "confidence" else table[column] <= threshold
+            return table["confidence"] >= threshold
 
         assert row.answer_rate == pytest.approx(passed(inside).mean())
         assert row.right_rate == pytest.approx((passed(inside) & (inside["hit@1"] == 1)).mean())
@@ -250,7 +257,7 @@ def test_with_out_of_scope_queries_only_their_rate_stands_and_the_others_are_nan
     assert hit_curve(outside)["value"].isna().all()
     assert math.isnan(false_answer_rate_at(outside))
     assert by_kind(outside).loc["near_out_of_scope", "queries"] == 2
-    assert threshold_curve(outside, "confidence")["false_answer_rate"].tolist() == [0.5, 1]
+    assert threshold_curve(outside)["false_answer_rate"].tolist() == [0.5, 1]
 
 
 def test_the_table_by_kind_has_each_kinds_own_means(results: pd.DataFrame) -> None:

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from faqlab import evaluation, plots
+from faqlab import calibration, evaluation, plots
 from faqlab.faqs import Faq
 from faqlab.retriever import Hit
 
@@ -78,15 +78,9 @@ def test_a_query_on_the_map_names_its_nearest_entries():
 
 
 def test_dollars_in_an_faq_are_not_read_as_formulas():
-    figure = plots.ranked_answers("is $5 more than $4?", hits(0.5, 1.0, question="What do I get for $20^_ or $30?"), 1)
+    figure = plots.ranked_answers("is $5 more than $4?", hits(0.5, 1.0, question="What do I get for $20^_ or $30?"))
     assert plots.to_png(figure)  # as a formula, 20^_ cannot be drawn
     assert "“is $5 more than $4?”" in texts(figure)
-
-
-def test_bars_past_the_threshold_are_pale():
-    (ax,) = plots.ranked_answers("?", hits(0.5, 0.7, 1.0), 0.7).axes
-    colours = [mpl.colors.to_hex(bar.get_facecolor()) for bar in ax.patches]
-    assert colours == [plots.DARK, plots.DARK, plots.PALE]
 
 
 def test_a_very_long_query_stays_on_the_page():
@@ -105,23 +99,11 @@ def test_shares_by_distance_add_up_to_one(results):
     assert max(tops) == pytest.approx(1)
 
 
-def test_a_threshold_curve_without_out_of_scope_queries_is_drawn_over_the_threshold(results):
-    curve = evaluation.threshold_curve(results)
-    assert "false answers" in plots.threshold_curve(curve, 1.0).axes[0].get_xlabel()
-    curve = evaluation.threshold_curve(results[results["answerable"]])
-    (ax,) = plots.threshold_curve(curve, 1.0).axes
-    assert ax.get_xlabel().startswith("threshold")
-    assert ax.lines[0].get_xdata().tolist() == [0.4, 0.8, 1.2]
-
-
-def test_outcomes_count_what_becomes_of_every_query(results):
-    counts = evaluation.outcomes(results, 2, 1.0)
-    assert counts.loc["answerable"].tolist() == [2, 0, 1]
-    assert counts.loc["out of scope"].tolist() == [0, 0, 1]
-    counts = evaluation.outcomes(results, 1, None)
-    assert counts.loc["answerable"].tolist() == [1, 2, 0]
-    assert counts.loc["out of scope"].tolist() == [0, 1, 0]
-    assert "33%" in texts(plots.outcomes(counts, "k = 1"))
+def test_the_trade_off_is_drawn_also_where_nothing_is_out_of_scope(results):
+    for table in (results, results[results["answerable"]]):
+        figure = plots.trade_off({"one": evaluation.threshold_curve(table)}, answer_rate=0.85)
+        assert plots.to_png(figure)
+        assert "85% answered" in texts(figure)
 
 
 def test_context_costs_count_what_the_model_reads(results):
@@ -133,7 +115,9 @@ def test_context_costs_count_what_the_model_reads(results):
 
 def test_every_other_figure_can_be_drawn(results):
     curve = evaluation.threshold_curve(results)
-    priced = curve.assign(missed=1.0, false=2.0, cost=3.0)
+    decided = results.assign(first=[0.9, 0.6, 0.4, 0.2], answers=1, choice_right=True)
+    fates, areas = evaluation.fates(decided), evaluation.fate_curve(decided, decline_below=0.5)
+    kept = calibration.reliability(decided["confidence"], decided["answerable"])
     summary, kinds = evaluation.summarise(results), evaluation.by_kind(results)
     hit_curve = evaluation.hit_curve(results, [1, 2, 3])
     squared = np.array([[0, 1.0, 2.0], [1, 0, 1], [2, 1, 0]])
@@ -147,10 +131,11 @@ def test_every_other_figure_can_be_drawn(results):
         plots.hit_curve(hit_curve),
         plots.hit_curve(hit_curve, 2),
         plots.context_cost(pd.DataFrame({"top_k": [1, 2], "words": [5, 9], "low": [4, 8], "high": [6, 12]})),
-        plots.cost_curve(priced, None),
-        plots.cost_curve(priced, 1.0),
-        plots.chosen_thresholds(np.array([0.8, 1.0]), 0.9),
-        plots.chosen_thresholds(np.array([0.8, 0.8]), None),
+        plots.fates(fates, "title"),
+        plots.fate_areas(areas, 0.5, "threshold"),
+        plots.fate_areas(evaluation.fate_curve(decided[:3], answer_from=0.5), 0.5, "threshold"),
+        plots.reliability({"one": kept, "other": kept}),
+        plots.trade_off({"one": curve, "other": curve}),
         plots.by_kind({"one": kinds, "other": kinds}, "hit@1", "title"),
         plots.counts(pd.Series({"a": 3, "b": 0}), "title"),
     ]:

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from conftest import CountingEncoder, WriteFaqs
 
+from faqlab.decision import Outcome
+from faqlab.encoder import Encoder
 from faqlab.errors import FaqlabError
 from faqlab.faqs import Faq, FaqSet
-from faqlab.retriever import BASELINE, Hit, Outcome, RetrievalConfig, Retriever, format_context
+from faqlab.retriever import BASELINE, Hit, RetrievalConfig, Retriever, format_context, questions
 
 
 @pytest.fixture
@@ -21,7 +23,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_the_baseline_is_the_question_vectors_of_minilm_the_nearest_three_and_no_threshold() -> None:
-    assert RetrievalConfig("all-MiniLM-L6-v2", ("question",), 3, None) == BASELINE
+    assert RetrievalConfig("all-MiniLM-L6-v2", ("question",), 3, scale=None) == BASELINE
 
 
 def test_hits_are_formatted_as_blocks_of_q_and_a_parted_by_a_blank_line() -> None:
@@ -52,14 +54,67 @@ def test_the_committed_faq_answers_its_own_questions_with_themselves(retriever: 
         assert retriever.search(faq.question, top_k=1)[0].faq == faq
 
 
-def test_the_threshold_decides_and_a_distance_equal_to_it_is_still_answered(retriever: Retriever) -> None:
+def test_the_probabilities_and_the_two_thresholds_decide(retriever: Retriever) -> None:
     query = "can I send shoes back?"
-    nearest = retriever.search(query)[0].squared_l2
-    for limit, outcome in [(None, "answer"), (4, "answer"), (nearest, "answer"), (nearest - 1e-4, "decline")]:
-        answer = retriever.with_config(max_squared_l2=limit).answer(query)
+    calibrated = retriever.with_config(scale=20.0, none=0.4)
+    plain = calibrated.answer(query)
+    first, in_scope = plain.hits[0].score, plain.confidence
+    assert 0 < first < in_scope < 1
+    assert [hit.faq for hit in plain.hits] == [hit.faq for hit in retriever.search(query)]
+    for decline_below, answer_from, outcome in [
+        (in_scope, first, "answer"),
+        (in_scope + 1e-6, 0, "decline"),
+        (in_scope, first + 1e-6, "ask_back"),
+        (0, 1, "ask_back"),
+    ]:
+        answer = calibrated.with_config(decline_below=decline_below, answer_from=answer_from).answer(query)
         assert answer.outcome == outcome
         assert answer.answered == (outcome == "answer")
-        assert answer.hits[0].squared_l2 == nearest  # the hits are told either way
+        assert [hit.faq for hit in answer.hits[:3]] == [hit.faq for hit in plain.hits]  # the hits are told either way
+        assert list(answer.choices) == [hit.faq.question for hit in answer.hits[: len(answer.choices)]]
+        assert len(answer.choices) in ((2, 3) if outcome == "ask_back" else (0,))
+
+
+def test_the_distance_threshold_is_where_a_lone_entry_would_be_declined(
+    write_faqs: WriteFaqs, encoder: Encoder
+) -> None:
+    config = RetrievalConfig(scale=20.0, none=0.4, decline_below=0.7)
+    lone = Retriever.build(FaqSet.load(write_faqs([("Where is my parcel?", "Here.")])), config, encoder=encoder)
+    limit = lone.squared_l2_threshold
+    assert limit is not None
+    outcomes = set()
+    for query in ("where is my parcel", "parcel", "package", "delivery", "letter", "how do I pay", "weather"):
+        answer = lone.answer(query)
+        assert (answer.outcome == "decline") == (answer.hits[0].squared_l2 > limit)
+        outcomes.add(str(answer.outcome))
+    assert outcomes == {"answer", "decline"}  # with one entry there is nothing to ask back
+    assert lone.threshold == 0.7
+    assert lone.with_config(decline_below=0.0).squared_l2_threshold is None
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("where is my parcel and how do I pay?", ["where is my parcel", "how do I pay"]),
+        ("Where is my parcel? Also, can I return shoes?", ["Where is my parcel", "Also, can I return shoes"]),
+        ("where is my parcel", []),
+        ("I bought shoes and socks and want to return both", []),
+        ("um. yes. where is my parcel?", []),
+    ],
+)
+def test_a_query_with_two_questions_is_told_apart(query: str, expected: list[str]) -> None:
+    assert questions(query) == expected
+
+
+def test_two_questions_at_once_get_both_answers(write_faqs: WriteFaqs, encoder: Encoder) -> None:
+    config = RetrievalConfig(scale=20.0, none=0.4, decline_below=0.5, answer_from=0.6)
+    retriever = Retriever.build(FaqSet.load(write_faqs()), config, encoder=encoder)
+    answer = retriever.answer("where is my parcel and how do I pay?")
+    assert (answer.outcome, answer.answers) == (Outcome.ANSWER, 2)
+    assert [hit.faq.id for hit in answer.hits[:2]] == ["0", "1"]
+    assert [hit.rank for hit in answer.hits] == [1, 2, 3]
+    assert len({hit.faq.id for hit in answer.hits}) == 3
+    assert retriever.answer("where is my parcel and who won the cup?").answers == 1
 
 
 def test_without_a_threshold_everything_is_answered(retriever: Retriever) -> None:
@@ -130,7 +185,7 @@ def test_the_second_build_over_one_file_embeds_nothing(
 
 
 def test_a_configuration_comes_back_from_its_file_as_it_was(path: Path) -> None:
-    config = RetrievalConfig(views=("question", "answer"), top_k=5, max_squared_l2=1.125)
+    config = RetrievalConfig(views=("question", "answer"), top_k=5, scale=22.5, none=0.4, decline_below=0.6)
     config.save(path)
     assert RetrievalConfig.load(path) == config
     BASELINE.save(path)
@@ -138,11 +193,11 @@ def test_a_configuration_comes_back_from_its_file_as_it_was(path: Path) -> None:
 
 
 def test_a_configuration_is_written_rounded_so_that_a_rerun_writes_the_same_bytes(path: Path) -> None:
-    RetrievalConfig(max_squared_l2=0.91249999).save(path)
+    RetrievalConfig(none=0.41249999).save(path)
     first = path.read_bytes()
-    assert json.loads(first)["max_squared_l2"] == 0.912
+    assert json.loads(first)["none"] == 0.412
     assert first.endswith(b"}\n")
-    RetrievalConfig(max_squared_l2=0.91250001 - 1e-4).save(path)
+    RetrievalConfig(none=0.41250001 - 1e-4).save(path)
     assert path.read_bytes() == first
     RetrievalConfig.load(path).save(path)
     assert path.read_bytes() == first
@@ -170,18 +225,19 @@ def test_a_configuration_cannot_be_changed_under_way() -> None:
         (b"\xff", "cannot be read as JSON"),
         (b"[" * 100_000, "cannot be read as JSON"),
         (b"[]", "unknown setting list"),
-        (b'{"top_n": 3}', r"unknown setting \['top_n'\]: known are \['encoder'"),
+        (b'{"top_n": 3}', r"unknown setting \['top_n'\]: known are \['answer_from'"),
         (b'{"top_k": 0}', "top_k is 0: expected a whole number from 1 up"),
         (b'{"top_k": -1}', "top_k is -1: expected a whole number"),
         (b'{"top_k": 2.5}', "top_k is 2.5: expected a whole number"),
         (b'{"top_k": "3"}', "top_k is '3': expected a whole number"),
         (b'{"top_k": true}', "top_k is True: expected a whole number"),
         (b'{"top_k": null}', "top_k is None: expected a whole number"),
-        (b'{"max_squared_l2": -0.1}', "max_squared_l2 is -0.1: expected a number from 0 to 4, or null"),
-        (b'{"max_squared_l2": 4.1}', "max_squared_l2 is 4.1: expected a number from 0 to 4"),
-        (b'{"max_squared_l2": NaN}', "max_squared_l2 is nan: expected a number from 0 to 4"),
-        (b'{"max_squared_l2": "1"}', "max_squared_l2 is '1': expected a number"),
-        (b'{"max_squared_l2": true}', "max_squared_l2 is True: expected a number"),
+        (b'{"scale": 0}', "scale is 0: expected a number from 1 to 1000"),
+        (b'{"scale": true}', "scale is True: expected a number"),
+        (b'{"none": "1"}', "none is '1': expected a number from -1 to 1"),
+        (b'{"none": null}', "none is None: expected a number"),
+        (b'{"decline_below": NaN}', "decline_below is nan: expected a number from 0 to 1"),
+        (b'{"answer_from": 1.1}', "answer_from is 1.1: expected a number from 0 to 1"),
         (b'{"views": []}', r"views are \[\]: expected some of \['question'"),
         (b'{"views": ["title"]}', r"views are \['title'\]: expected some of \['question'"),
         (b'{"views": [["question"]]}', "views are .*: expected some of"),

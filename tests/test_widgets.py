@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from faqlab import evaluation, plots, widgets
+from faqlab.calibration import Costs
 from faqlab.encoder import MINILM, load_encoder
 from faqlab.faqs import FaqSet
 from faqlab.retriever import RetrievalConfig, Retriever
@@ -27,7 +28,9 @@ def retriever(tmp_path_factory) -> Retriever:
     path.write_text(json.dumps({"questions": [{"question": q, "answer": a} for q, a in FAQS]}))
     faqs = FaqSet.load(path)
     encoder = load_encoder(MINILM, settings().cache_dir)
-    return Retriever.build(faqs, RetrievalConfig(max_squared_l2=1.0), encoder=encoder, cache_dir=folder / "cache")
+    return Retriever.build(
+        faqs, RetrievalConfig(scale=20.0, answer_from=0.6), encoder=encoder, cache_dir=folder / "cache"
+    )
 
 
 def test_the_explorer_redraws_when_a_question_is_typed(retriever):
@@ -65,7 +68,7 @@ def test_the_map_joins_the_query_with_its_three_nearest(retriever):
     assert len(title.split("\n")) == 4
 
 
-def test_the_tuner_moves_k_and_threshold(retriever):
+def test_dragged_costs_and_k_redraw_the_picture(retriever):
     queries = pd.DataFrame(
         {
             "id": ["a", "b"],
@@ -76,14 +79,17 @@ def test_the_tuner_moves_k_and_threshold(retriever):
             "answerable": [True, False],
         }
     )
-    tuner = widgets.tuner(evaluation.evaluate(retriever, queries), 3, None)
-    k, threshold, _, picture = tuner.children
-    assert (k.value, k.max) == (3, len(FAQS))
-    assert threshold.value == threshold.max
-    for slider, value in ((threshold, 0.0), (k, 1)):
-        before = picture.value
-        slider.value = value
-        assert picture.value != before
+    results = evaluation.evaluate(retriever, queries)
+    wrong, ask, _, picture = widgets.cost_tuner(results, Costs()).children
+    assert (wrong.value, ask.value) == (Costs().wrong, Costs().ask)
+    before = picture.value
+    ask.value = 0.0
+    assert picture.value != before
+    k, _, picture = widgets.k_tuner(evaluation.hit_curve(results, range(1, 5)), 3).children
+    assert (k.value, k.max) == (3, 4)
+    before = picture.value
+    k.value = 1
+    assert picture.value != before
 
 
 def test_a_widget_that_cannot_be_shown_says_what_to_do(retriever):

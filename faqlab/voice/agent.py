@@ -12,7 +12,6 @@ from copy import copy
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import lru_cache
-from itertools import chain
 from pathlib import Path
 from typing import Any, Self
 
@@ -33,11 +32,12 @@ from livekit.agents import (
 from livekit.agents.voice import SpeechHandle
 from livekit.agents.voice.room_io import AudioInputOptions, RoomOptions
 
-from faqlab.dialogue import Dialogue
+from faqlab.decision import Outcome
+from faqlab.dialogue import Dialogue, ask_back, decline
 from faqlab.encoder import Encoder, load_encoder
 from faqlab.errors import FaqlabError
 from faqlab.faqs import FaqSet
-from faqlab.retriever import Answer, Outcome, RetrievalConfig, Retriever
+from faqlab.retriever import Answer, RetrievalConfig, Retriever
 from faqlab.settings import settings
 from faqlab.voice.calls import CallLog, HitRecord, LookupRecord
 from faqlab.voice.direct import joining_directly
@@ -58,7 +58,8 @@ For every question about the company, its products, orders, payments or policies
 with the caller's whole question. Never answer such a question from memory, and never guess.
 Then do what its status says:
 - answer: say what the answers hold that the caller asked for, in one to three short sentences, with their numbers \
-and conditions. Add nothing that is not there.
+and conditions; where there is something in "say", the caller asked two things: say what it holds. \
+Add nothing that is not there.
 - ask_back: ask the question in "say", and look up again with what the caller chooses.
 - decline: tell the caller that you do not know, as in "say". Do not try to answer.
 Greetings, thanks and goodbyes need no look-up. If you could not hear what was said, ask for it again.
@@ -66,14 +67,11 @@ Speak plainly: no lists, no markup, no addresses spelled out unless asked. Keep 
 """
 
 GREETING = "Hello! I answer questions from our FAQ. What would you like to know?"
-DONT_KNOW = "I'm sorry, I don't know that: our FAQ does not say. What else would you like to know?"
 SAY_AGAIN = "I am sorry, I did not catch that. Could you say it again?"
 SORRY = "I am sorry, something went wrong on my side. Please ask me again."
 STILL_THERE = ("Are you still there? Just ask your question.", "I can't hear you. Is your microphone on?")
 FAREWELL = "I can't hear anybody, so I'll hang up now. Call again any time. Goodbye!"
 GIVE_UP = "I am sorry, something keeps going wrong on my side. Please call again later. Goodbye!"
-SENTENCES = (GREETING, DONT_KNOW, SORRY)
-"""What a call may need at once, word for word: a voice should have it ready."""
 
 SILENCE_SECONDS = 12.0
 FAILURES_BORNE = 2
@@ -114,8 +112,9 @@ class Assistant:
         retriever.answer(entries.entries[0].question)
         prewarm()
         voice = Voice.shared()
-        for sentence in chain.from_iterable(map(voice.sentences, SENTENCES)):
-            voice.speak(sentence)
+        for words in (GREETING, SORRY, decline(entries)):  # needed at once, word for word
+            for sentence in voice.sentences(words):
+                voice.speak(sentence)
         return cls(retriever, stack, calls)
 
     async def converse(self, job: JobContext, livekit: LiveKit) -> None:
@@ -157,8 +156,8 @@ class FaqAgent(Agent):
             query: The caller's question, whole and in their own words, as a sentence in English.
 
         Returns:
-            JSON. "status" is "answer": use "answers"; "ask_back": ask what "say" holds; "decline": say that you
-            don't know, as in "say".
+            JSON. "status" is "answer": use "answers", the best first, or what "say" holds, for two questions at once;
+            "ask_back": ask what "say" holds; "decline": say that you don't know, as in "say".
         """
         return str(await self._lookup(query))
 
@@ -172,24 +171,23 @@ def tell(session: AgentSession[Any], sentence: str, **options: Any) -> SpeechHan
     return session.say(sentence, **options)
 
 
-def tool_result(answer: Answer) -> dict[str, Any]:
+def tool_result(answer: Answer, faqs: FaqSet) -> dict[str, Any]:
     """Return what the model is told about *answer*. Never empty: Gemini repeats a call that brought nothing."""
-    say = {
-        Outcome.ANSWER: "",
-        Outcome.ASK_BACK: f"Do you mean {_one_of(answer.choices)}?",
-        Outcome.DECLINE: DONT_KNOW,
-    }
+    match answer.outcome:
+        case Outcome.ANSWER:
+            both = answer.answers > 1
+            say = " ".join(hit.faq.answer for hit in answer.hits[: answer.answers]) if both else ""
+        case Outcome.ASK_BACK:
+            say = ask_back(answer.choices)
+        case Outcome.DECLINE:
+            say = decline(faqs)
     answers = [{"question": hit.faq.question, "answer": hit.faq.answer} for hit in answer.hits]
     return {
         "status": answer.outcome.value,
-        "say": say[answer.outcome],
+        "say": say,
         "answers": answers if answer.answered else [],
         "choices": list(answer.choices),
     }
-
-
-def _one_of(choices: tuple[str, ...]) -> str:
-    return " or ".join(filter(None, [", ".join(choices[:-1]), *choices[-1:]]))
 
 
 @dataclass
@@ -266,11 +264,11 @@ class Call:
         self._turn.looked_up = time.time()
         self._turn.record = record = self._record(answer, asked)
         await self._send(LOOKUP_TOPIC, record.message())
-        return json.dumps(tool_result(answer), ensure_ascii=False)
+        return json.dumps(tool_result(answer, self._assistant.retriever.faqs), ensure_ascii=False)
 
     def _prepare(self, query: str) -> str:
         """Return what the tool is going to say, without asking: the turn may still be taken back."""
-        return json.dumps(tool_result(copy(self._dialogue).ask(query)))
+        return json.dumps(tool_result(copy(self._dialogue).ask(query), self._assistant.retriever.faqs))
 
     def _record(self, answer: Answer, asked: float) -> LookupRecord:
         retriever, turn = self._assistant.retriever, self._turn
@@ -290,7 +288,7 @@ class Call:
             outcome=answer.outcome.value,
             confidence=round(answer.confidence, 4),
             threshold=retriever.threshold,
-            squared_l2_threshold=getattr(retriever.config, "max_squared_l2", None),
+            squared_l2_threshold=retriever.squared_l2_threshold,
             hits=tuple(HitRecord.of(hit) for hit in answer.hits),
             choices=answer.choices,
             milliseconds=milliseconds,

@@ -123,14 +123,9 @@ def spoken(result: str) -> str:
         return UNKNOWN
     if say := str(data.get("say") or "").strip():
         return say
-    choices = [str(choice) for choice in data.get("choices") or []]
-    match data.get("status"):
-        case "answer" if data.get("answers"):
-            return str(data["answers"][0]["answer"])
-        case "ask_back" if choices:
-            return f"Do you mean {_listed(choices)}?"
-        case _:
-            return f"{UNKNOWN} I can help with {_listed(choices)}." if choices else UNKNOWN
+    if data.get("status") == "answer" and data.get("answers"):
+        return str(data["answers"][0]["answer"])
+    return UNKNOWN
 
 
 def small_talk(text: str, chat_ctx: llm.ChatContext) -> str | None:
@@ -228,11 +223,6 @@ def _asked_back(chat_ctx: llm.ChatContext) -> bool:
 def _last_reply(chat_ctx: llm.ChatContext) -> str:
     replies = (m.text_content for m in reversed(chat_ctx.messages()) if m.role == "assistant")
     return next((reply for reply in replies if reply), GREETING)
-
-
-def _listed(choices: list[str]) -> str:
-    *others, last = choices
-    return f"{', '.join(others)}, or {last}" if others else last
 
 
 def _tool(tools: list[llm.Tool]) -> llm.FunctionTool | llm.RawFunctionTool | None:

@@ -63,8 +63,8 @@ class LookupRecord:
         query: What was looked up: the question as it was heard.
         outcome: `answer`, `ask_back` or `decline`.
         confidence: Higher is surer; None if nothing could be looked up.
-        threshold: The confidence from which the assistant answers; None if it always does.
-        squared_l2_threshold: The same as a distance, where it is one.
+        threshold: The confidence below which the assistant declines; None if it never does.
+        squared_l2_threshold: How far an entry may be for the same, were it alone.
         hits: The entries found, best first.
         choices: What was offered when the assistant asked back.
         milliseconds: Of each of `STAGES`, where it is known.

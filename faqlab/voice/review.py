@@ -9,8 +9,9 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
+from faqlab.decision import Outcome
 from faqlab.plots import DARK, MIDDLE, PALE, styled
-from faqlab.retriever import Outcome, Retriever
+from faqlab.retriever import Retriever
 
 SLICES = {
     "hearing and waiting for the end": (["transcript_ms"], PALE, ""),

@@ -54,7 +54,7 @@ def short_faq(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def short_config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("config") / "retrieval.json"
-    RetrievalConfig(top_k=3, max_squared_l2=1.1).save(path)
+    RetrievalConfig(top_k=3, scale=20.0, none=0.45, decline_below=0.5).save(path)
     return path
 
 

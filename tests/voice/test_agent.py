@@ -73,7 +73,7 @@ async def test_a_question_asked_aloud_is_answered_aloud_from_the_faq(demo: LiveD
         assert plain(heard.answer_text) in plain("You can pay by card, or by invoice.")
         [lookup] = heard.lookups
         assert (lookup["outcome"], lookup["hits"][0]["id"], len(lookup["hits"])) == ("answer", "pay", 3)
-        assert lookup["hits"][0]["squared_l2"] < lookup["squared_l2_threshold"] == 1.1
+        assert lookup["hits"][0]["squared_l2"] < lookup["squared_l2_threshold"] == pytest.approx(1.1)
         assert heard.end_of_speech_to_first_audio_s is not None
         assert heard.end_of_speech_to_first_audio_s < 2.0
 
@@ -89,6 +89,21 @@ async def test_a_question_asked_aloud_is_answered_aloud_from_the_faq(demo: LiveD
     assert all(0 <= ms < 2000 for ms in record.milliseconds.values())
     row = demo.calls.frame().set_index("room").loc[record.room].iloc[0]
     assert (row["outcome"], row["retrieved"][0]) == ("answer", "pay")
+
+
+async def test_who_is_asked_back_chooses_and_is_answered(livekit_server: LiveKit, assistant: Assistant) -> None:
+    unsure = replace(assistant, retriever=assistant.retriever.with_config(answer_from=1.0))
+    with working(livekit_server, unsure) as caller_to:
+        async with caller_to("unsure") as caller:
+            await caller.wait_for_greeting()
+            back = await caller.ask(PAY)
+            [lookup] = back.lookups
+            assert lookup["outcome"] == "ask_back"
+            assert lookup["choices"][0] == PAY
+            assert "do you mean how can i pay" in plain(back.answer_audio_text)
+            chosen = await caller.ask("The first one, please.")
+            assert [(of["outcome"], of["hits"][0]["id"]) for of in chosen.lookups] == [("answer", "pay")]
+            assert "by card" in plain(chosen.answer_audio_text)
 
 
 async def test_two_callers_at_once_have_rooms_and_answers_of_their_own(demo: LiveDemo) -> None:

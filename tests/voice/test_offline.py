@@ -404,10 +404,9 @@ async def test_whatever_the_only_tool_is_called() -> None:
             "It takes 3 days.",
         ),
         ({"status": "answer", "answers": [{"question": "q", "answer": "Yes, you can."}]}, "Yes, you can."),
-        ({"status": "ask_back", "choices": ["a sale item", "a gift"]}, "Do you mean a sale item, or a gift?"),
-        ({"status": "ask_back", "choices": ["x", "y", "z"], "say": ""}, "Do you mean x, y, or z?"),
+        ({"status": "ask_back", "choices": ["X?", "Y?"], "say": "Do you mean: X? Or: Y?"}, "Do you mean: X? Or: Y?"),
+        ({"status": "answer", "say": "Both.", "answers": [{"answer": "One."}, {"answer": "Two."}]}, "Both."),
         ({"status": "decline"}, UNKNOWN),
-        ({"status": "decline", "choices": ["returns", "delivery"]}, f"{UNKNOWN} I can help with returns, or delivery."),
     ],
 )
 async def test_what_the_tool_returns_is_spoken(result: dict[str, object], words: str) -> None:

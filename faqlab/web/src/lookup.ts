@@ -20,9 +20,9 @@ export interface Lookup {
   readonly query: string;
   readonly outcome: Outcome;
   readonly confidence: number | null;
-  /** The confidence below which the agent does not answer. */
+  /** The confidence below which the agent says that it does not know. */
   readonly threshold: number | null;
-  /** The same limit as a distance, where it is one. */
+  /** How far an entry may be for the same, were it alone. */
   readonly squared_l2_threshold: number | null;
   readonly hits: readonly Hit[];
   /** What the agent offered to choose from when it asked back. */

@@ -30,7 +30,7 @@ export function LookupCard({ lookup }: { readonly lookup: Lookup }) {
       <p className="fine facts">
         {limit !== null && lookup.hits.length > 0 && (
           <span>
-            <i className="mark" aria-hidden="true" /> No answer beyond {limit.toFixed(2)}
+            <i className="mark" aria-hidden="true" /> Alone, an entry counts up to {limit.toFixed(2)}
           </span>
         )}
         {lookup.confidence !== null && <span>{confidenceWords(lookup.confidence, lookup.threshold)}</span>}
@@ -71,5 +71,5 @@ function HitRow({ hit, limit }: { readonly hit: Hit; readonly limit: number | nu
 
 function confidenceWords(confidence: number, threshold: number | null): string {
   const words = `Confidence ${confidence.toFixed(2)}`;
-  return threshold === null ? words : `${words}, answers from ${threshold.toFixed(2)}`;
+  return threshold === null ? words : `${words}, “I don’t know” below ${threshold.toFixed(2)}`;
 }

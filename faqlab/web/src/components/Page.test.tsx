@@ -46,7 +46,7 @@ test("an answer has its distances beside it, the limit in each bar, and what lie
   expect(markup).toContain('data-hit-id="near" data-beyond="false"');
   expect(markup).toContain('data-hit-id="far" data-beyond="true"');
   expect(markup.match(/--limit:50%/g)).toHaveLength(2);
-  expect(markup).toContain("Confidence 0.30, answers from 0.55");
+  expect(markup).toContain("Confidence 0.30, “I don’t know” below 0.55");
 });
 
 test("words from outside are text, never markup", () => {

@@ -14,7 +14,7 @@ from faqlab.evaluation import evaluate
 from faqlab.faqs import FaqSet
 from faqlab.queries import load_queries
 from faqlab.retriever import RetrievalConfig, Retriever
-from faqlab.training import TRAIN_VIEWS, TrainingConfig, load_own, train
+from faqlab.training import TRAIN_VIEWS, TrainingConfig, load_own, train, verdict
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 
@@ -85,3 +85,54 @@ def test_too_few_queries_to_train_on_are_said_to_be_too_few(tmp_path: Path) -> N
     (tmp_path / "mine.csv").write_text("query,relevant\nopening hours,0\nweather,\n")
     with pytest.raises(FaqlabError, match="too few to help"):
         load_own(tmp_path / "mine.json", tmp_path / "mine.csv")
+
+
+def test_a_file_without_splits_is_trained_on_by_two_thirds_and_judged_by_the_rest(tmp_path: Path) -> None:
+    entries = ",".join(f'{{"question": "Question {n}?", "answer": "Answer {n}."}}' for n in range(5))
+    (tmp_path / "mine.json").write_text(f'{{"questions": [{entries}]}}')
+    kinds = ("keyword", "spoken")
+    lines = [f"words {n} of a caller,{n % 5},{kinds[n % 2]}" for n in range(90)]
+    (tmp_path / "mine.csv").write_text("\n".join(["query,relevant,kind", *lines]))
+    _, tune, test = load_own(tmp_path / "mine.json", tmp_path / "mine.csv")
+    assert (len(tune), len(test)) == (60, 30)
+    assert not set(tune["query"]) & set(test["query"])
+    assert test["kind"].value_counts().to_dict() == {"keyword": 15, "spoken": 15}
+
+
+def test_an_adapter_is_trained_on_and_judged_by_other_queries(adapter: Path, few: dict, tmp_path: Path) -> None:
+    faqs, queries = few["gym"]
+    tune, test = queries[::2].reset_index(drop=True), queries[1::2].reset_index(drop=True)
+    own = {"own": (faqs, tune)}
+    figures = train(own, tmp_path, TrainingConfig(epochs=1), start=str(adapter), judged_by={"own": (faqs, test)})
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    assert manifest["figures"] == figures
+    assert manifest["start"] == fingerprint(str(adapter))
+    before = Retriever.build(
+        faqs, RetrievalConfig(views=TRAIN_VIEWS), encoder=ReferenceEncoder(str(adapter)), cache_dir=tmp_path / "cache"
+    )
+    assert figures["own"]["hit@1 before"] == pytest.approx(evaluate(before, test)["hit@1"].mean(), abs=1e-3)
+    with pytest.raises(FaqlabError, match="cannot be trained"):
+        train(own, tmp_path, start="another/model")
+
+
+@pytest.mark.parametrize(
+    ("difference", "low", "high", "p", "says"),
+    [
+        (0.1, 0.05, 0.15, 0.001, "worth it"),
+        (-0.1, -0.15, -0.05, 0.001, "worse"),
+        (0.1, -0.05, 0.25, 0.2, "chance"),
+        (0.1, 0.0, 0.2, 0.04, "chance"),
+    ],
+)
+def test_the_verdict_does_not_promise_what_chance_could_do(
+    difference: float, low: float, high: float, p: float, says: str
+) -> None:
+    figures = {
+        "hit@1 before": 0.6,
+        "hit@1": 0.6 + difference,
+        "difference": difference,
+        "low": low,
+        "high": high,
+        "p": p,
+    }
+    assert says in verdict(figures)

@@ -11,6 +11,7 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
+from faqlab.encoder import MINILM
 from faqlab.errors import FaqlabError
 from faqlab.settings import PROJECT_ROOT
 
@@ -19,12 +20,12 @@ STARTS = 3
 PROBE = """
 import json, resource, sys, time
 start = time.perf_counter()
-which, faqs_path, queries_path = sys.argv[1:]
-from faqlab.encoder import MINILM, ReferenceEncoder, load_encoder
+which, name, faqs_path, queries_path = sys.argv[1:]
+from faqlab.encoder import ReferenceEncoder, load_encoder
 from faqlab.faqs import FaqSet
 from faqlab.retriever import Retriever
 from faqlab.settings import settings
-encoder = ReferenceEncoder(MINILM) if which == "reference" else load_encoder(MINILM, settings().cache_dir)
+encoder = ReferenceEncoder(name) if which == "reference" else load_encoder(name, settings().cache_dir)
 retriever = Retriever.build(FaqSet.load(faqs_path), encoder=encoder)
 retriever.answer("where is my parcel?")
 first = time.perf_counter() - start
@@ -41,41 +42,45 @@ print(json.dumps({"first": first, "peak_gib": peak, "times": times, "ranks": ran
 """
 
 
-def compare_encoders(faqs: Path, queries: Path) -> dict[str, Any]:
+def compare_encoders(faqs: Path, queries: Path, chosen: str = MINILM) -> dict[str, Any]:
     """
-    Run both encoders over all *queries*, alternating fresh processes, and compare medians within this run.
+    Run the plain encoder by both paths over all *queries*, and the *chosen* one if that is another, in fresh
+    processes by turns, and compare medians within this run.
 
     Returns:
-        How many queries have identical ranks (whole and top 3), milliseconds a query, seconds from process start
-        to the first answer (Python's own start-up included in neither), the two ratios, and peak memory in MiB.
+        How many queries have identical ranks by both paths (whole and top 3); for each encoder and path milliseconds
+        a query, seconds from process start to the first answer (Python's own start-up not included), and peak memory
+        in MiB; and how many times faster the serving path is.
     """
-    runs: dict[str, list[dict[str, Any]]] = {"serving": [], "reference": []}
-    for which in tqdm(["serving", *["reference", "serving"] * STARTS][: 2 * STARTS + 1], desc="Processes", unit="run"):
-        runs[which].append(_probe(which, faqs, queries))
-    del runs["serving"][0]  # the first one may have exported the model and filled the disk cache
-    ms = {which: median(t for run in of for t in run["times"]) * 1e3 for which, of in runs.items()}
-    first = {which: median(run["first"] for run in of) for which, of in runs.items()}
-    peak = {which: median(run["peak_gib"] for run in of) * 1024 for which, of in runs.items()}
-    serving, reference = runs["serving"][0]["ranks"], runs["reference"][0]["ranks"]
-    same = sum(a == b for a, b in zip(serving, reference, strict=True))
-    same_3 = sum(a[:3] == b[:3] for a, b in zip(serving, reference, strict=True))
-    return {
-        "queries": len(serving),
-        "queries with the same ranks, all entries": same,
-        "queries with the same top 3": same_3,
-        "ms a query, serving": round(ms["serving"], 2),
-        "ms a query, reference": round(ms["reference"], 2),
-        "query: times faster": round(ms["reference"] / ms["serving"], 1),
-        "s to the first answer, serving": round(first["serving"], 2),
-        "s to the first answer, reference": round(first["reference"], 2),
-        "first answer: times faster": round(first["reference"] / first["serving"], 1),
-        "peak MiB at the first answer, serving": round(peak["serving"]),
-        "peak MiB at the first answer, reference": round(peak["reference"]),
+    systems = {"serving": ("serving", MINILM), "reference": ("reference", MINILM)}
+    if chosen != MINILM:
+        systems["serving, chosen encoder"] = ("serving", chosen)
+    serving = [name for name, (path, _) in systems.items() if path == "serving"]
+    turns = [*serving, *list(systems) * STARTS]  # the first ones may export the model, and fill the disk cache
+    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in systems}
+    for name in tqdm(turns, desc="Processes", unit="run"):
+        runs[name].append(_probe(*systems[name], faqs, queries))
+    for name in serving:
+        del runs[name][0]
+    ranks, expected = runs["serving"][0]["ranks"], runs["reference"][0]["ranks"]
+    report: dict[str, Any] = {
+        "queries": len(ranks),
+        "queries with the same ranks, all entries": sum(a == b for a, b in zip(ranks, expected, strict=True)),
+        "queries with the same top 3": sum(a[:3] == b[:3] for a, b in zip(ranks, expected, strict=True)),
     }
+    ms = {name: median(t for run in of for t in run["times"]) * 1e3 for name, of in runs.items()}
+    first = {name: median(run["first"] for run in of) for name, of in runs.items()}
+    report |= {f"ms a query, {name}": round(value, 2) for name, value in ms.items()}
+    report["query: times faster"] = round(ms["reference"] / ms["serving"], 1)
+    report |= {f"s to the first answer, {name}": round(value, 2) for name, value in first.items()}
+    report["first answer: times faster"] = round(first["reference"] / first["serving"], 1)
+    for name, of in runs.items():
+        report[f"peak MiB at the first answer, {name}"] = round(median(run["peak_gib"] for run in of) * 1024)
+    return report
 
 
-def _probe(which: str, faqs: Path, queries: Path) -> dict[str, Any]:
-    command = [sys.executable, "-c", PROBE, which, str(faqs.resolve()), str(queries.resolve())]
+def _probe(which: str, encoder: str, faqs: Path, queries: Path) -> dict[str, Any]:
+    command = [sys.executable, "-c", PROBE, which, encoder, str(faqs.resolve()), str(queries.resolve())]
     run = subprocess.run(command, capture_output=True, text=True, cwd=PROJECT_ROOT)
     if run.returncode:
         last = run.stderr.strip().splitlines()[-1:] or ["no message"]

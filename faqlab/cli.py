@@ -1,10 +1,9 @@
-"""The command line: `faqlab ask`, `evaluate`, `bench`, `prepare`; and by voice: `serve`, `agent`, `tokens`."""
+"""The command line: `faqlab ask`, `evaluate`, `bench`, `train`, `prepare`; and by voice: `serve`, `agent`, `tokens`."""
 
 from __future__ import annotations
 
 import json
 import logging
-import os
 import signal
 import sys
 import threading
@@ -52,9 +51,6 @@ def main() -> None:
     except FaqlabError as error:
         print(f"faqlab: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(2)
-    except BrokenPipeError:  # the reader of our output went away: `faqlab … | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
 
 
 @app.callback(invoke_without_command=True)
@@ -184,13 +180,14 @@ def bench(
         _bench_spoken(_retriever(faqs, config, None), queries, split, as_json)
         return
     from faqlab.bench import compare_encoders
+    from faqlab.retriever import RetrievalConfig
 
-    report = compare_encoders(faqs, queries)
+    report = compare_encoders(faqs, queries, RetrievalConfig.load(config or settings().retrieval).encoder)
     if as_json:
         _print_json(report)
         return
     for name, value in report.items():
-        typer.echo(f"{name:46} {value}")
+        typer.echo(f"{name:54} {value}")
 
 
 def _bench_spoken(retriever: Any, path: Path, split: str, as_json: bool) -> None:

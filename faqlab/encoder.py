@@ -34,7 +34,7 @@ ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 """What `faqlab train` writes, in peft's format: a folder with both is an encoder: MiniLM, the adapter merged."""
 
 MAX_TOKENS = 256
-EXPORT_VERSION = 1  # raise when `_export` makes a different file of the same weights
+EXPORT_VERSION = 2  # raise when `_export` makes a different file of the same weights
 
 
 class Encoder(Protocol):
@@ -98,7 +98,7 @@ def fingerprint(name: str) -> str:
 
 
 class ServingEncoder:
-    """MiniLM on ONNX Runtime, fp32: the reference's vectors at a fifth of the time, without torch."""
+    """MiniLM on ONNX Runtime, fp32: the reference's vectors in a third of the time, without torch."""
 
     dimension = 384
 
@@ -122,7 +122,7 @@ class ServingEncoder:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 2
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL  # done at export
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # a spinning thread starves speech
+        options.add_session_config_entry("session.force_spinning_stop", "1")  # a thread that spins on starves speech
         self._session = onnxruntime.InferenceSession(files["model.onnx"], options, providers=["CPUExecutionProvider"])
         self._tokenizer = Tokenizer.from_str(files["tokenizer.json"].decode())
         self._tokenizer.no_padding()
@@ -226,13 +226,17 @@ def _export(name: str) -> dict[str, bytes]:
 
     import onnxruntime
     import torch
+    from onnxruntime.transformers.fusion_options import FusionOptions
+    from onnxruntime.transformers.optimizer import optimize_model
 
-    model = load_sentence_transformer(name)
+    transformer: Any = load_sentence_transformer(name)[0]
+    bert = transformer.auto_model
+    bert.set_attn_implementation("eager")  # the pattern that the fusion knows
 
     class Sentence(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.transformer: Any = model[0].auto_model
+            self.transformer = bert
 
         def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
             tokens = self.transformer(
@@ -246,7 +250,7 @@ def _export(name: str) -> dict[str, bytes]:
     axes = {0: "batch", 1: "tokens"}
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        plain, optimised = str(Path(folder, "plain.onnx")), str(Path(folder, "model.onnx"))
+        plain, fused, optimised = (str(Path(folder, f"{name}.onnx")) for name in ("plain", "fused", "optimised"))
         torch.onnx.export(
             Sentence().eval(),
             (example, example),
@@ -257,10 +261,14 @@ def _export(name: str) -> dict[str, bytes]:
             opset_version=17,
             dynamo=False,  # one file in 1 s; the newer exporter takes 9 s and a second file for the same graph
         )
+        fusion = FusionOptions("bert")
+        fusion.enable_embed_layer_norm = False  # it wants the token types, which are always 0 here
+        heads, size = bert.config.num_attention_heads, bert.config.hidden_size
+        optimize_model(plain, "bert", heads, size, fusion, opt_level=0).save_model_to_file(fused)
         options = onnxruntime.SessionOptions()
         options.optimized_model_filepath = optimised
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
         options.log_severity_level = 3
-        onnxruntime.InferenceSession(plain, options, providers=["CPUExecutionProvider"])
+        onnxruntime.InferenceSession(fused, options, providers=["CPUExecutionProvider"])
         tokenizer = json.loads((_package_folder() / "tokenizer.json").read_text(encoding="utf-8"))
         return {"model.onnx": Path(optimised).read_bytes(), "tokenizer.json": json.dumps(tokenizer).encode()}

@@ -441,16 +441,19 @@ def by_kind(tables: Mapping[str, pd.DataFrame], measure: str, title: str) -> Fig
     """Draw one measure for each kind of query, the systems side by side; *tables* by `evaluation.by_kind`."""
     first = next(iter(tables.values()))
     kinds = first.index[first[measure].notna()]
-    figure, (ax,) = _subplots(8.0, 1.3 + 0.42 * len(kinds))
+    figure, (ax,) = _subplots(8.0, 1.3 + 0.14 * (len(tables) + 1) * len(kinds))
+    step = 1 / (len(tables) + 1)
     for n, (system, table) in enumerate(tables.items()):
         marker, colour = SYSTEM_MARKERS[n % len(SYSTEM_MARKERS)]
-        rows = np.arange(len(kinds)) + (n - (len(tables) - 1) / 2) * 0.2
+        rows = np.arange(len(kinds)) + (n - (len(tables) - 1) / 2) * step
         ax.plot(table.reindex(kinds)[measure], rows, marker, color=colour, markersize=8, label=system)
     ax.set_yticks(range(len(kinds)), [f"{kind} ({first['queries'][kind]})" for kind in kinds])
     ax.set_ylim(len(kinds) - 0.5, -0.5)
+    for row in range(1, len(kinds)):
+        ax.axhline(row - 0.5, color="#e3e3e3", linewidth=0.8)
     ax.set_xlim(-0.03, 1.03)
     ax.xaxis.set_major_formatter(PercentFormatter(1))
-    ax.grid(True)
+    ax.grid(True, axis="x")
     ax.set(xlabel=f"{measure} (in brackets: how many queries)", title=title)
     ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return figure

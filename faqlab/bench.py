@@ -29,7 +29,7 @@ encoder = ReferenceEncoder(name) if which == "reference" else load_encoder(name,
 retriever = Retriever.build(FaqSet.load(faqs_path), encoder=encoder)
 retriever.answer("where is my parcel?")
 first = time.perf_counter() - start
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 if sys.platform == "darwin" else 1024) / 1024
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 / (1024 if sys.platform == "darwin" else 1)
 from faqlab.queries import load_queries
 queries = load_queries(queries_path, retriever.faqs)["query"].tolist()
 times = []
@@ -38,7 +38,7 @@ for query in queries:
     retriever.answer(query)
     times.append(time.perf_counter() - start)
 ranks = [[hit.faq.id for hit in retriever.search(query, 1000)] for query in queries]
-print(json.dumps({"first": first, "peak_gib": peak, "times": times, "ranks": ranks}))
+print(json.dumps({"first": first, "peak_mib": peak, "times": times, "ranks": ranks}))
 """
 
 
@@ -75,7 +75,7 @@ def compare_encoders(faqs: Path, queries: Path, chosen: str = MINILM) -> dict[st
     report |= {f"s to the first answer, {name}": round(value, 2) for name, value in first.items()}
     report["first answer: times faster"] = round(first["reference"] / first["serving"], 1)
     for name, of in runs.items():
-        report[f"peak MiB at the first answer, {name}"] = round(median(run["peak_gib"] for run in of) * 1024)
+        report[f"peak MiB at the first answer, {name}"] = round(median(run["peak_mib"] for run in of))
     return report
 
 

@@ -64,16 +64,18 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
 def ask(
     query: Annotated[str, typer.Argument(help="What to ask.", metavar="QUERY")],
     faqs: FaqsOption = None,
+    queries: QueriesOption = None,
     top_k: TopKOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Put one question to the FAQ."""
+    """Put one question to the FAQ; with --queries, say what answers it if it is one of those."""
     from faqlab.decision import Outcome
     from faqlab.dialogue import ask_back
 
     query = query.encode("utf-8", "replace").decode()  # an argument that is not UTF-8 could not be printed
     retriever = _retriever(faqs, config, top_k)
+    labels = _labels(queries, retriever.faqs) if queries else {}
     answer = retriever.answer(query)
     milliseconds = {stage: round(ms, 2) for stage, ms in answer.milliseconds.items()}
     if as_json:
@@ -98,6 +100,7 @@ def ask(
                 "choices": answer.choices,
                 "hits": hits,
                 "milliseconds": milliseconds,
+                **({"relevant": labels[query]} if query in labels else {}),
             }
         )
         return
@@ -107,6 +110,8 @@ def ask(
         typer.echo("I don't know: the FAQ does not seem to answer that. The nearest:\n")
     for hit in answer.hits:
         typer.echo(f"{hit.rank}. {hit.faq.question}   (squared L2 {hit.squared_l2:.2f})\n   {hit.faq.answer}\n")
+    if query in labels:
+        typer.echo(f"By its label it is answered by {' or '.join(labels[query]) or 'none of them'}.")
 
 
 @app.command()
@@ -198,7 +203,7 @@ def _bench_spoken(retriever: Any, path: Path, split: str, as_json: bool) -> None
     heard = spoken.hear(queries, progress=not as_json)
     file = path.with_suffix(".spoken.csv")
     _write_csv(heard, file, "put the queries into a folder that can be written to.")
-    table = spoken.summary(spoken.judge(heard, queries, retriever), queries, retriever)
+    table = spoken.summary(*spoken.judge(heard, queries, retriever))
     if as_json:
         _print_json(list(_numbers(table).values()))
         return
@@ -350,6 +355,14 @@ def _retriever(faqs: Path | None, config: Path | None, top_k: int | None) -> Any
     if top_k is not None:
         chosen = replace(chosen, top_k=top_k)
     return Retriever.build(FaqSet.load(faqs or settings().faqs), chosen, progress=sys.stderr.isatty())
+
+
+def _labels(path: Path, faqs: Any) -> dict[str, tuple[str, ...]]:
+    """Return the ids that answer each query of the file, by its text."""
+    from faqlab.queries import load_queries
+
+    table = load_queries(path, faqs)
+    return dict(zip(table["query"], table["relevant"], strict=True))
 
 
 def _checked(split: str) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import tempfile
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -181,6 +182,7 @@ def load_sentence_transformer(name: str) -> SentenceTransformer:
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()
+    warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)  # peft asks by the old name
     adapter = adapter_folder(name)
     if name == MINILM or adapter:
         weights = _package_folder() / "model.safetensors"
@@ -222,8 +224,6 @@ def _state_sha256(model: Any) -> str:
 
 def _export(name: str) -> dict[str, bytes]:
     """Export transformer, mean pooling and normalisation as one optimised ONNX graph."""
-    import warnings
-
     import onnxruntime
     import torch
     from onnxruntime.transformers.fusion_options import FusionOptions

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import wraps
 from typing import Any, ParamSpec
 
@@ -294,18 +294,10 @@ def intervals(
         xlabel: What the numbers are.
     """
     figure, (ax,) = _subplots(8.0, 1.2 + 0.17 * (len(tables) + 1) * len(measures))
-    step = 1 / (len(tables) + 1.2)
-    for n, (system, table) in enumerate(tables.items()):
-        marker, colour = SYSTEM_MARKERS[n % len(SYSTEM_MARKERS)]
-        shown = table.reindex(list(measures))
-        rows = np.arange(len(measures)) + (n - (len(tables) - 1) / 2) * step
+    for system, rows, marker, colour in _systems_side_by_side(ax, list(tables), measures):
+        shown = tables[system].reindex(list(measures))
         reach = np.abs(shown[["low", "high"]].to_numpy().T - shown["value"].to_numpy())
         ax.errorbar(shown["value"], rows, xerr=reach, fmt=marker, color=colour, capsize=3, label=system)
-    ax.set_yticks(range(len(measures)), measures)
-    ax.set_ylim(len(measures) - 0.5, -0.5)
-    for row in range(1, len(measures)):
-        ax.axhline(row - 0.5, color="#e3e3e3", linewidth=0.8)
-    ax.grid(True, axis="x")
     ax.set(xlabel=f"{xlabel} (bar: 95 % interval)", title=title)
     ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return figure
@@ -442,18 +434,11 @@ def by_kind(tables: Mapping[str, pd.DataFrame], measure: str, title: str) -> Fig
     first = next(iter(tables.values()))
     kinds = first.index[first[measure].notna()]
     figure, (ax,) = _subplots(8.0, 1.3 + 0.14 * (len(tables) + 1) * len(kinds))
-    step = 1 / (len(tables) + 1)
-    for n, (system, table) in enumerate(tables.items()):
-        marker, colour = SYSTEM_MARKERS[n % len(SYSTEM_MARKERS)]
-        rows = np.arange(len(kinds)) + (n - (len(tables) - 1) / 2) * step
-        ax.plot(table.reindex(kinds)[measure], rows, marker, color=colour, markersize=8, label=system)
-    ax.set_yticks(range(len(kinds)), [f"{kind} ({first['queries'][kind]})" for kind in kinds])
-    ax.set_ylim(len(kinds) - 0.5, -0.5)
-    for row in range(1, len(kinds)):
-        ax.axhline(row - 0.5, color="#e3e3e3", linewidth=0.8)
+    labels = [f"{kind} ({first['queries'][kind]})" for kind in kinds]
+    for system, rows, marker, colour in _systems_side_by_side(ax, list(tables), labels):
+        ax.plot(tables[system].reindex(kinds)[measure], rows, marker, color=colour, markersize=8, label=system)
     ax.set_xlim(-0.03, 1.03)
     ax.xaxis.set_major_formatter(PercentFormatter(1))
-    ax.grid(True, axis="x")
     ax.set(xlabel=f"{measure} (in brackets: how many queries)", title=title)
     ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return figure
@@ -480,6 +465,20 @@ def _subplots(
     figure, axes = plt.subplots(rows, figsize=(width, height), sharex=sharex, sharey=sharey, squeeze=False)
     plt.close(figure)
     return figure, list(axes[:, 0])
+
+
+def _systems_side_by_side(
+    ax: Axes, systems: Sequence[str], labels: Sequence[str]
+) -> Iterator[tuple[str, np.ndarray, str, str]]:
+    """Rule a band for each of *labels*, top to bottom; yield each system's heights in them, marker and colour."""
+    ax.set_yticks(range(len(labels)), labels)
+    ax.set_ylim(len(labels) - 0.5, -0.5)
+    ax.grid(True, axis="x")
+    for band in range(1, len(labels)):
+        ax.axhline(band - 0.5, color="#e3e3e3", linewidth=0.8)
+    for n, system in enumerate(systems):
+        away = (n - (len(systems) - 1) / 2) / (len(systems) + 1.1)
+        yield system, np.arange(len(labels)) + away, *SYSTEM_MARKERS[n % len(SYSTEM_MARKERS)]
 
 
 def _by_category(categories: Sequence[str]) -> list[tuple[str, list[int]]]:

@@ -273,6 +273,7 @@ class _Trainee:
 
         config = self.transformer.peft_config["default"]
         config.base_model_name_or_path = f"sentence-transformers/{MINILM}"
+        config.target_modules = sorted(config.target_modules)  # a set's order differs from run to run
         with tempfile.TemporaryDirectory() as folder:
             self.transformer.save_pretrained(folder, save_embedding_layers=False)
             weights = Path(folder, ADAPTER_FILES[1])

@@ -103,6 +103,19 @@ def test_ask_without_json_prints_rank_question_distance_and_answer(cli: Cli, wri
     assert out.split("\n")[:2] == ["1. How do I pay?   (squared L2 0.00)", "   By card."]
 
 
+def test_ask_says_what_answers_a_labelled_query(cli: Cli, write_faqs: WriteFaqs, tmp_path: Path) -> None:
+    queries = tmp_path / "queries.csv"
+    queries.write_text("query,relevant\nwhere are my trainers,2\nwho won the cup,\n")
+
+    def asked(query: str, *options: str) -> Run:
+        return cli("ask", query, "--faqs", write_faqs(), "--queries", queries, *options)
+
+    assert asked("where are my trainers", "--json").json["relevant"] == ["2"]
+    assert "relevant" not in asked("another question", "--json").json
+    assert asked("where are my trainers").out.endswith("By its label it is answered by 2.\n")
+    assert asked("who won the cup").out.endswith("By its label it is answered by none of them.\n")
+
+
 @pytest.mark.parametrize("query", ["📦❓", "我的包裹在哪里？", "my\x07 parcel\x1b", "parcel " * 10_000, "f\udcfcr"])
 def test_an_odd_query_has_an_answer_like_any_other(cli: Cli, write_faqs: WriteFaqs, query: str) -> None:
     run = cli("ask", query, "--faqs", write_faqs(), "--json")

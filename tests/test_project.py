@@ -133,6 +133,12 @@ def test_no_tracked_file_names_the_index_that_this_machine_is_set_to() -> None:
     assert [(path, host) for path in tracked() for host in hosts if host and host in text_of(path)] == []
 
 
+def test_no_tracked_file_names_a_place_on_the_machine_where_it_was_made() -> None:
+    """As a notebook's output can, by the warning of a library."""
+    places = re.compile(r"(?<![\w.~])/(home|root|Users|work|tmp)/\w|/" + "site-packages/")
+    assert [f"{path}: {found.group()}" for path in tracked() if (found := places.search(text_of(path)))] == []
+
+
 def test_the_version_stands_in_one_place() -> None:
     assert PYPROJECT["project"]["dynamic"] == ["version"]
     assert "version" not in PYPROJECT["project"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from faqlab.encoder import ADAPTER_FILES, MINILM, ReferenceEncoder, fingerprint, load_encoder
+from faqlab.encoder import ADAPTER_FILES, MINILM, ReferenceEncoder, fingerprint, load_encoder, load_sentence_transformer
 from faqlab.errors import FaqlabError
 from faqlab.evaluation import evaluate
 from faqlab.faqs import FaqSet
@@ -43,6 +43,13 @@ def test_the_adapter_is_small_and_its_manifest_says_what_it_was_made_of(adapter:
     assert list(manifest["data"]) == list(few)
     assert manifest["training"]["epochs"] == 3
     assert str(adapter.parent) not in (adapter / ADAPTER_FILES[0]).read_text()
+    targets = json.loads((adapter / ADAPTER_FILES[0]).read_text())["target_modules"]
+    assert targets == sorted(targets), "two runs would differ"
+
+
+def test_a_notebook_that_loads_an_adapter_shows_no_warning(adapter: Path, recwarn: pytest.WarningsRecorder) -> None:
+    load_sentence_transformer(str(adapter))
+    assert [str(warning.message) for warning in recwarn] == []
 
 
 def test_training_puts_right_answers_first_more_often_on_what_it_saw(adapter: Path, few: dict, tmp_path: Path) -> None:

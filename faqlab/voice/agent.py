@@ -42,15 +42,10 @@ from faqlab.settings import settings
 from faqlab.voice.calls import CallLog, HitRecord, LookupRecord
 from faqlab.voice.direct import joining_directly
 from faqlab.voice.offline import prewarm
+from faqlab.voice.page import LOOKUP_TOPIC, NOTICE_TOPIC
 from faqlab.voice.sfu import LiveKit
 from faqlab.voice.speech import Voice
 from faqlab.voice.stack import Stack
-
-LOOKUP_TOPIC = "faqlab.lookup"
-"""Text streams to the page: one JSON object a look-up."""
-
-NOTICE_TOPIC = "faqlab.notice"
-"""Text streams to the page: `{"level": "info" or "warning", "text": …}`."""
 
 INSTRUCTIONS = """\
 You answer callers of a company's help line, by voice, from its FAQ and from nothing else.

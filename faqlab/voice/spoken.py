@@ -71,14 +71,20 @@ def with_noise(audio: np.ndarray, snr_db: float) -> np.ndarray:
     return np.clip(audio + gain * noise, -1, 1).astype(np.float32)
 
 
-def judge(heard: pd.DataFrame, queries: pd.DataFrame, retriever: Retriever) -> pd.DataFrame:
+def judge(heard: pd.DataFrame, queries: pd.DataFrame, retriever: Retriever) -> tuple[pd.DataFrame, pd.DataFrame]:
     """
     Search for what was heard, and hold it against the labels and against the same queries typed.
 
+    Args:
+        heard: From `hear`.
+        queries: The same queries, as `load_queries` returns them.
+        retriever: By which both are answered.
+
     Returns:
-        One row a query and condition, in the order of *queries*, as `evaluation.evaluate`, with `heard`, `words` and
-        `word_errors` (substituted, left out and added), and `lost_at`: "" where the query ends well, else *hearing*
-        where the same words typed would, *retrieval* where no relevant entry came first or was offered, or *decision*.
+        The queries as typed, one row each, by `evaluation.evaluate`; and as heard, one row a query and condition, in
+        the same order, with `heard`, `words`, `word_errors` (substituted, left out and added) and `lost_at` besides:
+        "" where the query ends well, else *hearing* where the same words typed would, *retrieval* where no relevant
+        entry came first or was offered, or *decision*.
     """
     typed = evaluate(retriever, queries)
     fine = dict(zip(typed["id"], _ends_well(typed), strict=True))
@@ -93,16 +99,15 @@ def judge(heard: pd.DataFrame, queries: pd.DataFrame, retriever: Retriever) -> p
         lost = [~table["answerable"] | found, table["id"].map(fine)]
         causes = np.select([_ends_well(table), lost[1], lost[0]], ["", "hearing", "decision"], "retrieval")
         tables.append(table.assign(lost_at=causes))
-    return pd.concat(tables, ignore_index=True)
+    return typed, pd.concat(tables, ignore_index=True)
 
 
-def summary(judged: pd.DataFrame, queries: pd.DataFrame, retriever: Retriever) -> pd.DataFrame:
+def summary(typed: pd.DataFrame, judged: pd.DataFrame) -> pd.DataFrame:
     """
-    Return one row for the typed queries and one a condition: `speed`, `snr_db`, `WER`; `hit@1`, its `difference` from
-    typed with interval and `p` of the paired test; `two turns`, `AUROC`, `false answers at 85 %`; and the shares of all
-    queries that were lost at `hearing`, `retrieval` and `decision`.
+    Return one row for the queries *typed* and one a condition in which they were *judged*, both by `judge`: `speed`,
+    `snr_db`, `WER`; `hit@1`, its `difference` from typed with interval and `p` of the paired test; `two turns`,
+    `AUROC`, `false answers at 85 %`; and the shares of all queries lost at `hearing`, `retrieval` and `decision`.
     """
-    typed = evaluate(retriever, queries)
     rows: list[dict[str, Any]] = [{"speed": np.nan, "snr_db": np.nan, "WER": 0.0, **_figures(typed)}]
     for (speed, ratio), table in judged.groupby(CONDITION, sort=False):
         lost = table["lost_at"].value_counts(normalize=True)

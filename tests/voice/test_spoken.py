@@ -53,23 +53,21 @@ def test_what_is_said_is_heard(queries: pd.DataFrame) -> None:
 
 
 def test_each_loss_has_its_cause(queries: pd.DataFrame, retriever: Retriever) -> None:
-    right = spoken.judge(hearing(*(said for said, _ in SAID.values())), queries, retriever)
+    _, right = spoken.judge(hearing(*(said for said, _ in SAID.values())), queries, retriever)
     assert list(right["lost_at"]) == ["", "", "decision"]
     assert list(right["word_errors"]) == [0, 0, 0]
 
-    misheard = spoken.judge(hearing("Can I return shoes?", "...", "Do you sell elephants?"), queries, retriever)
+    _, misheard = spoken.judge(hearing("Can I return shoes?", "...", "Do you sell elephants?"), queries, retriever)
     assert list(misheard["lost_at"]) == ["hearing", "hearing", ""]
     assert list(misheard["word_errors"]) == [4, 4, 4]
 
     wrong = queries.assign(relevant=[("pay",), ("pay",), ()])
-    assert (
-        spoken.judge(hearing("Where is my parcel", "How can I pay", "So"), wrong, retriever)["lost_at"][0]
-        == "retrieval"
-    )
+    _, elsewhere = spoken.judge(hearing("Where is my parcel", "How can I pay", "So"), wrong, retriever)
+    assert elsewhere["lost_at"][0] == "retrieval"
 
 
 def test_a_query_without_a_hearing_counts_as_not_understood(queries: pd.DataFrame, retriever: Retriever) -> None:
-    judged = spoken.judge(hearing(*(said for said, _ in SAID.values()))[:1], queries, retriever)
+    _, judged = spoken.judge(hearing(*(said for said, _ in SAID.values()))[:1], queries, retriever)
     assert list(judged["lost_at"]) == ["", "hearing", ""]
 
 
@@ -77,7 +75,7 @@ def test_the_summary_sets_what_was_heard_against_what_was_typed(queries: pd.Data
     heard = pd.concat(
         [hearing(*(said for said, _ in SAID.values())), hearing("Shoes?", "Pay?", "So?").assign(speed=1.25)]
     )
-    typed, same, other = spoken.summary(spoken.judge(heard, queries, retriever), queries, retriever).to_dict("records")
+    typed, same, other = spoken.summary(*spoken.judge(heard, queries, retriever)).to_dict("records")
     assert np.isnan(typed["speed"])
     assert typed["hit@1"] == same["hit@1"] == 1
     assert (same["WER"], same["difference"], same["hearing"]) == (0, 0, 0)

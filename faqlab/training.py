@@ -93,7 +93,7 @@ def load_own(faqs_path: Path, queries_path: Path) -> tuple[FaqSet, pd.DataFrame,
     thirds and one third of every kind.
 
     Raises:
-        FaqlabError: the files cannot be used, or there are too few queries for training to help.
+        FaqlabError: the files cannot be used, or there are too few queries to train on or to judge by.
     """
     faqs = FaqSet.load(faqs_path)
     queries = load_queries(queries_path, faqs)
@@ -105,6 +105,11 @@ def load_own(faqs_path: Path, queries_path: Path) -> tuple[FaqSet, pd.DataFrame,
         raise FaqlabError(
             f"{queries_path}: {tune['answerable'].sum()} answerable queries to train on are too few to help: "
             f"write {FEWEST} or more, three for each entry or so."
+        )
+    if not test["answerable"].any():
+        raise FaqlabError(
+            f"{queries_path}: no answerable query to judge the training by: give some the split 'test', "
+            "or leave the column out, and a third is kept apart."
         )
     return faqs, tune, test
 

@@ -94,6 +94,14 @@ def test_too_few_queries_to_train_on_are_said_to_be_too_few(tmp_path: Path) -> N
         load_own(tmp_path / "mine.json", tmp_path / "mine.csv")
 
 
+def test_a_file_with_nothing_to_judge_by_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    (tmp_path / "mine.json").write_text('{"questions": [{"question": "When are you open?", "answer": "From 9 to 6."}]}')
+    lines = [f"opening hours for caller {n},0,tune" for n in range(60)] + ["the weather,,test"]
+    (tmp_path / "mine.csv").write_text("\n".join(["query,relevant,split", *lines]))
+    with pytest.raises(FaqlabError, match="to judge the training by"):
+        load_own(tmp_path / "mine.json", tmp_path / "mine.csv")
+
+
 def test_a_file_without_splits_is_trained_on_by_two_thirds_and_judged_by_the_rest(tmp_path: Path) -> None:
     entries = ",".join(f'{{"question": "Question {n}?", "answer": "Answer {n}."}}' for n in range(5))
     (tmp_path / "mine.json").write_text(f'{{"questions": [{entries}]}}')

@@ -66,6 +66,8 @@ class RetrievalConfig:
                 continue
             if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
                 raise FaqlabError(f"{name} is {value!r}: expected a number from {low} to {high}.")
+        if self.scale is None and (self.decline_below or self.answer_from):
+            raise FaqlabError("decline_below and answer_from mean nothing without a scale: add one, or leave both out.")
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -118,7 +120,7 @@ class Hit:
     Attributes:
         rank: 1 is the best.
         faq: The entry.
-        squared_l2: Its squared L2 distance from the query, 0 to 4.
+        squared_l2: Its squared L2 distance, 0 to 4, from the query, or from the one of two questions that it answers.
         score: Higher is better: the probability that it is right, or where nothing is calibrated the cosine
             similarity, 1 − squared_l2 / 2.
     """
@@ -139,7 +141,7 @@ class Answer:
         outcome: Whether the hits answer it.
         hits: The best `top_k` entries, best first.
         confidence: Higher is surer that the FAQ holds the answer: the probability that some entry is right, or
-            where nothing is calibrated the cosine of the first.
+            where nothing is calibrated the cosine of the first. Of two questions that are answered, the less sure.
         milliseconds: Time spent, by stage: `embed`, `search`.
         answers: For *answer*: how many of the first hits are the answer; 2 where two questions were asked at once.
         choices: For *ask_back*: the questions of the first two or three hits, to choose from.
@@ -304,19 +306,22 @@ class Retriever:
         """Rank and decide for one query: *vectors* of its `_parts`, shape (parts, dimension)."""
         distances, entries = self.index.search(vectors, max(depth, DEPTH))
         whole, *parts = (self._judge(d, e) for d, e in zip(distances, entries, strict=True))
-        firsts = list(dict.fromkeys(int(part.entries[0]) for part in parts if part.outcome is Outcome.ANSWER))
+        firsts = {int(part.entries[0]) for part in parts if part.outcome is Outcome.ANSWER}
         if len(firsts) < max(2, len(parts)):  # one of them alone is no clear question: the whole tells more
             return whole
-        order = np.array([*firsts, *(entry for entry in whole.entries if entry not in firsts)])
-        place = {int(entry): at for at, entry in enumerate(whole.entries)}
-        at = [place[int(entry)] for entry in order]
-        return replace(
-            whole,
-            entries=order,
-            squared_l2=whole.squared_l2[at],
-            scores=whole.scores[at],
+        others = ~np.isin(whole.entries, list(firsts))
+
+        def first_of_each_then_others(name: str) -> np.ndarray:
+            return np.concatenate([[getattr(part, name)[0] for part in parts], getattr(whole, name)[others]])
+
+        return Ranking(
+            entries=first_of_each_then_others("entries"),
+            squared_l2=first_of_each_then_others("squared_l2"),
+            scores=first_of_each_then_others("scores"),
+            confidence=min(part.confidence for part in parts),
             outcome=Outcome.ANSWER,
-            answers=len(firsts),
+            answers=len(parts),
+            choices=whole.choices,
         )
 
     def _judge(self, squared_l2: np.ndarray, entries: np.ndarray) -> Ranking:
@@ -340,6 +345,7 @@ class Retriever:
 
 def questions(query: str) -> list[str]:
     """Return the two or three questions that *query* consists of, each by itself; nothing where it looks like one."""
+    query = " ".join(query.split())  # or the pattern would try each run of spaces from each of them
     parts = [part.strip(" ,.?!") for part in _BETWEEN_QUESTIONS.split(query)]
     parts = [part for part in parts if len(part.split()) >= 3]
     return parts if 2 <= len(parts) <= 3 else []

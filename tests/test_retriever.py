@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import FrozenInstanceError
 from pathlib import Path
 
@@ -76,10 +77,11 @@ def test_the_probabilities_and_the_two_thresholds_decide(retriever: Retriever) -
 
 
 def test_the_distance_threshold_is_where_a_lone_entry_would_be_declined(
-    write_faqs: WriteFaqs, encoder: Encoder
+    write_faqs: WriteFaqs, encoder: Encoder, cache_dir: Path
 ) -> None:
     config = RetrievalConfig(scale=20.0, none=0.4, decline_below=0.7)
-    lone = Retriever.build(FaqSet.load(write_faqs([("Where is my parcel?", "Here.")])), config, encoder=encoder)
+    faqs = FaqSet.load(write_faqs([("Where is my parcel?", "Here.")]))
+    lone = Retriever.build(faqs, config, encoder=encoder, cache_dir=cache_dir)
     limit = lone.squared_l2_threshold
     assert limit is not None
     outcomes = set()
@@ -106,15 +108,51 @@ def test_a_query_with_two_questions_is_told_apart(query: str, expected: list[str
     assert questions(query) == expected
 
 
-def test_two_questions_at_once_get_both_answers(write_faqs: WriteFaqs, encoder: Encoder) -> None:
+def test_a_query_of_spaces_is_told_apart_in_linear_time() -> None:
+    start = time.process_time()
+    assert questions(f"where is my{' ' * 100_000}parcel and how do I pay") == ["where is my parcel", "how do I pay"]
+    assert time.process_time() - start < 2
+
+
+def test_two_questions_at_once_get_both_answers(write_faqs: WriteFaqs, encoder: Encoder, cache_dir: Path) -> None:
     config = RetrievalConfig(scale=20.0, none=0.4, decline_below=0.5, answer_from=0.6)
-    retriever = Retriever.build(FaqSet.load(write_faqs()), config, encoder=encoder)
+    retriever = Retriever.build(FaqSet.load(write_faqs()), config, encoder=encoder, cache_dir=cache_dir)
     answer = retriever.answer("where is my parcel and how do I pay?")
     assert (answer.outcome, answer.answers) == (Outcome.ANSWER, 2)
     assert [hit.faq.id for hit in answer.hits[:2]] == ["0", "1"]
     assert [hit.rank for hit in answer.hits] == [1, 2, 3]
     assert len({hit.faq.id for hit in answer.hits}) == 3
     assert retriever.answer("where is my parcel and who won the cup?").answers == 1
+
+
+def test_two_answers_are_as_sure_and_as_near_as_each_is_to_its_own_question(
+    write_faqs: WriteFaqs, encoder: Encoder, cache_dir: Path
+) -> None:
+    config = RetrievalConfig(scale=20.0, none=0.4, decline_below=0.5, answer_from=0.6)
+    retriever = Retriever.build(FaqSet.load(write_faqs()), config, encoder=encoder, cache_dir=cache_dir)
+    both, *each = map(retriever.answer, ("where is my parcel and how do I pay?", "where is my parcel", "how do I pay"))
+    assert both.confidence == pytest.approx(min(answer.confidence for answer in each))
+    for hit, answer in zip(both.hits, each, strict=False):
+        assert hit.score == pytest.approx(answer.hits[0].score)
+        assert hit.squared_l2 == pytest.approx(answer.hits[0].squared_l2, abs=1e-6)
+    strict = retriever.with_config(decline_below=both.confidence, answer_from=both.hits[0].score)
+    assert strict.answer(both.query).answers == 2
+    assert retriever.rank([both.query])[0].scores[0] >= config.answer_from
+
+
+def test_both_answers_are_found_where_a_thousand_entries_are_nearer_to_the_two_questions_together(
+    write_faqs: WriteFaqs, encoder: Encoder, cache_dir: Path
+) -> None:
+    together = [(f"Where is my parcel and how do I pay, case {n}?", "See there.") for n in range(1198)]
+    faqs = FaqSet.load(write_faqs([("Where is my parcel?", "Here."), *together, ("How do I pay?", "By card.")]))
+    retriever = Retriever.build(
+        faqs, RetrievalConfig(scale=100.0, answer_from=0.6), encoder=encoder, cache_dir=cache_dir
+    )
+    query = "where is my parcel and how do I pay?"
+    assert "1199" not in {hit.faq.id for hit in retriever.search(query, 1000)}
+    answer = retriever.answer(query)
+    assert (answer.answers, [hit.faq.id for hit in answer.hits[:2]]) == (2, ["0", "1199"])
+    assert retriever.rank([query])[0].entries[:2].tolist() == [0, 1199]
 
 
 def test_without_a_threshold_everything_is_answered(retriever: Retriever) -> None:
@@ -238,6 +276,8 @@ def test_a_configuration_cannot_be_changed_under_way() -> None:
         (b'{"none": null}', "none is None: expected a number"),
         (b'{"decline_below": NaN}', "decline_below is nan: expected a number from 0 to 1"),
         (b'{"answer_from": 1.1}', "answer_from is 1.1: expected a number from 0 to 1"),
+        (b'{"decline_below": 1}', "mean nothing without a scale: add one, or leave both out"),
+        (b'{"answer_from": 0.5}', "mean nothing without a scale"),
         (b'{"views": []}', r"views are \[\]: expected some of \['question'"),
         (b'{"views": ["title"]}', r"views are \['title'\]: expected some of \['question'"),
         (b'{"views": [["question"]]}', "views are .*: expected some of"),

@@ -141,7 +141,8 @@ class Answer:
         outcome: Whether the hits answer it.
         hits: The best `top_k` entries, best first.
         confidence: Higher is surer that the FAQ holds the answer: the probability that some entry is right, or
-            where nothing is calibrated the cosine of the first. Of two questions that are answered, the less sure.
+            where nothing is calibrated the cosine of the first. Two questions that are answered are at least as sure
+            as the less sure of them alone.
         milliseconds: Time spent, by stage: `embed`, `search`.
         answers: For *answer*: how many of the first hits are the answer; 2 where two questions were asked at once.
         choices: For *ask_back*: the questions of the first two or three hits, to choose from.
@@ -318,7 +319,7 @@ class Retriever:
             entries=first_of_each_then_others("entries"),
             squared_l2=first_of_each_then_others("squared_l2"),
             scores=first_of_each_then_others("scores"),
-            confidence=min(part.confidence for part in parts),
+            confidence=max(whole.confidence, min(part.confidence for part in parts)),
             outcome=Outcome.ANSWER,
             answers=len(parts),
             choices=whole.choices,

@@ -39,10 +39,9 @@ def fit(sets: Iterable[tuple[Retriever, pd.DataFrame]]) -> tuple[float, float]:
     tables = []
     for retriever, queries in sets:
         cosines = retriever.embed(queries["query"].tolist()) @ retriever.index.vectors.T
-        position = {faq_id: entry for entry, faq_id in enumerate(retriever.faqs.ids)}
-        right = np.zeros((len(queries), len(position) + 1), bool)
+        right = np.zeros((len(queries), len(retriever.faqs) + 1), bool)
         for row, relevant in enumerate(queries["relevant"]):
-            right[row, [position[faq_id] for faq_id in relevant] or [-1]] = True
+            right[row, [retriever.faqs.position[faq_id] for faq_id in relevant] or [-1]] = True
         tables.append((cosines, right))
 
     def loss(parameters: np.ndarray) -> float:

@@ -72,8 +72,9 @@ def ask(
     """Put one question to the FAQ; with --queries, say what answers it if it is one of those."""
     from faqlab.decision import Outcome
     from faqlab.dialogue import ask_back
+    from faqlab.text import whole
 
-    query = query.encode("utf-8", "replace").decode()  # an argument that is not UTF-8 could not be printed
+    query = whole(query)  # an argument that is not UTF-8 could not be printed
     retriever = _retriever(faqs, config, top_k)
     labels = _labels(queries, retriever.faqs) if queries else {}
     answer = retriever.answer(query)

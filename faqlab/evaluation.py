@@ -106,8 +106,9 @@ def judge(queries: pd.DataFrame, ranked: Sequence[tuple[str, ...]], confidence: 
 
 def hit_curve(results: pd.DataFrame, ks: Iterable[int] = range(1, 11)) -> pd.DataFrame:
     """Return hit@k for each *k* with its interval: columns `top_k`, `value`, `low`, `high`. Embeds nothing anew."""
-    scores = _scores(results, {f"hit@{k}": Success @ k for k in ks})
-    rows = [(int(str(name).split("@")[1]), *interval(scores[name].dropna().to_numpy())) for name in scores]
+    columns = {f"hit@{k}": k for k in ks}
+    scores = _scores(results, {column: Success @ k for column, k in columns.items()})
+    rows = [(k, *interval(scores[column].dropna().to_numpy())) for column, k in columns.items()]
     return pd.DataFrame(rows, columns=["top_k", "value", "low", "high"])
 
 

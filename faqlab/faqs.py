@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from faqlab.errors import FaqlabError
+from faqlab.text import read_text, says_something, whole
 
 SHAPE = '{"questions": [{"question": "…", "answer": "…"}, …]}'
 
@@ -30,10 +31,11 @@ class FaqSet:
 
     entries: tuple[Faq, ...]
     path: Path | None = None
-    _by_id: dict[str, Faq] = field(init=False, repr=False, compare=False)
+    position: dict[str, int] = field(init=False, repr=False, compare=False)
+    """Where in *entries* each id stands, from 0."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_by_id", {faq.id: faq for faq in self.entries})
+        object.__setattr__(self, "position", {faq.id: position for position, faq in enumerate(self.entries)})
 
     @classmethod
     def load(cls, path: str | Path) -> FaqSet:
@@ -64,15 +66,15 @@ class FaqSet:
 
     def __getitem__(self, faq_id: str) -> Faq:
         """Return the entry with this id; KeyError if there is none."""
-        return self._by_id[faq_id]
+        return self.entries[self.position[faq_id]]
 
     def __contains__(self, faq_id: object) -> bool:
-        return faq_id in self._by_id
+        return faq_id in self.position
 
     @property
     def ids(self) -> list[str]:
         """The ids, in file order."""
-        return [faq.id for faq in self.entries]
+        return list(self.position)
 
     @property
     def sha256(self) -> str:
@@ -82,14 +84,9 @@ class FaqSet:
 
 
 def _read_json(path: Path) -> Any:
+    text = read_text(path, "name your FAQ by --faqs or FAQLAB_FAQS")
     try:
-        return json.loads(path.read_bytes().decode("utf-8-sig"))
-    except FileNotFoundError:
-        raise FaqlabError(f"{path}: no such file: name your FAQ by --faqs or FAQLAB_FAQS.") from None
-    except OSError as error:
-        raise FaqlabError(f"{path}: cannot be read ({error.strerror}): name a JSON file that can be.") from None
-    except UnicodeDecodeError as error:
-        raise FaqlabError(f"{path}: not UTF-8 (byte {error.start}): save the file as UTF-8.") from None
+        return json.loads(text)
     except json.JSONDecodeError as error:
         raise FaqlabError(f"{path}: not JSON (line {error.lineno}: {error.msg}): expected {SHAPE}.") from None
     except (RecursionError, ValueError):  # ValueError: a number of more than 4,300 digits
@@ -103,11 +100,11 @@ def _entry(path: Path, position: int, raw: Any) -> Faq:
     texts = {}
     for key in ("question", "answer"):
         value = raw.get(key)
-        if not isinstance(value, str) or not any(c.isprintable() and not c.isspace() for c in _whole(value)):
+        if not isinstance(value, str) or not says_something(whole(value)):
             raise FaqlabError(f"{path}: question {position} has no {key} ({expected}).")
         texts[key] = value.strip()
     for key, value in raw.items():
-        if isinstance(value, str) and value != _whole(value):
+        if isinstance(value, str) and value != whole(value):
             raise FaqlabError(
                 f"{path}: the {key} of question {position} holds half a character (\\ud800–\\udfff): write it again."
             )
@@ -125,11 +122,6 @@ def _entry(path: Path, position: int, raw: Any) -> Faq:
     if not isinstance(category, str):
         raise FaqlabError(f"{path}: question {position} has a category that is not text.")
     return Faq(faq_id, texts["question"], texts["answer"], category.strip())
-
-
-def _whole(text: str) -> str:
-    """Return *text* with a question mark for each half of a surrogate pair, which can be neither hashed nor shown."""
-    return text.encode("utf-8", "replace").decode()
 
 
 def _refuse_twins(path: Path, entries: tuple[Faq, ...]) -> None:

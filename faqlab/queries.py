@@ -11,10 +11,12 @@ import pandas as pd
 
 from faqlab.errors import FaqlabError
 from faqlab.faqs import FaqSet
+from faqlab.text import read_text, says_something
 
 COLUMNS = ("id", "query", "relevant", "kind", "split")
 SPLITS = ("tune", "test")
 OUT_OF_SCOPE = ("near_out_of_scope", "far_out_of_scope")
+LONGEST_CELL = 2**31 - 1
 KINDS = ("paraphrase", "keyword", "indirect", "typo", "spoken", "multi", *OUT_OF_SCOPE)
 
 
@@ -34,8 +36,9 @@ def load_queries(path: str | Path, faqs: FaqSet, split: str | None = None) -> pd
         One row a query, in file order: `id`, `query`, `relevant` (a tuple of FAQ ids), `kind`, `split`, `answerable`.
 
     Raises:
-        FaqlabError: the file cannot be read, a column is unknown or missing, a query is empty, an id stands
-            twice, a label names no entry, or nothing is left. The message names the file, the row and the remedy.
+        FaqlabError: the file cannot be read, a column is unknown or missing, a query is empty, an id stands twice, a
+            label names no entry, only some rows have a split, or nothing is left. The message names the file, the
+            line and the remedy.
     """
     path = Path(path)
     table = _read_csv(path)
@@ -60,66 +63,50 @@ def load_queries(path: str | Path, faqs: FaqSet, split: str | None = None) -> pd
     return table[[*COLUMNS, "answerable"]].reset_index(drop=True)
 
 
-def near_duplicates(texts: list[str], limit: float = 0.6) -> list[tuple[int, int, float]]:
-    """
-    Return the pairs of *texts* that share too many of their character 4-grams: (first, second, Jaccard).
-
-    Jaccard similarity: |A ∩ B| / |A ∪ B| over the sets of 4-grams of the lower-cased words.
-    """
-    from sklearn.feature_extraction.text import CountVectorizer
-
-    grams = CountVectorizer(analyzer="char_wb", ngram_range=(4, 4), binary=True, dtype=np.int32).fit_transform(texts)
-    shared = (grams @ grams.T).toarray()
-    sizes = np.diag(shared)
-    jaccard = shared / np.maximum(sizes[:, None] + sizes[None, :] - shared, 1)
-    first, second = np.nonzero(np.triu(jaccard > limit, k=1))
-    return [(int(i), int(j), float(jaccard[i, j])) for i, j in zip(first, second, strict=True)]
-
-
 def _read_csv(path: Path) -> pd.DataFrame:
+    """Return the cells of the file as text, indexed by the line of the file in which each row ends."""
     # Not pandas.read_csv: it fills a row with too few cells and cuts one with too many, and a label is lost unseen.
+    text = read_text(path, "name your queries by --queries or FAQLAB_QUERIES")
+    csv.field_size_limit(LONGEST_CELL)
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
-        text = path.read_bytes().decode("utf-8-sig")
-        rows = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row]
-    except FileNotFoundError:
-        raise FaqlabError(f"{path}: no such file: name your queries by --queries or FAQLAB_QUERIES.") from None
-    except OSError as error:
-        raise FaqlabError(f"{path}: cannot be read ({error.strerror}): name a CSV file that can be.") from None
-    except UnicodeDecodeError as error:
-        raise FaqlabError(f"{path}: not UTF-8 (byte {error.start}): save the file as UTF-8.") from None
+        numbered = [(reader.line_num, row) for row in reader if row]
     except csv.Error as error:
         raise FaqlabError(
             f"{path}: not a CSV ({error}): close each quotation mark, double one within a text."
         ) from None
-    if not rows:
+    if not numbered:
         raise FaqlabError(f"{path}: empty: the first row names the columns: {', '.join(COLUMNS)}.")
-    header, *rows = rows
-    for number, row in enumerate(rows, start=2):
+    (_, header), *numbered = numbered
+    for line, row in numbered:
         if len(row) != len(header):
             raise FaqlabError(
-                f"{path}: row {number} has {len(row)} cells, the header {len(header)}: "
+                f"{path}: line {line} has {len(row)} cells, the header {len(header)}: "
                 "put a query that has a comma in it in quotation marks."
             )
     for column in header:
         if header.count(column) > 1:
             raise FaqlabError(f"{path}: the column {column!r} stands twice: delete one.")
-    return pd.DataFrame(rows, columns=header, dtype=str)
+    lines, rows = [line for line, _ in numbered], [row for _, row in numbered]
+    return pd.DataFrame(rows, index=lines, columns=header, dtype=str)
 
 
 def _check_rows(path: Path, table: pd.DataFrame, faqs: FaqSet) -> None:
     twice = table["id"][table["id"].duplicated()]
     if len(twice):
         raise FaqlabError(f"{path}: the id {twice.iloc[0]!r} stands twice: rename one.")
-    for row, (query_id, query, relevant, split) in enumerate(
-        zip(table["id"], table["query"], table["relevant"], table["split"], strict=True), start=2
-    ):
-        where = f"{path}: row {row} ({query_id})"
-        if not any(c.isprintable() and not c.isspace() for c in query):
+    has_splits = (table["split"] != "").any()
+    for line, query_id, query, relevant, split in table[["id", "query", "relevant", "split"]].itertuples():
+        where = f"{path}: line {line} ({query_id})"
+        if not says_something(query):
             raise FaqlabError(f"{where} has no query: write one or delete the row.")
         for faq_id in relevant:
             if faq_id not in faqs:
                 raise FaqlabError(
-                    f"{where}: there is no FAQ with the id {faq_id!r} in {faqs.path or 'the FAQ'}: mend the label."
+                    f"{where}: there is no FAQ with the id {faq_id!r} in {faqs.path or 'the FAQ'}: "
+                    "mend the label, or name the queries of this FAQ by --queries or FAQLAB_QUERIES."
                 )
+        if has_splits and not split:
+            raise FaqlabError(f"{where} has no split: write {' or '.join(SPLITS)}, or leave the column out.")
         if split not in ("", *SPLITS):
             raise FaqlabError(f"{where}: the split {split!r} is unknown: expected {' or '.join(SPLITS)}.")

@@ -19,6 +19,7 @@ from faqlab.errors import FaqlabError
 from faqlab.faqs import Faq, FaqSet
 from faqlab.index import VIEWS, VectorIndex
 from faqlab.settings import settings
+from faqlab.text import says_something
 
 _RANGES = {
     "scale": (1, 1000),
@@ -270,9 +271,7 @@ class Retriever:
         Raises:
             FaqlabError: the query holds nothing to look up, or *top_k* is below 1.
         """
-        top_k = self.config.top_k if top_k is None else top_k
-        if top_k < 1:
-            raise FaqlabError(f"top_k is {top_k}: ask for at least 1 answer.")
+        top_k = self.config.top_k if top_k is None else replace(self.config, top_k=top_k).top_k
         return self._hits(self._rank(self.embed([query]), top_k), top_k)
 
     def rank(self, queries: Sequence[str], *, progress: bool = False) -> list[Ranking]:
@@ -295,7 +294,7 @@ class Retriever:
             FaqlabError: a query holds nothing but spaces and control characters.
         """
         for query in queries:
-            if not any(c.isprintable() and not c.isspace() for c in query):
+            if not says_something(query):
                 raise FaqlabError("The query is empty: ask something in words.")
         return self.encoder.encode(queries, progress=progress)
 

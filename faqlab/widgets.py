@@ -84,14 +84,13 @@ def query_on_map(retriever: Retriever, plane: PCA, query: str) -> Panel:
 
 def draw_query_on_map(retriever: Retriever, plane: PCA, query: str) -> Figure:
     """Draw the entries in *plane*, *query* among them, joined with the three entries truly nearest to it."""
-    position = {faq_id: entry for entry, faq_id in enumerate(retriever.faqs.ids)}
     return plots.faq_map(
         plane.transform(retriever.index.vectors),
         [faq.category for faq in retriever.faqs],
         plane.explained_variance_ratio_,
         query=query,
         query_point=plane.transform(retriever.embed([query]))[0],
-        nearest=[(position[hit.faq.id], hit) for hit in retriever.search(query, 3)],
+        nearest=[(retriever.faqs.position[hit.faq.id], hit) for hit in retriever.search(query, 3)],
     )
 
 

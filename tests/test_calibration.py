@@ -12,6 +12,7 @@ import pytest
 from faqlab.calibration import Costs, cheapest, fit, reliability
 from faqlab.decision import Outcome, decide, probabilities
 from faqlab.evaluation import FATES, decide_again, evaluate, fate_curve, fates, outcomes
+from faqlab.faqs import Faq, FaqSet
 from faqlab.retriever import Retriever
 
 
@@ -55,8 +56,7 @@ def test_the_fit_finds_the_numbers_that_the_labels_were_drawn_by() -> None:
         class index:  # noqa: N801
             vectors = entries
 
-        class faqs:  # noqa: N801
-            ids = tuple(map(str, range(30)))
+        faqs = FaqSet(tuple(Faq(str(n), "", "") for n in range(30)))
 
         def embed(self, queries: Any) -> np.ndarray:
             return asked

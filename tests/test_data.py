@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from conftest import DATA
+from sklearn.feature_extraction.text import CountVectorizer
 
 from faqlab.faqs import FaqSet
-from faqlab.queries import KINDS, OUT_OF_SCOPE, load_queries, near_duplicates
+from faqlab.queries import KINDS, OUT_OF_SCOPE, load_queries
 
 TRADES = sorted(DATA.glob("training/*/*.json"))
 PARTS = ("train", "validation", "final")
@@ -22,8 +24,34 @@ def read(pair: tuple[Path, Path]) -> tuple[FaqSet, pd.DataFrame]:
     return faqs, load_queries(pair[1], faqs)
 
 
+def near_duplicates(texts: list[str], limit: float = 0.6) -> list[tuple[int, int, float]]:
+    """
+    Return the pairs of *texts* that share too many of their character 4-grams: (first, second, Jaccard).
+
+    Jaccard similarity: |A ∩ B| / |A ∪ B| over the sets of 4-grams of the lower-cased words.
+    """
+    grams = CountVectorizer(analyzer="char_wb", ngram_range=(4, 4), binary=True, dtype=np.int32).fit_transform(texts)
+    shared = (grams @ grams.T).toarray()
+    sizes = np.diag(shared)
+    jaccard = shared / np.maximum(sizes[:, None] + sizes[None, :] - shared, 1)
+    first, second = np.nonzero(np.triu(jaccard > limit, k=1))
+    return [(int(i), int(j), float(jaccard[i, j])) for i, j in zip(first, second, strict=True)]
+
+
 def normalised(text: str) -> str:
     return " ".join(text.casefold().split())
+
+
+def test_near_duplicates_are_those_that_share_more_4_grams_than_the_limit() -> None:
+    texts = ["Where is my parcel today", "where is my parcel, today?", "How do I pay by card"]
+    assert [(i, j) for i, j, _ in near_duplicates(texts)] == [(0, 1)]
+
+
+def test_near_duplicates_are_told_with_their_jaccard_similarity() -> None:
+    # 4-grams of the words with a space each side: where 4, is 1, my 1, parcel 5, today 4; now 2.
+    texts = ["where is my parcel today", "where is my parcel now"]
+    assert near_duplicates(texts, limit=0.6) == [(0, 1, pytest.approx(11 / 17))]
+    assert near_duplicates(texts, limit=0.65) == []
 
 
 def test_the_committed_faq_has_79_entries_each_with_an_id_and_a_category_of_its_own(ecommerce: FaqSet) -> None:

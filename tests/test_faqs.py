@@ -100,7 +100,7 @@ def test_a_file_that_is_not_there_is_named_with_what_to_set(tmp_path: Path, cli:
 
 
 def test_a_folder_in_place_of_the_file_is_named(tmp_path: Path, cli: Cli) -> None:
-    with pytest.raises(FaqlabError, match=r"cannot be read .*: name a JSON file"):
+    with pytest.raises(FaqlabError, match=r"cannot be read .*: name your FAQ by --faqs"):
         FaqSet.load(tmp_path)
     assert_one_sentence(cli("ask", "hello", "--faqs", tmp_path))
 

@@ -1,4 +1,4 @@
-"""Labelled queries are read as they stand, or refused in a sentence that names the file, the row and the remedy."""
+"""Labelled queries are read as they stand, or refused in a sentence that names the file, the line and the remedy."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from conftest import Cli, WriteFaqs, assert_one_sentence
 
 from faqlab.errors import FaqlabError
 from faqlab.faqs import Faq, FaqSet
-from faqlab.queries import load_queries, near_duplicates
+from faqlab.queries import load_queries
 
 FAQS = FaqSet(tuple(Faq(str(n), f"Question {n}?", "Answer.") for n in range(4)))
 
@@ -29,22 +29,30 @@ BAD = {
     "no relevant column": (b"id,query\na,hi\n", ["no column 'relevant'", "expected id, query, relevant"]),
     "a row with a cell too many": (
         b"query,relevant\nhello,0\nshoes, ,1\n",
-        ["row 3 has 3 cells, the header 2", "in quotation marks"],
+        ["line 3 has 3 cells, the header 2", "in quotation marks"],
     ),
-    "a first row with a cell too many": (b"query,relevant\nshoes, ,1\n", ["row 2 has 3 cells, the header 2"]),
-    "a row with a cell too few": (b"query,relevant\nhello,0\nshoes\n", ["row 3 has 1 cells, the header 2"]),
+    "a first row with a cell too many": (b"query,relevant\nshoes, ,1\n", ["line 2 has 3 cells, the header 2"]),
+    "a row with a cell too few": (b"query,relevant\nhello,0\nshoes\n", ["line 3 has 1 cells, the header 2"]),
     "an empty query": (
         b"id,query,relevant\na,hi,0\nb, ,1\n",
-        ["row 3 (b) has no query", "write one or delete the row"],
+        ["line 3 (b) has no query", "write one or delete the row"],
     ),
-    "a query of control characters": (b"query,relevant\n\x01\x00,0\n", ["row 2 (q1) has no query", "write one"]),
+    "a query of control characters": (b"query,relevant\n\x01\x00,0\n", ["line 2 (q1) has no query", "write one"]),
     "an unknown id": (
         b"id,query,relevant\na,hi,0 nine\n",
-        ["row 2 (a)", "no FAQ with the id 'nine'", "mend the label"],
+        ["line 2 (a)", "no FAQ with the id 'nine'", "mend the label, or name the queries of this FAQ by --queries"],
     ),
     "an unknown split": (
         b"query,relevant,split\nhi,0,train\n",
-        ["row 2", "the split 'train' is unknown", "tune or test"],
+        ["line 2", "the split 'train' is unknown", "tune or test"],
+    ),
+    "a split in some rows only": (
+        b"query,relevant,split\nhi,0,tune\nyo,1,\n",
+        ["line 3 (q2) has no split", "write tune or test, or leave the column out"],
+    ),
+    "an unknown id after a blank line and a query of two": (
+        b'query,relevant\n\n"hi,\nyou",0\nyo,nine\n',
+        ["line 5 (q2)", "no FAQ with the id 'nine'"],
     ),
     "an id twice": (b"id,query,relevant\na,hi,0\na,yo,1\n", ["the id 'a' stands twice", "rename one"]),
     "Latin-1": ("query,relevant\nfür,0\n".encode("latin-1"), ["not UTF-8 (byte 16)", "save the file as UTF-8"]),
@@ -58,7 +66,7 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_a_bad_file_is_refused_in_one_sentence_that_names_file_row_and_remedy(
+def test_a_bad_file_is_refused_in_one_sentence_that_names_file_line_and_remedy(
     case: str, path: Path, write_faqs: WriteFaqs, cli: Cli
 ) -> None:
     content, expected = BAD[case]
@@ -80,7 +88,7 @@ def test_a_file_that_is_not_there_is_named_with_what_to_set(path: Path, write_fa
 
 
 def test_a_folder_in_place_of_the_file_is_named(tmp_path: Path, write_faqs: WriteFaqs, cli: Cli) -> None:
-    with pytest.raises(FaqlabError, match=r"cannot be read .*: name a CSV file"):
+    with pytest.raises(FaqlabError, match=r"cannot be read .*: name your queries by --queries"):
         load_queries(tmp_path, FAQS)
     assert_one_sentence(cli("evaluate", "--faqs", write_faqs(), "--queries", tmp_path))
 
@@ -115,18 +123,16 @@ def test_a_byte_order_mark_and_line_ends_of_windows_are_accepted(path: Path) -> 
     assert load_queries(path, FAQS)["relevant"].tolist() == [("0",), ("1",)]
 
 
+def test_a_query_of_any_length_is_read_whole(path: Path) -> None:
+    path.write_text(f"query,relevant\n{'parcel ' * 50_000},0\n")
+    assert len(load_queries(path, FAQS)["query"][0]) == 350_000
+
+
+def test_a_column_of_splits_that_is_empty_is_as_if_left_out(path: Path) -> None:
+    path.write_text("query,relevant,split\nhi,0,\nyo,1,\n")
+    assert len(load_queries(path, FAQS, "test")) == 2
+
+
 def test_what_looks_like_a_missing_value_stays_text(path: Path) -> None:
     path.write_text("query,relevant\nNA,0\nnull,1\n007,2\n")
     assert load_queries(path, FAQS)["query"].tolist() == ["NA", "null", "007"]
-
-
-def test_near_duplicates_are_those_that_share_more_4_grams_than_the_limit() -> None:
-    texts = ["Where is my parcel today", "where is my parcel, today?", "How do I pay by card"]
-    assert [(i, j) for i, j, _ in near_duplicates(texts)] == [(0, 1)]
-
-
-def test_near_duplicates_are_told_with_their_jaccard_similarity() -> None:
-    # 4-grams of the words with a space each side: where 4, is 1, my 1, parcel 5, today 4; now 2.
-    texts = ["where is my parcel today", "where is my parcel now"]
-    assert near_duplicates(texts, limit=0.6) == [(0, 1, pytest.approx(11 / 17))]
-    assert near_duplicates(texts, limit=0.65) == []

@@ -199,10 +199,9 @@ def test_control_characters_in_a_query_do_not_change_what_is_found(retriever: Re
 
 @pytest.mark.parametrize("top_k", [0, -1])
 def test_a_top_k_below_1_is_refused_in_a_sentence(retriever: Retriever, top_k: int) -> None:
-    with pytest.raises(FaqlabError, match=f"top_k is {top_k}: ask for at least 1 answer"):
-        retriever.search("my parcel", top_k)
-    with pytest.raises(FaqlabError, match=f"top_k is {top_k}: expected a whole number from 1 up"):
-        retriever.with_config(top_k=top_k)
+    for ask in (lambda: retriever.search("my parcel", top_k), lambda: retriever.with_config(top_k=top_k)):
+        with pytest.raises(FaqlabError, match=f"top_k is {top_k}: expected a whole number from 1 up"):
+            ask()
 
 
 def test_a_top_k_of_a_million_gives_every_entry_once(retriever: Retriever) -> None:

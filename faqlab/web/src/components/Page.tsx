@@ -58,7 +58,7 @@ export function Page({ call, orb, startAudio, onJoin, onLeave, onMute }: PagePro
                 onClick={() => onMute(!call.muted)}
               >
                 <MicrophoneIcon off={call.muted} />
-                {call.muted ? "Muted" : "Mute"}
+                Mute
               </button>
               <button type="button" className="button leave" data-testid="leave" onClick={onLeave}>
                 <LeaveIcon />

@@ -27,8 +27,8 @@ export function Transcript({ conversation, underWay }: TranscriptProps) {
       data-testid="transcript"
       role="log"
       aria-label="Conversation"
-      aria-live="polite"
-      aria-relevant="additions"
+      // A log announces what is added to it: that would talk over the assistant, and into the microphone.
+      aria-live="off"
       tabIndex={0}
       onScroll={({ currentTarget: { scrollHeight, scrollTop, clientHeight } }) => {
         readingAlong.current = scrollHeight - scrollTop - clientHeight < READING_ALONG;
@@ -70,8 +70,7 @@ function Row({ entry, expected }: { readonly entry: Entry; readonly expected: bo
         <div className="turn" data-lookups={entry.lookups.length}>
           {entry.said ? <Line said={entry.said} /> : <Unsaid expected={expected} />}
           {entry.lookups.length > 0 && (
-            // Off: the answer is announced, its distances are there to be visited.
-            <div className="lookups" aria-live="off">
+            <div className="lookups">
               {entry.lookups.map((lookup) => (
                 <LookupCard key={lookup.id} lookup={lookup} />
               ))}
@@ -84,15 +83,7 @@ function Row({ entry, expected }: { readonly entry: Entry; readonly expected: bo
 
 function Line({ said }: { readonly said: Said }) {
   return (
-    // Another key when it is final: a screen reader takes that for an addition, and so reads a line once, when it is whole.
-    <div
-      key={said.final ? "final" : "open"}
-      className="line"
-      data-testid="line"
-      data-role={said.role}
-      data-final={said.final}
-      aria-hidden={said.final ? undefined : true}
-    >
+    <div className="line" data-testid="line" data-role={said.role} data-final={said.final}>
       <span className="speaker">{said.role === "caller" ? "You" : "Assistant"}</span>
       <p>{said.text}</p>
     </div>

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from faqlab.decision import Outcome
-from faqlab.faqs import FaqSet
-from faqlab.retriever import Answer, Hit, Retriever
+from faqlab.faqs import Faq, FaqSet
+from faqlab.retriever import Answer, Retriever
 
 ORDINALS = (
     re.compile(r"\b(?:first|former|one|1|1st)\b", re.IGNORECASE),
@@ -18,13 +18,16 @@ ORDINALS = (
 )
 LAST = re.compile(r"\b(?:last|latter)\b", re.IGNORECASE)
 # "one" names the first only where no other word says which: "the second one", "the gift one".
-LOOSE_ONE = re.compile(r"\b(?:the|this|that|which)?\s*(\w+)\s+one\b", re.IGNORECASE)
+LOOSE_ONE = re.compile(r"\b(?!(?:number|option|choice|yes|yeah|um|uh|say|take)\b)(\w+)\s+one\b", re.IGNORECASE)
 NEITHER = re.compile(
-    r"^\W*(?:no|nope|neither|none)\b(?:\W+(?:of|them|those|these|that|thanks|thank you|either|not))*\W*$"
+    r"^\W*(?:no|nope|neither|none)\b(?:\W+(?:no|of|them|those|these|that|thanks|thank you|either|not))*\W*$"
     r"|\b(?:neither|none of (?:them|those|these|that))\b|\bsomething else\b",
     re.IGNORECASE,
 )
-FEW_WORDS = 6
+DENIED = re.compile(r"\bnot (?:the|an?|about|for|in|that|this)\b[^,.;]*", re.IGNORECASE)
+QUESTION = re.compile(r"\W*(?:how|what|when|where|who|why|can|could|do|does|did|is|are|will|would)\b", re.IGNORECASE)
+FRAGMENT = 3
+"""Words of a reply that is no sentence: out of scope by itself ("a sofa"), it may be plain beside the question."""
 MOST_TOPICS = 4
 
 
@@ -46,12 +49,6 @@ def decline(faqs: FaqSet) -> str:
     return f"I'm sorry, I don't know that: our FAQ does not say.{helps} What else would you like to know?"
 
 
-@dataclass(frozen=True)
-class _AskedBack:
-    query: str
-    choices: tuple[Hit, ...]
-
-
 class Dialogue:
     """
     One caller's turns over one retriever. Not shared between callers.
@@ -62,73 +59,96 @@ class Dialogue:
 
     def __init__(self, retriever: Retriever) -> None:
         self.retriever = retriever
-        self._asked_back: _AskedBack | None = None
+        self._asked_back: Answer | None = None
 
     def ask(self, query: str) -> Answer:
         """
         Look *query* up, in the light of what was asked back before.
 
         After an *ask_back*, a reply may name a choice by number ("the first"), by a word of its own ("the gift
-        one"), turn all of them down, or be a question of its own.
+        one") or by what makes the question clear ("it was reduced"), or turn all of them down. One that says nothing
+        ("yes") is asked again. All others are questions of their own, decided as if nothing had been asked back.
 
         Raises:
             FaqlabError: the query holds nothing to look up.
         """
-        answer = self.retriever.answer(query)
-        if self._asked_back:
-            answer = self._as_reply(self._asked_back, answer)
-        asked = answer.outcome is Outcome.ASK_BACK
-        self._asked_back = _AskedBack(query, answer.hits[: len(answer.choices)]) if asked else None
+        asked, answer = self._asked_back, self.retriever.answer(query)
+        if asked:
+            answer = self._as_reply(asked, answer)
+        if answer.outcome is not Outcome.ASK_BACK:
+            self._asked_back = None
+        elif not asked or answer.choices != asked.choices:  # asked again, the question stays what it was
+            self._asked_back = answer
         return answer
 
-    def _as_reply(self, asked: _AskedBack, answer: Answer) -> Answer:
+    def _as_reply(self, asked: Answer, answer: Answer) -> Answer:
         """Return what *answer*, found for the reply by itself, becomes as a reply."""
-        reply, short = answer.query, len(answer.query.split()) <= FEW_WORDS
-        ids = [hit.faq.id for hit in asked.choices]
-        found = answer.hits[0].faq.id
-        chosen = _by_number(reply, len(ids)) if short else None
-        if chosen is None and NEITHER.search(reply):
+        reply = answer.query
+        if NEITHER.search(reply):
+            rest = NEITHER.sub(" ", reply)
+            if _content(rest):
+                return replace(self.retriever.answer(rest), query=reply)
             return replace(answer, outcome=Outcome.DECLINE, answers=1, choices=())
-        if chosen is None and not short and answer.answered and found not in ids:
-            return answer  # a question of its own
-        if chosen is None and len(reply.split()) <= 2 * FEW_WORDS:
-            chosen = _by_word(reply, asked.choices)
-        if chosen is None and found in ids and answer.outcome is not Outcome.DECLINE:
-            chosen = ids.index(found)
-        if chosen is None and short and not answer.answered:  # too little to stand alone: read it with the question
-            together = self.retriever.search(f"{asked.query} {reply}", top_k=len(self.retriever.faqs))
-            chosen = next(ids.index(hit.faq.id) for hit in together if hit.faq.id in ids)
-        if chosen is None:
-            return answer
-        hits = (asked.choices[chosen], *(hit for hit in asked.choices if hit is not asked.choices[chosen]))
-        hits = tuple(replace(hit, rank=rank) for rank, hit in enumerate(hits, start=1))
-        return replace(answer, outcome=Outcome.ANSWER, hits=hits, answers=1, choices=())
+        offered = asked.hits[: len(asked.choices)]
+        said = DENIED.sub(" ", reply)
+        place = self._chosen(asked, [hit.faq for hit in offered], said, answer)
+        if place is not None:
+            hits = (offered[place], *offered[:place], *offered[place + 1 :])
+            hits = tuple(replace(hit, rank=rank) for rank, hit in enumerate(hits, start=1))
+            return replace(
+                answer, outcome=Outcome.ANSWER, hits=hits, confidence=asked.confidence, answers=1, choices=()
+            )
+        return answer if _content(said) else replace(asked, query=reply, milliseconds=answer.milliseconds)
+
+    def _chosen(self, asked: Answer, offered: Sequence[Faq], said: str, answer: Answer) -> int | None:
+        """Return which of those *offered*, from 0, is meant by what was *said*, for which *answer* was found."""
+        words = [_stems(faq.question) for faq in offered]
+        known = _stems(asked.query).union(*words)
+        place = None
+        if _content(said) <= known:  # and so nothing but names
+            place = _by_number(said, len(offered))
+            if place is None and not QUESTION.match(said):
+                place = _by_word(said, words)
+        if place is not None or not _content(said):
+            return place
+        if answer.answered:
+            found = answer.hits[0].faq
+        elif answer.outcome is Outcome.DECLINE and len(said.split()) > FRAGMENT:
+            return None
+        else:
+            together = self.retriever.answer(f"{asked.query} {said}")
+            if not together.answered:
+                return _by_word(said, words)
+            found = together.hits[0].faq
+        return offered.index(found) if found in offered else None
 
 
 def _by_number(reply: str, choices: int) -> int | None:
-    """Return the choice that a short reply names by its place, from 0; None where it names none or several."""
+    """Return the choice that a reply names by its place, from 0; None where it names none or several."""
     reply = LOOSE_ONE.sub(r"\1", reply)
+    named = {place for place, pattern in enumerate(ORDINALS[:choices]) if pattern.search(reply)}
     if LAST.search(reply):
-        return choices - 1
-    named = [place for place, pattern in enumerate(ORDINALS[:choices]) if pattern.search(reply)]
+        named.add(choices - 1)
+    return named.pop() if len(named) == 1 else None
+
+
+def _by_word(reply: str, choices: Sequence[set[str]]) -> int | None:
+    """Return the one choice with which the reply shares a word that no other choice has; None if there is not one."""
+    said = _content(reply)
+    named = [
+        place for place, words in enumerate(choices) if said & words.difference(*choices[:place], *choices[place + 1 :])
+    ]
     return named[0] if len(named) == 1 else None
 
 
-def _by_word(reply: str, choices: tuple[Hit, ...]) -> int | None:
-    """Return the choice that shares most words with the reply which no other choice has; None where that is a draw."""
-    said = _stems(reply)
-    words = [_stems(hit.faq.question) for hit in choices]
-    own = [
-        len(said & (mine - set().union(*(other for j, other in enumerate(words) if j != i))))
-        for i, mine in enumerate(words)
-    ]
-    best = max(own)
-    return own.index(best) if best > 0 and own.count(best) == 1 else None
+def _content(reply: str) -> set[str]:
+    """Return the stems of a reply that are neither numbers of choices nor what people say beside these."""
+    return _stems(reply) - _FILLERS
 
 
 def _stems(text: str) -> set[str]:
     """Return the words of *text* that say something, without their commonest endings."""
-    words = re.findall(r"[a-z']+", text.lower())
+    words = re.findall(r"(?:[^\W\d_]|')+", text.lower().replace("’", "'"))
     return {re.sub(r"(?:ing|ed|es|s|e)$", "", word) for word in words if len(word) > 2 and word not in _COMMON}
 
 
@@ -136,4 +156,11 @@ _COMMON = frozenset(
     """a an and the for are can could how what when where which who why does did will would should may have has had you
     your not but with from that this those these one want know need mean please about was were been its it's i'm get
     got""".split()  # noqa: SIM905
+)
+_FILLERS = frozenset(
+    _stems(
+        """yes yeah yep sure okay well just think guess say said take number option choice question thing thank thanks
+        sorry pardon repeat again catch hear don't didn't them they both all either maybe let's i'd i'll there
+        um uh erm hmm first former 1st second two 2nd third three 3rd last latter""",
+    )
 )

@@ -65,6 +65,7 @@ def test_the_second_and_the_last_are_the_second_of_two(asked_back: Dialogue, rep
         ("the sale one please", SALE),
         ("it's a present that I got from my aunt", GIFT),
         ("it was reduced", SALE),
+        ("not the gift, the sale one", SALE),
     ],
 )
 def test_a_word_says_which(asked_back: Dialogue, reply: str, expected: str) -> None:
@@ -86,6 +87,45 @@ def test_neither_is_declined_and_offers_nothing_again(asked_back: Dialogue, repl
 def test_a_question_of_its_own_is_answered_instead(asked_back: Dialogue, reply: str, expected: str) -> None:
     answer = asked_back.ask(reply)
     assert (answer.outcome, answer.hits[0].faq.question) == ("answer", expected)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "What is the capital of France?",
+        "I hate you.",
+        "Tell me a joke about penguins.",
+        "Who won the chess tournament?",
+        "pizza",
+    ],
+)
+def test_what_is_out_of_scope_chooses_nothing_and_keeps_its_own_outcome(asked_back: Dialogue, reply: str) -> None:
+    answer = asked_back.ask(reply)
+    assert answer.outcome == "decline"
+    assert answer.confidence == asked_back.retriever.answer(reply).confidence < 0.5
+
+
+def test_a_choice_is_as_sure_as_the_question_that_it_makes_clear(asked_back: Dialogue) -> None:
+    sure = asked_back.retriever.answer("can I return it?").confidence
+    assert asked_back.retriever.answer("the first").confidence != sure
+    assert asked_back.ask("the first").confidence == sure
+
+
+@pytest.mark.parametrize("reply", ["Yes.", "both", "the first or the second", "Sorry?", "I don’t know", "not the gift"])
+def test_what_says_nothing_is_asked_again(asked_back: Dialogue, reply: str) -> None:
+    again = asked_back.ask(reply)
+    assert (again.outcome, again.choices, again.query) == ("ask_back", choices(asked_back), reply)
+    assert asked_back.ask("the gift one").hits[0].faq.question == GIFT
+
+
+def test_who_turns_all_down_and_asks_something_else_is_answered(asked_back: Dialogue) -> None:
+    answer = asked_back.ask("Neither, how do I pay?")
+    assert (answer.outcome, answer.hits[0].faq.question) == ("answer", PAY)
+
+
+@pytest.mark.parametrize("reply", ["the first time it broke", "one moment", "I had two penguins"])
+def test_a_number_among_other_words_is_no_choice(asked_back: Dialogue, reply: str) -> None:
+    assert asked_back.ask(reply).outcome == asked_back.retriever.answer(reply).outcome != "answer"
 
 
 def test_a_question_back_is_forgotten_after_the_reply(asked_back: Dialogue) -> None:

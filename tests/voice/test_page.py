@@ -23,6 +23,7 @@ from playwright.sync_api import Error as PlaywrightError
 from scipy.signal import resample_poly
 
 from faqlab.voice.demo import LiveDemo
+from faqlab.voice.page import WEB
 from faqlab.voice.speech import SAMPLE_RATE, Voice, to_int16
 
 QUESTION = "Can I return shoes that do not fit?"
@@ -156,6 +157,26 @@ def test_a_refused_microphone_is_said_and_nobody_is_called(demo: LiveDemo, chrom
         expect(page.get_by_text(re.compile("microphone was (refused|found)|No microphone", re.I))).to_be_visible()
         expect(page.get_by_test_id("state")).to_have_attribute("data-state", "ready")
         assert "/getToken" not in requested
+
+
+BAR = """
+<li data-beyond="false" style="--far: 50%; --limit: 25%">
+    <span class="track" style="display: block; width: 200px"><span class="fill"></span><span class="limit"></span></span>
+</li>
+<button class="button" aria-pressed="true">Mute</button> <button class="button" aria-pressed="false">Mute</button>
+"""
+
+
+def test_in_forced_colours_the_limit_shows_in_its_bar_and_mute_shows_that_it_is_pressed(chromium: str | None) -> None:
+    with browser(chromium) as launched:
+        page = launched.new_page(forced_colors="active")
+        page.set_content(f"<style>{(WEB / 'src' / 'styles.css').read_text()}</style>{BAR}")
+
+        def background(selector: str) -> str:
+            return str(page.locator(selector).evaluate("element => getComputedStyle(element).backgroundColor"))
+
+        assert len({background(".track"), background(".fill"), background(".limit")}) == 3
+        assert background("[aria-pressed=true]") != background("[aria-pressed=false]")
 
 
 @pytest.fixture

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import json
 import logging
 import signal
@@ -16,7 +18,7 @@ import typer
 
 import faqlab
 from faqlab.errors import FaqlabError
-from faqlab.settings import PROJECT_ROOT, settings
+from faqlab.settings import PROJECT_ROOT, exists, settings
 
 app = typer.Typer(
     help="Put a question to an FAQ, and measure how well questions find their answers.",
@@ -45,6 +47,9 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 def main() -> None:
     """Run the command line; what the user can mend is one sentence on stderr, and exit status 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that is not UTF-8 shows what it cannot as \\u….
+            stream.reconfigure(errors="backslashreplace")
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     try:
         app()
@@ -341,7 +346,7 @@ def _progress(line: str) -> None:
 
 
 def _check_config(config: Path | None) -> None:
-    if config and not config.exists():
+    if config and not exists(config):
         raise FaqlabError(f"{config}: no such file: leave --config out for {settings().retrieval}.")
 
 
@@ -397,7 +402,8 @@ def _numbers(table: Any) -> dict[str, dict[str, float | None]]:
 
 
 def _print_json(data: Any) -> None:
-    typer.echo(json.dumps(data, indent=2, ensure_ascii=False))
+    ascii_only = codecs.lookup(sys.stdout.encoding).name != "utf-8"
+    typer.echo(json.dumps(data, indent=2, ensure_ascii=ascii_only))
 
 
 if __name__ == "__main__":

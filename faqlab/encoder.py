@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 
 from faqlab.cache import load_or_build, sha256, slug
 from faqlab.errors import FaqlabError
-from faqlab.settings import resolve
+from faqlab.settings import exists, resolve
 from faqlab.text import whole
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def load_encoder(name: str, cache_dir: Path) -> Encoder:
 def adapter_folder(name: str) -> Path | None:
     """Return the folder of the adapter that *name* names, or None; relative to here or to the project's root."""
     folder = resolve(Path(name))
-    return folder if (folder / ADAPTER_FILES[1]).is_file() else None
+    return folder if exists(folder / ADAPTER_FILES[1]) else None
 
 
 def fingerprint(name: str) -> str:
@@ -212,7 +212,7 @@ def _package_folder() -> Path:
 def _state_sha256(model: Any) -> str:
     import hashlib
 
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(f"{model!r} {model.max_seq_length}".encode())  # pooling and the like: no weights
     for key, tensor in sorted(model.state_dict().items()):
         digest.update(key.encode() + tensor.contiguous().numpy().tobytes())
     return digest.hexdigest()

@@ -6,7 +6,9 @@ import os
 import subprocess
 import sys
 import webbrowser
+from contextlib import ExitStack
 from pathlib import Path
+from typing import IO
 
 from faqlab.settings import PROJECT_ROOT
 
@@ -21,13 +23,19 @@ def main() -> None:
 
 
 def prepare(log: Path) -> subprocess.Popen[bytes]:
-    """Start `faqlab prepare` in the background; what it says goes to *log*."""
-    with log.open("wb") as file:
+    """Start `faqlab prepare` in the background; what it says goes to *log*, or nowhere if that cannot be written."""
+    with ExitStack() as files:
+        try:
+            log.parent.mkdir(parents=True, exist_ok=True)
+            output: IO[bytes] | int = files.enter_context(log.open("wb"))
+        except OSError as error:
+            print(f"{log}: cannot be written ({error.strerror}), so the preparation runs unheard.", flush=True)  # noqa: T201
+            output = subprocess.DEVNULL
         return subprocess.Popen(
             [sys.executable, "-m", "faqlab.cli", "prepare"],
             start_new_session=True,
             stdin=subprocess.DEVNULL,
-            stdout=file,
+            stdout=output,
             stderr=subprocess.STDOUT,
         )
 

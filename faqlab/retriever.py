@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import time
 from collections.abc import Sequence
@@ -18,8 +19,10 @@ from faqlab.encoder import MINILM, Encoder, load_encoder
 from faqlab.errors import FaqlabError
 from faqlab.faqs import Faq, FaqSet
 from faqlab.index import VIEWS, VectorIndex
-from faqlab.settings import settings
+from faqlab.settings import RETRIEVAL, settings
 from faqlab.text import says_something
+
+log = logging.getLogger(__name__)
 
 _RANGES = {
     "scale": (1, 1000),
@@ -73,7 +76,7 @@ class RetrievalConfig:
     @classmethod
     def load(cls, path: str | Path) -> Self:
         """
-        Read a configuration; a file that is not there means the baseline.
+        Read a configuration; a file that is not there means the baseline, and a warning unless it is the project's own.
 
         Raises:
             FaqlabError: the file is not JSON, or names or values are unknown; the message says which.
@@ -81,6 +84,12 @@ class RetrievalConfig:
         try:
             data = json.loads(Path(path).read_text(encoding="utf-8"))
         except FileNotFoundError:
+            if Path(path) != RETRIEVAL:
+                log.warning(
+                    "%s: no such file, so questions are decided as in the baseline: copy %s there, or run notebook 3.",
+                    path,
+                    RETRIEVAL,
+                )
             return cls()
         except (OSError, ValueError, RecursionError) as error:
             raise FaqlabError(
@@ -98,9 +107,19 @@ class RetrievalConfig:
             raise FaqlabError(f"{path}: {error}") from None
 
     def save(self, path: str | Path) -> None:
-        """Write the configuration as JSON, numbers rounded so that a rerun writes the same file."""
+        """
+        Write the configuration as JSON, numbers rounded so that a rerun writes the same file.
+
+        Raises:
+            FaqlabError: *path* cannot be written.
+        """
         data = {k: round(v, 3) if isinstance(v, float) else v for k, v in asdict(self).items()}
-        write_aside(Path(path), (json.dumps(data, indent=2) + "\n").encode())
+        try:
+            write_aside(Path(path), (json.dumps(data, indent=2) + "\n").encode())
+        except OSError as error:
+            raise FaqlabError(
+                f"{path}: cannot be written ({error.strerror}): name another file by FAQLAB_RETRIEVAL."
+            ) from None
 
 
 DEPTH = 1000

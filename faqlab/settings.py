@@ -13,6 +13,15 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from faqlab.errors import FaqlabError
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
+RETRIEVAL = PROJECT_ROOT / "data/retrieval.json"
+
+
+def exists(path: Path) -> bool:
+    """Whether something is there; no file has a name that the system does not take."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
 
 
 def resolve(path: Path) -> Path:
@@ -20,10 +29,16 @@ def resolve(path: Path) -> Path:
     Make *path* absolute: from the current folder if something is there, else from the project's root.
 
     So `FAQLAB_FAQS=data/mine.json` means the same file in a shell at the root and in a notebook's kernel.
+
+    Raises:
+        FaqlabError: it begins with `~` and the name of nobody.
     """
-    path = path.expanduser()
+    try:
+        path = path.expanduser()
+    except RuntimeError:
+        raise FaqlabError(f"{path}: there is no such user: write the path out, from / on.") from None
     here = Path.cwd() / path
-    return here if here.exists() else PROJECT_ROOT / path
+    return here if exists(here) else PROJECT_ROOT / path
 
 
 ProjectPath = Annotated[Path, AfterValidator(resolve)]
@@ -49,7 +64,7 @@ class Settings(BaseSettings):
     # Absolute, or a folder `data` that happens to be here would be read instead.
     faqs: ProjectPath = PROJECT_ROOT / "data/ecommerce.json"
     queries: ProjectPath = PROJECT_ROOT / "data/queries.csv"
-    retrieval: ProjectPath = PROJECT_ROOT / "data/retrieval.json"
+    retrieval: ProjectPath = RETRIEVAL
     cache_dir: ProjectPath = PROJECT_ROOT / "embeddings_cache"
 
     gemini_model: str = "gemini-3.8-live"
@@ -76,10 +91,14 @@ def settings() -> Settings:
     Return the settings, read at the first call.
 
     Raises:
-        FaqlabError: a variable has a value that cannot be used; the message names it, not its value.
+        FaqlabError: `.env` cannot be read, or a variable has a value that cannot be used; the message names it, not its
+            value, but for a path's.
     """
     try:
         return Settings()  # type: ignore[call-arg]  # the fields come from the environment
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise FaqlabError(f"The environment or .env holds a setting that cannot be used: {problems}.") from None
+    except (OSError, RuntimeError, UnicodeDecodeError) as error:
+        file = Settings.model_config.get("env_file")
+        raise FaqlabError(f"{file}: cannot be read ({error}): save it as a file of text in UTF-8.") from None

@@ -21,6 +21,7 @@ from faqlab.retriever import Retriever
 from faqlab.settings import PROJECT_ROOT, Settings, settings
 
 DATA = PROJECT_ROOT / "data"
+BASELINE_FILE = Path(__file__).with_name("baseline.json")
 MODEL_FOLDER = PROJECT_ROOT / "embeddings_cache" / "serving-all-minilm-l6-v2"
 
 SMALL = [
@@ -140,7 +141,7 @@ def cli(
 ) -> Iterator[Cli]:
     """Run `faqlab …` in this process, by the same `main`: a new cache, the baseline, the encoder loaded already."""
     monkeypatch.setenv("FAQLAB_CACHE_DIR", str(cache_dir))
-    monkeypatch.setenv("FAQLAB_RETRIEVAL", str(cache_dir / "none.json"))
+    monkeypatch.setenv("FAQLAB_RETRIEVAL", str(BASELINE_FILE))
     monkeypatch.setattr("faqlab.retriever.load_encoder", lambda name, folder: encoder)
 
     def run(*arguments: object) -> Run:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import DATA, SMALL, Cli, CountingEncoder, Run, WriteFaqs, assert_one_sentence
+from conftest import BASELINE_FILE, DATA, SMALL, Cli, CountingEncoder, Run, WriteFaqs, assert_one_sentence
 from sklearn.metrics import roc_auc_score
 
 import faqlab
@@ -49,7 +49,7 @@ def in_a_process(*arguments: object, cwd: Path, **environment: object) -> Run:
         [FAQLAB, *map(str, arguments)],
         env={
             **os.environ,
-            "FAQLAB_RETRIEVAL": "none.json",
+            "FAQLAB_RETRIEVAL": str(BASELINE_FILE),
             **{name: str(value) for name, value in environment.items()},
         },
         cwd=cwd,
@@ -131,7 +131,7 @@ def test_an_argument_that_is_not_utf_8_has_an_answer_in_a_real_terminal_too(
         env={
             **os.environ,
             "FAQLAB_CACHE_DIR": str(cache_dir),
-            "FAQLAB_RETRIEVAL": "none.json",
+            "FAQLAB_RETRIEVAL": str(BASELINE_FILE),
             "PYTHONIOENCODING": "utf-8:strict",
         },
         capture_output=True,
@@ -181,6 +181,47 @@ def test_a_bad_configuration_is_one_sentence_that_names_the_file(
     run = cli("ask", "my parcel", "--faqs", write_faqs(), "--config", config)
     assert_one_sentence(run)
     assert f"faqlab: {config}: " in run.err
+
+
+LONG = "a" * 300
+UNUSABLE = {
+    "a configuration of 300 letters": (["--config", LONG], {}, "no such file"),
+    "an FAQ of 300 letters": ([], {"FAQLAB_FAQS": LONG}, "name your FAQ by --faqs or FAQLAB_FAQS"),
+    "an FAQ in the home of nobody": ([], {"FAQLAB_FAQS": "~nobody-of-this-name/x.json"}, "there is no such user"),
+    "a .env in Latin-1": ([], {"FAQLAB_ENV_FILE": "latin-1.env"}, "save it as a file of text in UTF-8"),
+}
+
+
+@pytest.mark.parametrize("case", UNUSABLE)
+def test_a_name_or_file_that_cannot_be_used_is_one_sentence_in_a_real_process(
+    case: str, tmp_path: Path, cache_dir: Path
+) -> None:
+    options, environment, expected = UNUSABLE[case]
+    (tmp_path / "latin-1.env").write_bytes("FAQLAB_AGENT_NAME=für\n".encode("latin-1"))
+    run = in_a_process("ask", "shoes", *options, cwd=tmp_path, FAQLAB_CACHE_DIR=cache_dir, **environment)
+    assert_one_sentence(run)
+    assert expected in run.err
+
+
+def test_a_named_configuration_that_is_not_there_is_told_and_the_baseline_answers(
+    write_faqs: WriteFaqs, tmp_path: Path, cache_dir: Path
+) -> None:
+    environment = {"FAQLAB_CACHE_DIR": cache_dir, "FAQLAB_RETRIEVAL": "nothing.json"}
+    run = in_a_process("ask", "shoes", "--faqs", write_faqs(), "--json", cwd=tmp_path, **environment)
+    assert run.json["outcome"] == "answer"
+    assert run.err.count("\n") == 1
+    assert "nothing.json: no such file, so questions are decided as in the baseline" in run.err
+
+
+def test_a_terminal_that_is_not_utf_8_is_given_what_it_can_show_and_whole_json(
+    write_faqs: WriteFaqs, tmp_path: Path, cache_dir: Path
+) -> None:
+    faqs = write_faqs([("Where is my parcel? 📦", "Here. 📦")])
+    environment = {"FAQLAB_CACHE_DIR": cache_dir, "PYTHONIOENCODING": "latin-1"}
+    run = in_a_process("ask", "📦 where", "--faqs", faqs, "--json", cwd=tmp_path, **environment)
+    assert (run.json["query"], run.json["hits"][0]["answer"]) == ("📦 where", "Here. 📦")
+    run = in_a_process("ask", "📦 where", "--faqs", faqs, cwd=tmp_path, **environment)
+    assert "Here. \\U0001f4e6" in run.out
 
 
 def test_an_unknown_option_and_a_wrong_number_end_in_usage_and_status_2(cli: Cli) -> None:
@@ -357,7 +398,7 @@ def test_a_reader_that_goes_away_leaves_no_traceback(write_faqs: WriteFaqs, cach
     path = write_faqs([(f"What is rule {n}?", "A long answer. " * 200) for n in range(50)])
     process = subprocess.Popen(
         [FAQLAB, "ask", "rule", "--top-k", "50", "--faqs", path],
-        env={**os.environ, "FAQLAB_CACHE_DIR": str(cache_dir), "FAQLAB_RETRIEVAL": "none.json"},
+        env={**os.environ, "FAQLAB_CACHE_DIR": str(cache_dir), "FAQLAB_RETRIEVAL": str(BASELINE_FILE)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

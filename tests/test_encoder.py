@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import MODEL_FOLDER, WriteFaqs
+from conftest import BASELINE_FILE, DATA, MODEL_FOLDER, WriteFaqs
 
 from faqlab.encoder import (
     MAX_TOKENS,
@@ -26,6 +26,8 @@ from faqlab.encoder import (
 )
 from faqlab.errors import FaqlabError
 from faqlab.faqs import FaqSet
+from faqlab.index import VIEWS
+from faqlab.retriever import RetrievalConfig
 from faqlab.settings import PROJECT_ROOT
 
 ODD = {
@@ -50,16 +52,21 @@ def cosines(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return (first * second).sum(axis=1) / np.linalg.norm(first, axis=1) / np.linalg.norm(second, axis=1)
 
 
+@pytest.mark.parametrize("configuration", [BASELINE_FILE, DATA / "retrieval.json"], ids=["baseline", "committed"])
 def test_serving_and_reference_agree_on_every_query_and_every_text_of_the_faq(
-    encoder: Encoder, reference: ReferenceEncoder, ecommerce: FaqSet, queries: pd.DataFrame
+    configuration: Path, ecommerce: FaqSet, queries: pd.DataFrame
 ) -> None:
     """Cosine at least 0.99999 for each text, and the same three entries in the same order for each query."""
-    questions = [faq.question for faq in ecommerce]
-    texts = queries["query"].tolist() + questions + [faq.answer for faq in ecommerce]
-    serving, expected = encoder.encode(texts), reference.encode(texts)
+    config = RetrievalConfig.load(configuration)
+    encoders = load_encoder(config.encoder, MODEL_FOLDER.parent), ReferenceEncoder(config.encoder)
+    texts = queries["query"].tolist() + [VIEWS[view](faq) for view in config.views for faq in ecommerce]
+    serving, expected = (encoder.encode(texts) for encoder in encoders)
     assert cosines(serving, expected).min() >= 0.99999
-    of_queries, of_questions = slice(len(queries)), slice(len(queries), len(queries) + len(questions))
-    top_3 = [np.argsort(-v[of_queries] @ v[of_questions].T, axis=1, kind="stable")[:, :3] for v in (serving, expected)]
+    asked, shape = len(queries), (len(config.views), len(ecommerce), -1)
+    entries = [vectors[asked:].reshape(shape).mean(axis=0) for vectors in (serving, expected)]
+    entries = [of / np.linalg.norm(of, axis=1, keepdims=True) for of in entries]
+    cosine = [vectors[:asked] @ of.T for vectors, of in zip((serving, expected), entries, strict=True)]
+    top_3 = [np.argsort(-of, axis=1, kind="stable")[:, :3] for of in cosine]
     np.testing.assert_array_equal(top_3[0], top_3[1])
 
 
@@ -143,9 +150,11 @@ def test_packaged_weights_with_another_sha256_are_refused(tmp_path: Path, monkey
         load_sentence_transformer(MINILM)
 
 
-def test_an_encoder_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FaqlabError, match=r"There is no encoder .*nothing"):
-        load_encoder(str(tmp_path / "nothing"), tmp_path)
+@pytest.mark.parametrize("name", ["nothing", "a" * 300])
+def test_an_encoder_that_is_not_there_is_named(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FaqlabError, match=rf"There is no encoder '{name}'"):
+        load_encoder(f"{name}", tmp_path)
 
 
 def test_any_folder_of_sentence_transformers_is_an_encoder_with_a_fingerprint_of_its_own(
@@ -155,9 +164,12 @@ def test_any_folder_of_sentence_transformers_is_an_encoder_with_a_fingerprint_of
     model.save(str(tmp_path / "mine"))
     same = load_encoder(str(tmp_path / "mine"), tmp_path)
     np.testing.assert_allclose(same.encode(["my parcel"]), reference.encode(["my parcel"]), atol=1e-6)
+    model.max_seq_length = 64
+    model.save(str(tmp_path / "shorter"))
     model[0].auto_model.embeddings.LayerNorm.bias.data[0] += 1
     model.save(str(tmp_path / "tuned"))
-    assert load_encoder(str(tmp_path / "tuned"), tmp_path).fingerprint != same.fingerprint
+    others = [load_encoder(str(tmp_path / name), tmp_path).fingerprint for name in ("shorter", "tuned")]
+    assert len({same.fingerprint, *others}) == 3
 
 
 IMPORTED = """
@@ -172,10 +184,10 @@ print("IMPORTED", *sorted({name.split(".")[0] for name in sys.modules}))
 """
 
 
-def imported_by(code: str, *arguments: str, cache_dir: Path) -> set[str]:
+def imported_by(code: str, *arguments: str, cache_dir: Path, retrieval: Path = BASELINE_FILE) -> set[str]:
     run = subprocess.run(
         [sys.executable, "-c", code, *arguments],
-        env={**os.environ, "FAQLAB_CACHE_DIR": str(cache_dir), "FAQLAB_RETRIEVAL": "none.json"},
+        env={**os.environ, "FAQLAB_CACHE_DIR": str(cache_dir), "FAQLAB_RETRIEVAL": str(retrieval)},
         capture_output=True,
         text=True,
         cwd=PROJECT_ROOT,
@@ -185,8 +197,14 @@ def imported_by(code: str, *arguments: str, cache_dir: Path) -> set[str]:
     return set(run.stdout.splitlines()[-1].split()[1:])
 
 
-def test_faqlab_ask_imports_neither_torch_nor_anything_as_slow(write_faqs: WriteFaqs, cache_dir: Path) -> None:
-    modules = imported_by(IMPORTED, "ask", "my parcel", "--faqs", str(write_faqs()), cache_dir=cache_dir)
+@pytest.mark.parametrize("retrieval", [BASELINE_FILE, DATA / "retrieval.json"], ids=["baseline", "committed"])
+def test_faqlab_ask_imports_neither_torch_nor_anything_as_slow(
+    write_faqs: WriteFaqs, cache_dir: Path, retrieval: Path
+) -> None:
+    load_encoder(RetrievalConfig.load(retrieval).encoder, cache_dir)  # the export, which set-up makes, is torch's
+    modules = imported_by(
+        IMPORTED, "ask", "my parcel", "--faqs", str(write_faqs()), cache_dir=cache_dir, retrieval=retrieval
+    )
     assert {"onnxruntime", "faiss"} <= modules  # it did work
     slow = {"torch", "transformers", "sentence_transformers", "pandas", "sklearn", "scipy", "matplotlib", "livekit"}
     assert modules & slow == set()

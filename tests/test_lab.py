@@ -36,4 +36,14 @@ def test_what_the_preparation_in_the_background_says_is_kept(monkeypatch: pytest
     monkeypatch.setenv("FAQLAB_RETRIEVAL", str(tmp_path / "none.json"))
     with lab.prepare(tmp_path / "prepare.log") as process:
         assert process.wait(60) == 2
-    assert re.match("faqlab: .*nothing.json", (tmp_path / "prepare.log").read_text())
+    assert re.search("^faqlab: .*nothing.json", (tmp_path / "prepare.log").read_text(), re.MULTILINE)
+
+
+def test_jupyterlab_starts_also_where_the_cache_was_deleted_or_cannot_be_written(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(lab.subprocess, "Popen", lambda *args, stdout, **options: stdout)
+    assert lab.prepare(tmp_path / "deleted" / "prepare.log").name == str(tmp_path / "deleted" / "prepare.log")
+    (tmp_path / "file").touch()
+    assert lab.prepare(tmp_path / "file" / "prepare.log") == subprocess.DEVNULL
+    assert "cannot be written" in capsys.readouterr().out

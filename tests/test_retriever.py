@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from dataclasses import FrozenInstanceError
 from pathlib import Path
@@ -247,8 +248,21 @@ def test_a_configuration_is_written_rounded_so_that_a_rerun_writes_the_same_byte
     assert path.read_bytes() == first
 
 
-def test_a_configuration_that_is_not_there_means_the_baseline(path: Path) -> None:
+def test_a_configuration_that_was_named_and_is_not_there_means_the_baseline_and_one_warning(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     assert RetrievalConfig.load(path) == BASELINE
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert record.getMessage().startswith(f"{path}: no such file, so questions are decided as in the baseline: copy ")
+
+
+def test_without_the_projects_own_configuration_the_baseline_goes_without_saying(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("faqlab.retriever.RETRIEVAL", path)
+    assert RetrievalConfig.load(path) == BASELINE
+    assert caplog.text == ""
 
 
 def test_a_setting_left_out_is_the_baselines(path: Path) -> None:
@@ -300,6 +314,13 @@ def test_a_bad_configuration_is_refused_in_a_sentence_that_names_the_file(
     with pytest.raises(FaqlabError, match=expected) as error:
         RetrievalConfig.load(path)
     assert str(error.value).startswith(f"{path}: ")
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "mine.csv/retrieval.json", "."])
+def test_a_configuration_that_cannot_be_written_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / "mine.csv").touch()
+    with pytest.raises(FaqlabError, match=r"cannot be written \(.*: name another file by FAQLAB_RETRIEVAL"):
+        BASELINE.save(tmp_path / name)
 
 
 def test_a_folder_in_place_of_the_configuration_is_named(tmp_path: Path) -> None:

@@ -79,6 +79,28 @@ def test_a_setting_that_cannot_be_used_is_named_without_its_value(monkeypatch: p
     assert "a-secret-of-mine" not in str(error.value)
 
 
+@pytest.mark.parametrize("content", ["FAQLAB_AGENT_NAME=für\n".encode("latin-1"), "FAQLAB_PORT=1\n".encode("utf-16")])
+def test_an_env_file_that_is_not_utf_8_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes
+) -> None:
+    file = tmp_path / ".env"
+    file.write_bytes(content)
+    monkeypatch.setitem(Settings.model_config, "env_file", file)
+    with pytest.raises(FaqlabError, match=r"\.env: cannot be read .*: save it as a file of text in UTF-8"):
+        settings()
+
+
+def test_a_path_in_the_home_of_nobody_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAQLAB_FAQS", "~nobody-of-this-name/mine.json")
+    with pytest.raises(FaqlabError, match=r"^~nobody-of-this-name/mine\.json: there is no such user: write the path"):
+        settings()
+
+
+def test_a_path_that_the_system_does_not_take_is_left_to_whoever_opens_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAQLAB_FAQS", "a" * 300)
+    assert settings().faqs == PROJECT_ROOT / ("a" * 300)
+
+
 def test_a_key_is_not_shown_when_the_settings_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GOOGLE_API_KEY", "a-key-of-mine")
     assert settings().google_api_key is not None

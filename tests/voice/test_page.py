@@ -161,7 +161,9 @@ def test_a_refused_microphone_is_said_and_nobody_is_called(demo: LiveDemo, chrom
 
 BAR = """
 <li data-beyond="false" style="--far: 50%; --limit: 25%">
-    <span class="track" style="display: block; width: 200px"><span class="fill"></span><span class="limit"></span></span>
+    <span class="track" style="display: block; width: 200px">
+        <span class="fill"></span><span class="limit"></span>
+    </span>
 </li>
 <button class="button" aria-pressed="true">Mute</button> <button class="button" aria-pressed="false">Mute</button>
 """

@@ -44,5 +44,6 @@ $(READY): requirements.txt pyproject.toml
 	@$(BIN)/python -m uv pip install -q -r requirements.txt
 	@$(BIN)/python -m uv pip install -q --no-deps -e .
 	@$(BIN)/jupyter trust notebooks/*.ipynb >/dev/null  # ours: their saved widgets may be shown
-	@$(BIN)/python -c "from faqlab.encoder import MINILM, load_encoder; from faqlab.settings import settings; load_encoder(MINILM, settings().cache_dir)"
+	@$(BIN)/python -c "from faqlab import encoder, retriever, settings; s = settings.settings(); \
+		[encoder.load_encoder(n, s.cache_dir) for n in (encoder.MINILM, retriever.RetrievalConfig.load(s.retrieval).encoder)]"
 	@touch $(READY)

@@ -68,7 +68,11 @@ def load_or_build(
     lock = FileLock(folder.with_name(f".{folder.name}.lock"), timeout=LOCK_SECONDS)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            log.info("Another process is building %s: waiting for it.", what)
+            lock.acquire()
     except (OSError, Timeout) as error:
         log.warning("%s cannot be locked (%s): %s is made anew at each start.", folder, error, what)
         return build()

@@ -51,6 +51,8 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):  # a terminal that is not UTF-8 shows what it cannot as \\u….
             stream.reconfigure(errors="backslashreplace")
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    if sys.stderr.isatty():  # somebody waits
+        logging.getLogger("faqlab.cache").setLevel(logging.INFO)
     try:
         app()
     except FaqlabError as error:
@@ -143,22 +145,15 @@ def evaluate(
     if per_query:
         _write_per_query(results, per_query)
     summary = evaluation.summarise(results)
+    if top_k:
+        summary.loc[f"hit@{top_k}"] = evaluation.hit_curve(results, [top_k]).loc[0, ["value", "low", "high"]]
     kinds, shares = evaluation.by_kind(results), evaluation.outcomes(results)
     if as_json:
         report: dict[str, Any] = {
             "split": split if (table["split"] != "").all() else None,
             "queries": len(table),
         }
-        for name in (
-            "hit@1",
-            "hit@3",
-            "mrr",
-            "ndcg@10",
-            "two_turn_success",
-            "answer_rate",
-            "false_answer_rate",
-            "auroc",
-        ):
+        for name in summary.index.drop("recall@3"):
             report[name] = {key: _number(value) for key, value in summary.loc[name].items()}
         report["false_answer_rate_at_85"] = _number(evaluation.false_answer_rate_at(results, 0.85))
         report["outcomes"] = _numbers(shares)
@@ -380,7 +375,7 @@ def _checked(split: str) -> str:
 
 
 def _write_per_query(results: Any, path: Path) -> None:
-    table = results[["id", "kind", "ranked", "squared_l2", "confidence", "answered", "outcome"]].copy()
+    table = results[["id", "kind", "ranked", "squared_l2", "confidence", "answered", "outcome", "first"]].copy()
     table["ranked"] = [" ".join(ranked[:10]) for ranked in table["ranked"]]
     _write_csv(table, path, "name another file by --per-query.")
 

@@ -227,9 +227,11 @@ def test_a_folder_that_stays_locked_costs_the_cache_and_nothing_else(
 
     monkeypatch.setattr("faqlab.cache.LOCK_SECONDS", 0.1)
     folder.parent.mkdir()
-    with FileLock(folder.with_name(f".{folder.name}.lock")):
+    with FileLock(folder.with_name(f".{folder.name}.lock")), caplog.at_level(logging.INFO):
         assert load_or_build(folder, MADE_FROM, Builder(), "it") == FILES
-    assert "cannot be locked" in caplog.text
+    waits, gives_up = (record.getMessage() for record in caplog.records)
+    assert waits == "Another process is building it: waiting for it."
+    assert "cannot be locked" in gives_up
 
 
 PROCESS = """

@@ -252,10 +252,11 @@ def test_evaluate_prints_one_object_of_the_agreed_shape(cli: Cli, baseline: Path
 
 def test_the_rows_of_per_query_give_the_figures_of_the_report(cli: Cli, baseline: Path, tmp_path: Path) -> None:
     file = tmp_path / "rows.csv"
-    report = cli("evaluate", *COMMITTED, "--split", "tune", "--config", baseline, "--per-query", file, "--json").json
+    options = "--split", "tune", "--config", baseline, "--top-k", 5
+    report = cli("evaluate", *COMMITTED, *options, "--per-query", file, "--json").json
     with file.open(newline="") as opened:
         rows = list(csv.DictReader(opened))
-    assert list(rows[0]) == ["id", "kind", "ranked", "squared_l2", "confidence", "answered", "outcome"]
+    assert list(rows[0]) == ["id", "kind", "ranked", "squared_l2", "confidence", "answered", "outcome", "first"]
     assert len(rows) == report["queries"]
     labels = pd.read_csv(DATA / "queries.csv", dtype=str, keep_default_na=False).set_index("id")
     assert [row["id"] for row in rows] == labels.index[labels["split"] == "tune"].tolist()
@@ -273,6 +274,7 @@ def test_the_rows_of_per_query_give_the_figures_of_the_report(cli: Cli, baseline
     expected = {
         "hit@1": np.mean(np.array(ranks)[inside] <= 1),
         "hit@3": np.mean(np.array(ranks)[inside] <= 3),
+        "hit@5": np.mean(np.array(ranks)[inside] <= 5),
         "answer_rate": answered[inside].mean(),
         "false_answer_rate": answered[~inside].mean(),
         "auroc": roc_auc_score(inside, confidence),

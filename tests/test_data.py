@@ -24,16 +24,20 @@ def read(pair: tuple[Path, Path]) -> tuple[FaqSet, pd.DataFrame]:
     return faqs, load_queries(pair[1], faqs)
 
 
+def likeness(texts: list[str], others: list[str]) -> np.ndarray:
+    """Return the Jaccard similarity of each text to each other, |A ∩ B| / |A ∪ B| over their sets of 4-grams."""
+    vectorizer = CountVectorizer(analyzer="char_wb", ngram_range=(4, 4), binary=True, dtype=np.int32)
+    grams = vectorizer.fit_transform([*texts, *others])
+    sizes = np.asarray(grams.sum(axis=1)).ravel()
+    shared = (grams[: len(texts)] @ grams[len(texts) :].T).toarray()
+    return np.asarray(shared / np.maximum(sizes[: len(texts), None] + sizes[None, len(texts) :] - shared, 1))
+
+
 def near_duplicates(texts: list[str], limit: float = 0.6) -> list[tuple[int, int, float]]:
     """
-    Return the pairs of *texts* that share too many of their character 4-grams: (first, second, Jaccard).
-
-    Jaccard similarity: |A ∩ B| / |A ∪ B| over the sets of 4-grams of the lower-cased words.
+    Return the pairs of *texts* that share too many of their lower-cased words' 4-grams: (first, second, Jaccard).
     """
-    grams = CountVectorizer(analyzer="char_wb", ngram_range=(4, 4), binary=True, dtype=np.int32).fit_transform(texts)
-    shared = (grams @ grams.T).toarray()
-    sizes = np.diag(shared)
-    jaccard = shared / np.maximum(sizes[:, None] + sizes[None, :] - shared, 1)
+    jaccard = likeness(texts, texts)
     first, second = np.nonzero(np.triu(jaccard > limit, k=1))
     return [(int(i), int(j), float(jaccard[i, j])) for i, j in zip(first, second, strict=True)]
 
@@ -128,3 +132,12 @@ def test_no_query_and_no_question_of_one_part_of_the_data_is_in_another() -> Non
     assert set(texts) == {"data", *PARTS}
     for first, second in itertools.combinations(texts, 2):
         assert texts[first] & texts[second] == set(), f"{first} and {second}"
+
+
+def test_no_training_query_is_a_near_duplicate_of_one_to_judge_by() -> None:
+    judges = [query for pair in PAIRS if pair[0].parent.name != "train" for query in read(pair)[1]["query"]]
+    for pair in PAIRS:
+        if pair[0].parent.name == "train":
+            texts = read(pair)[1]["query"].tolist()
+            near = np.argwhere(likeness(texts, judges) > 0.6)
+            assert [(texts[i], judges[j]) for i, j in near] == [], pair[1]

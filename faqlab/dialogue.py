@@ -49,6 +49,17 @@ def decline(faqs: FaqSet) -> str:
     return f"I'm sorry, I don't know that: our FAQ does not say.{helps} What else would you like to know?"
 
 
+def reply(answer: Answer, faqs: FaqSet) -> str:
+    """Return what the caller is told: the answer (both, where two things were asked), the question back, or neither."""
+    match answer.outcome:
+        case Outcome.ANSWER:
+            return " ".join(hit.faq.answer for hit in answer.hits[: answer.answers])
+        case Outcome.ASK_BACK:
+            return ask_back(answer.choices)
+        case Outcome.DECLINE:
+            return decline(faqs)
+
+
 class Dialogue:
     """
     One caller's turns over one retriever. Not shared between callers.
@@ -83,14 +94,14 @@ class Dialogue:
 
     def _as_reply(self, asked: Answer, answer: Answer) -> Answer:
         """Return what *answer*, found for the reply by itself, becomes as a reply."""
-        reply = answer.query
-        if NEITHER.search(reply):
-            rest = NEITHER.sub(" ", reply)
+        words = answer.query
+        if NEITHER.search(words):
+            rest = NEITHER.sub(" ", words)
             if _content(rest):
-                return replace(self.retriever.answer(rest), query=reply)
+                return replace(self.retriever.answer(rest), query=words)
             return replace(answer, outcome=Outcome.DECLINE, answers=1, choices=())
         offered = asked.hits[: len(asked.choices)]
-        said = DENIED.sub(" ", reply)
+        said = DENIED.sub(" ", words)
         place = self._chosen(asked, [hit.faq for hit in offered], said, answer)
         if place is not None:
             hits = (offered[place], *offered[:place], *offered[place + 1 :])
@@ -98,7 +109,7 @@ class Dialogue:
             return replace(
                 answer, outcome=Outcome.ANSWER, hits=hits, confidence=asked.confidence, answers=1, choices=()
             )
-        return answer if _content(said) else replace(asked, query=reply, milliseconds=answer.milliseconds)
+        return answer if _content(said) else replace(asked, query=words, milliseconds=answer.milliseconds)
 
     def _chosen(self, asked: Answer, offered: Sequence[Faq], said: str, answer: Answer) -> int | None:
         """Return which of those *offered*, from 0, is meant by what was *said*, for which *answer* was found."""

@@ -160,6 +160,30 @@ def fates(results: pd.DataFrame) -> pd.DataFrame:
     return pd.crosstab(scope, fate).reindex(columns=FATES, fill_value=0).rename_axis(index=None, columns=None)
 
 
+CAUSES = (
+    "1. answered wrong",
+    "2. answered, though out of scope",
+    "3. asked back, the right one not offered",
+    "4. asked back, though out of scope",
+    "5. declined, with the right one first",
+    "6. declined, with another one first",
+)
+
+
+def causes(results: pd.DataFrame) -> pd.Series:
+    """Return by which of `CAUSES` each query failed; "" where it did not."""
+    asked, outcome, right = results["answerable"], results["outcome"], results["hit@1"] == 1
+    failed = [
+        asked & (outcome == Outcome.ANSWER) & ~right,
+        ~asked & (outcome == Outcome.ANSWER),
+        asked & (outcome == Outcome.ASK_BACK) & ~results["choice_right"],
+        ~asked & (outcome == Outcome.ASK_BACK),
+        asked & (outcome == Outcome.DECLINE) & right,
+        asked & (outcome == Outcome.DECLINE) & ~right,
+    ]
+    return pd.Series(np.select(failed, CAUSES, ""), index=results.index)
+
+
 def outcomes(results: pd.DataFrame) -> pd.DataFrame:
     """Return the shares of *answer*, *ask_back* and *decline*: rows `answerable` and `out_of_scope`, NaN where none."""
     rows = {"answerable": results[results["answerable"]], "out_of_scope": results[~results["answerable"]]}

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import WriteFaqs
 
+from faqlab import dialogue
 from faqlab.dialogue import Dialogue, ask_back, decline
 from faqlab.encoder import Encoder
 from faqlab.faqs import Faq, FaqSet
@@ -155,3 +156,16 @@ def test_a_decline_says_what_the_faq_can_help_with() -> None:
     assert " I can help with returns. " in decline(faqs("returns", ""))
     assert " I can help with returns and orders. " in decline(faqs("orders", "returns", "returns"))
     assert " a, b, c and d. " in decline(faqs(*"aaabbbccdde"))
+
+
+def test_the_reply_is_the_answer_or_both_the_question_back_or_neither(retriever: Retriever) -> None:
+    def replied(query: str) -> str:
+        return dialogue.reply(retriever.answer(query), retriever.faqs)
+
+    assert replied("How do I pay?") == "By card."
+    assert replied("How do I pay? And do you ship abroad?") in (
+        "By card. Yes, to forty countries.",
+        "Yes, to forty countries. By card.",
+    )
+    assert replied("can I return it?").startswith("Do you mean: Can I return a")
+    assert replied("Who won the chess match?") == decline(retriever.faqs)

@@ -272,6 +272,14 @@ def test_the_table_by_kind_has_each_kinds_own_means(results: pd.DataFrame) -> No
     assert list(table.index) == ["typo", "paraphrase", "near_out_of_scope"]
 
 
+def test_each_way_to_fail_has_its_cause_and_what_ends_well_has_none() -> None:
+    table = labelled(*(("asked", "a"),) * 7, *(("outside",),) * 3)
+    table["outcome"] = ["answer"] * 2 + ["ask_back"] * 2 + ["decline"] * 3 + ["answer", "ask_back", "decline"]
+    table["hit@1"] = [1, 0, 0, 0, 1, 0, 0] + [np.nan] * 3
+    table["choice_right"] = [False, False, True, False, False, False, True] + [False] * 3
+    assert [cause[:1] for cause in evaluation.causes(table)] == ["", "1", "", "3", "5", "6", "6", "2", "4", ""]
+
+
 def test_bm25_finds_what_shares_rare_words_with_the_query() -> None:
     queries = labelled(("shoes return", "c"), ("which countries abroad", "d"), ("card", "b"))
     judged = evaluate_bm25(FAQS, queries)

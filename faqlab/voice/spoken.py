@@ -124,6 +124,22 @@ def summary(typed: pd.DataFrame, judged: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def by_condition(typed: pd.DataFrame, judged: pd.DataFrame, measure: str = "hit@1") -> dict[str, pd.DataFrame]:
+    """
+    Return a *measure* with its interval for the queries typed and for each room, both by `judge`.
+
+    Returns:
+        For "typed", "quiet room" and each noise, a table: one row a speed, columns `value`, `low`, `high`.
+    """
+    by_hand = summarise(typed).loc[measure]
+    tables = {"typed": dict.fromkeys(sorted(judged["speed"].unique()), by_hand)}
+    conditions: Any = judged.groupby(CONDITION)
+    for (speed, ratio), rows in conditions:
+        room = "quiet room" if np.isinf(ratio) else f"noise at {ratio:g} dB"
+        tables.setdefault(room, {})[speed] = summarise(rows.reset_index(drop=True)).loc[measure]
+    return {room: pd.DataFrame(rows).T.rename("speed {:g}".format) for room, rows in tables.items()}
+
+
 def _figures(table: pd.DataFrame) -> dict[str, float]:
     values = summarise(table)["value"]
     return {

@@ -86,6 +86,18 @@ def test_the_summary_sets_what_was_heard_against_what_was_typed(queries: pd.Data
     assert other["hearing"] == pytest.approx(1 / 3)
 
 
+def test_each_room_has_a_row_for_each_speed(queries: pd.DataFrame, retriever: Retriever) -> None:
+    heard = pd.concat(
+        [hearing(*(said for said, _ in SAID.values())), hearing("Shoes?", "Pay?", "So?").assign(speed=1.25, snr_db=10)]
+    )
+    tables = spoken.by_condition(*spoken.judge(heard, queries, retriever))
+    assert {room: rows["value"].to_dict() for room, rows in tables.items()} == {
+        "typed": {"speed 1": 1, "speed 1.25": 1},
+        "quiet room": {"speed 1": 1},
+        "noise at 10 dB": {"speed 1.25": 0.5},
+    }
+
+
 def test_bench_spoken_writes_what_was_heard_beside_the_queries(cli, short_faq: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     path = tmp_path / "mine.csv"
     path.write_text("query,relevant\nHow can I pay?,pay\nWhere is my parcel?,parcel\n")

@@ -8,8 +8,8 @@ import json
 import logging
 import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -43,6 +43,9 @@ RecordsOption = Annotated[
 ]
 SplitOption = Annotated[str, typer.Option(help="Which queries of a file with a split column: tune or test.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+CHECK_SECONDS = 1.0
+"""How often the commands that serve look whether they still do."""
 
 
 def main() -> None:
@@ -185,15 +188,17 @@ def bench(
     if spoken:
         _bench_spoken(_retriever(faqs, config, None), queries, split, as_json)
         return
-    from faqlab.bench import compare_encoders
+    import pandas as pd
+
+    from faqlab.bench import compare_paths
     from faqlab.retriever import RetrievalConfig
 
-    report = compare_encoders(faqs, queries, RetrievalConfig.load(config or settings().retrieval).encoder)
+    _check_config(config)
+    report = compare_paths(faqs, queries, RetrievalConfig.load(config or settings().retrieval))
     if as_json:
         _print_json(report)
         return
-    for name, value in report.items():
-        typer.echo(f"{name:54} {value}")
+    typer.echo(pd.DataFrame(report).to_string(float_format="{:g}".format))
 
 
 def _bench_spoken(retriever: Any, path: Path, split: str, as_json: bool) -> None:
@@ -273,7 +278,7 @@ def serve(
 
     _check_config(config)
     demo = LiveDemo(faqs=faqs, config=config, port=port, records=records, progress=_progress)
-    with _until_ctrl_c(demo.stop):
+    with _until_ctrl_c(demo):
         typer.echo(f"Join at {demo.listen()} (Ctrl-C ends it)")
         demo.wait_until_warm()
 
@@ -295,7 +300,7 @@ def agent(faqs: FaqsOption = None, config: ConfigOption = None, records: Records
     calls = CallLog(records or settings().records)
     loaded.set_result(Assistant.load(stack, calls, faqs or settings().faqs, config or settings().retrieval))
     worker = Worker(livekit, loaded, settings().agent_name)
-    with _until_ctrl_c(worker.stop):
+    with _until_ctrl_c(worker):
         worker.start()
         _progress(f"Ready: answering calls at {livekit.url} as {settings().agent_name} (Ctrl-C ends it).")
 
@@ -310,7 +315,7 @@ def tokens(port: PortOption = None) -> None:
     livekit = _named_livekit()
     build_page(_progress)
     server = TokenServer(livekit, token_options(settings()), port or settings().port)
-    with _until_ctrl_c(server.stop):
+    with _until_ctrl_c(server):
         typer.echo(f"Join at {server.start()} (Ctrl-C ends it)")
 
 
@@ -323,17 +328,25 @@ def _named_livekit() -> Any:
 
 
 @contextmanager
-def _until_ctrl_c(stop: Callable[[], None]) -> Iterator[None]:
-    """Run the block, wait for Ctrl-C or SIGTERM, which may come in the block already, and stop."""
+def _until_ctrl_c(server: Any) -> Iterator[None]:
+    """
+    Run the block, wait for Ctrl-C or SIGTERM, which may come in the block already, and stop *server*.
+
+    Raises:
+        Exit: it has ended by itself: 1, having said so.
+    """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
-        threading.Event().wait()
+        while not (problem := server.problem):
+            time.sleep(CHECK_SECONDS)
+        _progress(f"faqlab: {problem}")
+        raise typer.Exit(1)
     except KeyboardInterrupt:
         pass
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        stop()
+        server.stop()
 
 
 def _progress(line: str) -> None:

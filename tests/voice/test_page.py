@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import secrets
 import shutil
+import signal
 import subprocess
 import sys
 import threading
+import urllib.request
 import wave
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import nbformat
 import numpy as np
 import pytest
+from anyio.from_thread import start_blocking_portal
 from conftest import plain
 from playwright.sync_api import Browser, FrameLocator, Page, expect, sync_playwright
 from playwright.sync_api import Error as PlaywrightError
 from scipy.signal import resample_poly
 
+from faqlab.voice.caller import Caller
 from faqlab.voice.demo import LiveDemo
 from faqlab.voice.page import WEB, build_page
-from faqlab.voice.sfu import LiveKit
+from faqlab.voice.sfu import LiveKit, LocalServer
 from faqlab.voice.speech import SAMPLE_RATE, Voice, to_int16
-from faqlab.voice.tokens import TokenServer
+from faqlab.voice.tokens import TokenOptions, TokenServer
 
 QUESTION = "Can I return shoes that do not fit?"
 ANSWERED_MS = 30_000
@@ -154,9 +161,9 @@ def answered(page: Page | FrameLocator) -> None:
 
 @pytest.fixture
 def tokens(livekit_server: LiveKit) -> Iterator[TokenServer]:
-    """The page and its tokens without an agent: who joins waits alone in a room of a real server."""
+    """The page and its tokens without an agent: who joins waits in the one room of a real server."""
     build_page()
-    with TokenServer(livekit_server) as tokens:
+    with TokenServer(livekit_server, TokenOptions(fixed_room=f"room-{secrets.token_hex(4)}")) as tokens:
         yield tokens
 
 
@@ -193,6 +200,109 @@ def test_a_missing_microphone_is_said_and_nobody_is_called(tokens: TokenServer, 
         if "audioinput" in kinds:
             pytest.skip("Chromium cannot be told to overlook this machine's microphone")
         told_before_a_call(page, "No microphone was found.")
+
+
+def join(page: Page) -> None:
+    page.get_by_test_id("join").click()
+    in_call(page)
+
+
+def in_call(page: Page) -> None:
+    expect(page.get_by_test_id("state")).to_have_attribute("data-state", "waiting")
+
+
+def test_who_is_muted_is_not_heard(tokens: TokenServer, chromium: str | None) -> None:
+    """In the agent's place somebody listens; the fake microphone beeps once a second."""
+    with (
+        page_at(tokens.url, chromium, GRANTED, FAKE_DEVICE) as page,
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(portal.call(another_caller, tokens)) as listener,
+    ):
+
+        def loudest() -> float:
+            portal.call(listener.listen, 0.5)  # what was on its way
+            return float(np.abs(portal.call(listener.listen, 1.5).audio).max(initial=0) / 2**15)
+
+        join(page)
+        mute = page.get_by_role("button", name="Mute")
+        heard = [loudest()]
+        for pressed in ("true", "false"):
+            mute.click()
+            expect(mute).to_have_attribute("aria-pressed", pressed)
+            heard.append(loudest())
+        before, muted, after = heard
+        assert muted < 0.001 < 0.02 < min(before, after)
+
+
+async def another_caller(tokens: TokenServer) -> Caller:
+    """Return one whose loop is the running one."""
+    with urllib.request.urlopen(tokens.url + "getToken") as response:
+        token = json.load(response)
+    return Caller(token["url"], token["token"])
+
+
+def test_the_keyboard_alone_joins_and_leaves(tokens: TokenServer, chromium: str | None) -> None:
+    with page_at(tokens.url, chromium, GRANTED, FAKE_DEVICE) as page:
+        page.keyboard.press("Tab")
+        page.keyboard.press("Enter")
+        in_call(page)
+        expect(page.get_by_test_id("mute")).to_be_focused()
+        page.keyboard.press("Tab")
+        page.keyboard.press("Enter")
+        expect(page.get_by_test_id("state")).to_have_attribute("data-state", "ended")
+        expect(page.get_by_test_id("join")).to_be_focused()
+
+
+def test_a_server_that_dies_in_mid_call_is_told_with_what_to_do(livekit_program: Path, chromium: str | None) -> None:
+    build_page()
+    server = LocalServer(livekit_program)
+    with (
+        server as livekit,
+        TokenServer(livekit) as tokens,
+        page_at(tokens.url, chromium, GRANTED, FAKE_DEVICE) as page,
+    ):
+        join(page)
+        assert server.pid is not None
+        os.kill(server.pid, signal.SIGKILL)
+        state, alert = page.get_by_test_id("state"), page.get_by_role("alert")
+        expect(state).to_have_attribute("data-state", "reconnecting")
+        expect(alert).to_contain_text("The connection to the LiveKit server was lost.", timeout=30_000)
+        expect(alert).to_contain_text("start it again")
+        expect(state).to_have_attribute("data-state", "ended")
+
+        page.get_by_test_id("join").click()
+        expect(alert).to_contain_text(f"The LiveKit server at {urlsplit(livekit.url).netloc} cannot be reached.")
+
+
+def test_an_expired_token_is_told_and_the_next_one_joins(
+    livekit_server: LiveKit, tokens: TokenServer, chromium: str | None
+) -> None:
+    expired = TokenOptions(ttl=-timedelta(minutes=5))
+    with (
+        TokenServer(livekit_server, expired) as stale,
+        page_at(tokens.url, chromium, GRANTED, FAKE_DEVICE) as page,
+    ):
+        page.route(
+            "**/getToken", lambda route: route.fulfill(response=route.fetch(url=stale.url + "getToken")), times=1
+        )
+        page.get_by_test_id("join").click()
+        expect(page.get_by_role("alert")).to_contain_text(
+            "The token for this call has expired. Press Join for a new one"
+        )
+        join(page)
+        expect(page.get_by_role("alert")).to_have_count(0)
+
+
+def test_a_connection_that_breaks_off_is_told_and_restored(tokens: TokenServer, chromium: str | None) -> None:
+    with page_at(tokens.url, chromium, GRANTED, FAKE_DEVICE) as page:
+        join(page)
+        for offline in (True, False):  # livekit-client notices when the network is back
+            page.context.set_offline(offline)
+        state = page.get_by_test_id("state")
+        expect(state).to_have_attribute("data-state", "reconnecting")
+        expect(state).to_contain_text("trying to restore it")
+        in_call(page)
+        expect(page.get_by_role("alert")).to_have_count(0)
 
 
 BAR = """

@@ -79,6 +79,7 @@ class LiveDemo:
         records = records or self._settings.records
         self.calls = CallLog(Path(records) if records else None)
         self._parts: ExitStack | None = None
+        self._servers: list[LocalServer | Worker | TokenServer] = []
         self._assistant: Future[Assistant] = Future()
         self._tokens: TokenServer | None = None
         self._lock = threading.RLock()
@@ -91,15 +92,28 @@ class LiveDemo:
 
     @property
     def url(self) -> str:
-        """The link by which callers join."""
-        if self._tokens is None:
+        """
+        The link by which callers join.
+
+        Raises:
+            FaqlabError: the demo does not run.
+        """
+        tokens = self._tokens
+        if problem := self.problem:
+            raise FaqlabError(f"The demo does not run any more; start() it again. {problem}")
+        if tokens is None:
             raise FaqlabError("The demo is not running: start() it.")
-        return self._tokens.url
+        return tokens.url
 
     @property
     def running(self) -> bool:
         """Whether it answers calls."""
-        return self._parts is not None
+        return self._parts is not None and self.problem is None
+
+    @property
+    def problem(self) -> str | None:
+        """What of it has ended by itself, in a sentence; None if it runs, or was stopped."""
+        return next((problem for server in list(self._servers) if (problem := server.problem)), None)
 
     @property
     def retriever(self) -> Retriever:
@@ -108,15 +122,15 @@ class LiveDemo:
 
     def start(self) -> Self:
         """
-        Start, and return when the first caller would be answered at full speed. Does nothing if it runs.
+        Start, and return when the first caller would be answered at full speed. Does nothing if it runs; what has
+        ended by itself starts again.
 
         Raises:
             FaqlabError: it could not; the message says why, and nothing is left running.
         """
         with self._lock:
-            if self._parts is None:
-                self.listen()
-                self.wait_until_warm()
+            self.listen()
+            self.wait_until_warm()
         return self
 
     def listen(self) -> str:
@@ -127,8 +141,9 @@ class LiveDemo:
             FaqlabError: as for `start`.
         """
         with self._lock:
-            if self._parts is not None:
+            if self.running:
                 return self.url
+            self.stop()
             begun = time.monotonic()
             with ExitStack() as parts:
                 parts.enter_context(_own_logging())
@@ -143,7 +158,9 @@ class LiveDemo:
                 worker = Worker(livekit, self._assistant, self._settings.agent_name)
                 parts.callback(worker.stop)
                 worker.start()
-                self._tokens = parts.enter_context(TokenServer(livekit, token_options(self._settings), self._port))
+                tokens = TokenServer(livekit, token_options(self._settings), self._port)
+                self._tokens = parts.enter_context(tokens)
+                self._servers += [worker, tokens]
                 self._parts = parts.pop_all()
             atexit.register(self.stop)
             return self.url
@@ -165,6 +182,7 @@ class LiveDemo:
         """End the calls and everything that was started. Does nothing if it is not running."""
         with self._lock:
             parts, self._parts, self._tokens = self._parts, None, None
+            self._servers.clear()
             if parts is None:
                 return
             atexit.unregister(self.stop)
@@ -215,8 +233,11 @@ class LiveDemo:
         return call_panel(self)
 
     def _livekit(self, parts: ExitStack) -> LiveKit:
-        named = livekit_from_settings(self._settings)
-        return named or parts.enter_context(LocalServer(build_server(self._progress)))
+        if named := livekit_from_settings(self._settings):
+            return named
+        server = LocalServer(build_server(self._progress))
+        self._servers.append(server)
+        return parts.enter_context(server)
 
     def _load(self, stack: Stack, begun: float) -> None:
         try:

@@ -245,6 +245,14 @@ class LocalServer:
         """The server's process, or None if it does not run."""
         return self._process.pid if self._process and self._process.poll() is None else None
 
+    @property
+    def problem(self) -> str | None:
+        """Why it has ended by itself, in a sentence; None if it runs, or was stopped."""
+        process = self._process
+        if self._livekit is None or process is None or process.poll() is None:
+            return None
+        return f"livekit-server has ended by itself (status {process.returncode})."
+
     def start(self) -> LiveKit:
         """
         Start the server and return when it answers; one that runs already is returned as it is.
@@ -255,8 +263,8 @@ class LocalServer:
         if self._livekit and self.pid:
             return self._livekit
         for _ in range(START_ATTEMPTS):  # a port that was free can be taken before the server has it
-            livekit = self._spawn(tcp_port=_free_port(socket.SOCK_STREAM), udp_port=_free_port(socket.SOCK_DGRAM))
             try:
+                livekit = self._spawn(tcp_port=_free_port(socket.SOCK_STREAM), udp_port=_free_port(socket.SOCK_DGRAM))
                 ready = self._wait_until_ready(livekit)
             except BaseException:
                 self.stop()
@@ -270,7 +278,7 @@ class LocalServer:
         raise FaqlabError(f"{self._program} did not start. Its last words:\n" + "\n".join(self._last_lines))
 
     def stop(self) -> None:
-        """End the calls, then the server: gone in less than 2 s, whoever is still in.."""
+        """End the calls, then the server: gone in less than 2 s, whoever is still in."""
         process, livekit, self._livekit = self._process, self._livekit, None
         if process is None:
             return
@@ -313,7 +321,10 @@ class LocalServer:
         self._last_lines.clear()
         self._reader = threading.Thread(target=spawn_and_read, name="livekit-server", daemon=True)
         self._reader.start()
-        self._process = born.result()
+        try:
+            born.result()
+        finally:
+            self._process = born.result()  # after an interrupt, too: `stop` must know of it
         return livekit
 
     def _wait_until_ready(self, livekit: LiveKit) -> bool:

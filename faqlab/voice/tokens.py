@@ -300,7 +300,7 @@ def _headers(livekit: LiveKit, options: TokenOptions) -> dict[str, str]:
         "style-src": "'self'",
         "img-src": "'self'",
         "media-src": "'self' blob: mediastream:",
-        "connect-src": f"'self' ws{secure}://{server} http{secure}://{server}",
+        "connect-src": f"'self' ws{secure}://{server}",
         "base-uri": "'none'",
         "form-action": "'none'",
         # JupyterLab shows the page in a frame, from whatever port it has.
@@ -333,6 +333,7 @@ class TokenServer:
         self._port = port
         self._socket: socket.socket | None = None
         self._server: uvicorn.Server | None = None
+        self._serving = False
         self._thread: threading.Thread | None = None
 
     def __enter__(self) -> TokenServer:
@@ -362,12 +363,21 @@ class TokenServer:
         self._thread = threading.Thread(target=lambda: asyncio.run(self.serve()), name="faqlab-tokens", daemon=True)
         self._thread.start()
         deadline = time.monotonic() + START_SECONDS
-        while not (self._server and self._server.started):
-            if not self._thread.is_alive() or time.monotonic() > deadline:
-                self.stop()
-                raise FaqlabError("The token server did not start: its log, `uvicorn.error`, says why.")
-            time.sleep(0.005)
+        try:
+            while not (self._server and self._server.started):  # it has none any more when it has ended
+                if not self._thread.is_alive() or time.monotonic() > deadline:
+                    raise FaqlabError("The token server did not start: its log, `uvicorn.error`, says why.")
+                time.sleep(0.005)
+        except BaseException:
+            self.stop()
+            raise
         return self.url
+
+    @property
+    def problem(self) -> str | None:
+        """Why it has ended by itself, in a sentence; None if it runs, or was stopped."""
+        dead = self._thread is not None and not self._thread.is_alive()
+        return "The server of the page and its tokens has ended by itself." if dead else None
 
     def stop(self) -> None:
         """Stop serving and free the port. Does nothing if it is not running."""
@@ -376,9 +386,8 @@ class TokenServer:
         if self._thread is not None:
             self._thread.join()
             self._thread = None
-        elif self._socket is not None and self._server is None:  # bound, never served
-            self._socket.close()
-            self._socket = None
+        if not self._serving:
+            self._release()
 
     def bind(self) -> str:
         """
@@ -388,6 +397,18 @@ class TokenServer:
             FaqlabError: the port is taken.
         """
         self._socket = _listen(self._port)
+        self._server = uvicorn.Server(
+            uvicorn.Config(
+                self._app,
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                ws="none",
+                lifespan="off",
+                timeout_graceful_shutdown=1,
+            )
+        )
+        self._server.capture_signals = nullcontext  # type: ignore[assignment,method-assign]
         return self.url
 
     async def serve(self) -> None:
@@ -399,25 +420,18 @@ class TokenServer:
         """
         if self._socket is None:
             self.bind()
-        assert self._socket is not None
-        server = uvicorn.Server(
-            uvicorn.Config(
-                self._app,
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                ws="none",
-                lifespan="off",
-                timeout_graceful_shutdown=1,
-            )
-        )
-        server.capture_signals = nullcontext  # type: ignore[assignment,method-assign]
-        self._server = server
+        assert self._socket is not None and self._server is not None
+        self._serving = True
         try:
-            await server.serve(sockets=[self._socket])
+            await self._server.serve(sockets=[self._socket])
         finally:
+            self._serving = False
+            self._release()
+
+    def _release(self) -> None:
+        if self._socket is not None:
             self._socket.close()
-            self._socket = self._server = None
+        self._socket = self._server = None
 
 
 def _listen(port: int | None) -> socket.socket:

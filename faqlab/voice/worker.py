@@ -17,6 +17,8 @@ from faqlab.voice.sfu import LiveKit
 
 REGISTER_SECONDS = 20.0
 STOP_SECONDS = 10.0
+RECONNECTS = 16
+"""How often a lost LiveKit server is looked for before the worker gives up: over some two minutes."""
 CALLS_AT_EASE = 2 * (os.cpu_count() or 1)
 """How many calls one worker holds without strain; a share of them is the load by which LiveKit chooses a worker."""
 
@@ -42,16 +44,19 @@ class Worker:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: asyncio.Event | None = None
         self._registered: Future[None] = Future()
+        self._error: Exception | None = None
 
     def start(self) -> None:
         """
         Start, and return when the server has let the worker in.
 
         Raises:
-            FaqlabError: it did not.
+            FaqlabError: it did not, or was stopped meanwhile.
         """
-        self._registered = Future()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="faqlab-agent", daemon=True)
+        self._registered, self._error = Future(), None
+        # Made here, so that `stop` can reach the thread from its first moment.
+        self._loop, self._stopping = asyncio.new_event_loop(), asyncio.Event()
+        self._thread = threading.Thread(target=self._live, args=(self._loop,), name="faqlab-agent", daemon=True)
         self._thread.start()
         try:
             self._registered.result(REGISTER_SECONDS)
@@ -66,24 +71,36 @@ class Worker:
             raise
 
     def stop(self) -> None:
-        """End the calls and the thread. Does nothing if it is not running."""
-        if self._thread is None:
+        """End the calls and the thread, from any thread. Does nothing if it is not running."""
+        thread, loop, stopping = self._thread, self._loop, self._stopping
+        if thread is None or loop is None or stopping is None:
             return
-        if self._loop and self._stopping:
-            with suppress(RuntimeError):  # the loop has ended by itself
-                self._loop.call_soon_threadsafe(self._stopping.set)
-        self._thread.join(STOP_SECONDS)
-        if self._thread.is_alive():
+        with suppress(RuntimeError):  # the loop has ended by itself
+            loop.call_soon_threadsafe(stopping.set)
+        thread.join(STOP_SECONDS)
+        if thread.is_alive():
             _log.warning("The agent's thread did not end within %.0f s.", STOP_SECONDS)
         self._thread = self._loop = self._stopping = None
 
     @property
-    def running(self) -> bool:
-        """Whether it answers calls."""
-        return bool(self._thread and self._thread.is_alive())
+    def problem(self) -> str | None:
+        """Why it has ended by itself, in a sentence; None if it runs, or was stopped."""
+        if self._thread is None or self._thread.is_alive():
+            return None
+        return f"The agent has ended and answers no more calls at {self._livekit.url}: {self._error}."
+
+    def _live(self, loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            with asyncio.Runner(loop_factory=lambda: loop) as runner:
+                runner.run(self._run())
+        except Exception as error:
+            self._error = error
+        if not self._registered.done():
+            reason = self._error or "it was stopped before the LiveKit server let it in"
+            self._registered.set_exception(FaqlabError(f"The agent could not start: {reason}."))
 
     async def _run(self) -> None:
-        self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
+        assert self._stopping is not None
         server = AgentServer(
             job_executor_type=JobExecutorType.THREAD,
             ws_url=self._livekit.url,
@@ -92,6 +109,7 @@ class Worker:
             host="127.0.0.1",
             port=0,
             num_idle_processes=1,
+            max_retry=RECONNECTS,
             # Never the CPU's: a busy notebook would refuse its own calls.
             load_fnc=lambda server: min(0.95, len(server.active_jobs) / CALLS_AT_EASE),
             http_proxy=None if self._livekit.local else NOT_GIVEN,
@@ -104,13 +122,12 @@ class Worker:
         _restore_environment(before)
         stopping = asyncio.create_task(self._stopping.wait())
         await asyncio.wait([running, stopping], return_when=asyncio.FIRST_COMPLETED)
-        if running.done() and (error := running.exception()):
-            _log.error("The agent has lost its LiveKit server: %s", error)
-            if not self._registered.done():
-                self._registered.set_exception(FaqlabError(f"The agent could not start: {error}."))
+        asked = stopping.done()
         stopping.cancel()
         await server.aclose()
-        await asyncio.gather(running, return_exceptions=True)
+        [ended] = await asyncio.gather(running, return_exceptions=True)
+        if not asked:
+            raise ended or RuntimeError("it ended by itself")
 
     def _on_registered(self, *_: object) -> None:
         if not self._registered.done():  # it is, when the connection was lost and is back

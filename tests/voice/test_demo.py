@@ -15,7 +15,8 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,7 +33,8 @@ from faqlab.settings import Settings
 from faqlab.voice.caller import Caller
 from faqlab.voice.demo import LiveDemo
 from faqlab.voice.review import review
-from faqlab.voice.sfu import LiveKit
+from faqlab.voice.sfu import LiveKit, LocalServer
+from faqlab.voice.worker import Worker
 
 QUESTION = "Can I return shoes that do not fit?"
 
@@ -252,6 +254,64 @@ async def test_serve_lets_callers_in_and_ctrl_c_leaves_nothing(
         assert probe.connect_ex(("127.0.0.1", int(url.split(":")[-1].strip("/")))) != 0
 
 
+async def test_serve_that_loses_its_livekit_server_says_so_and_ends(
+    short_faq: Path, short_config: Path, livekit_program: Path
+) -> None:
+    with command("serve", short_faq, short_config) as (served, lines):
+        await line(lines, r"Ready")
+        [server] = [c for c in psutil.Process(served.pid).children() if "livekit" in c.name()]
+        server.kill()
+        assert await asyncio.to_thread(served.wait, 20) == 1
+    assert lines[-1] == "faqlab: livekit-server has ended by itself (status -9).\n"
+    assert lines.count(lines[-1]) == 1
+    assert "Traceback" not in "".join(lines)
+
+
+def test_what_has_died_is_said_and_starts_again(own_demo: LiveDemo) -> None:
+    own_demo.start()
+    server = own_demo._servers[0]
+    assert isinstance(server, LocalServer) and server.pid
+    os.kill(server.pid, signal.SIGKILL)
+    wait_for(lambda: not own_demo.running)
+    for use in (lambda: own_demo.url, lambda: own_demo.call([QUESTION])):
+        with pytest.raises(FaqlabError, match=r"start\(\) it again.*livekit-server has ended"):
+            use()
+    assert urllib.request.urlopen(own_demo.start().url).status == 200
+    assert own_demo.running
+    own_demo.stop()
+    assert own_demo.problem is None
+
+
+def test_a_worker_that_has_lost_its_server_for_good_says_so(
+    livekit_program: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("faqlab.voice.worker.RECONNECTS", 1)
+    with LocalServer(livekit_program) as livekit:
+        worker = Worker(livekit, Future(), "nobody")
+        worker.start()
+        assert worker.problem is None
+    wait_for(lambda: worker.problem is not None)
+    assert re.fullmatch(rf"The agent has ended .* {livekit.url}: failed to connect .*\.", str(worker.problem))
+    worker.stop()
+    assert worker.problem is None
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.3])
+def test_a_worker_stopped_while_it_starts_ends_at_once(delay: float) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as deaf, ThreadPoolExecutor(1) as pool:
+        livekit = LiveKit(f"ws://127.0.0.1:{deaf.getsockname()[1]}", "key", "s" * 32, local=True)
+        worker = Worker(livekit, Future(), "nobody")
+        began = time.monotonic()
+        starting = pool.submit(worker.start)
+        wait_for(lambda: worker._thread is not None)
+        time.sleep(delay)
+        worker.stop()
+        with pytest.raises(FaqlabError, match="stopped"):
+            starting.result(5)
+        assert time.monotonic() - began < 5
+        assert worker.problem is None
+
+
 async def test_two_workers_share_the_calls_and_one_alone_goes_on(
     livekit_server: LiveKit, short_faq: Path, short_config: Path
 ) -> None:
@@ -298,6 +358,13 @@ def environment(faqs: Path, config: Path, **more: str) -> dict[str, str]:
     """The developer's environment without keys, for a program with the short FAQ."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("GOOGLE_", "LIVEKIT_", "FAQLAB_"))}
     return {**kept, "FAQLAB_FAQS": str(faqs), "FAQLAB_RETRIEVAL": str(config), **more}
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 @contextmanager

@@ -91,6 +91,13 @@ def test_both_splits_ask_for_most_entries(ecommerce: FaqSet, queries: pd.DataFra
         assert part["relevant"].explode().dropna().nunique() >= 0.9 * len(ecommerce)
 
 
+def test_a_second_blind_labelling_of_every_kind_agrees_with_the_first(queries: pd.DataFrame) -> None:
+    second = pd.read_csv(DATA / "queries.second.csv", keep_default_na=False).set_index("id")["relevant"].str.split()
+    first = queries.set_index("id").loc[second.index]
+    assert set(first["kind"]) == set(KINDS)
+    assert np.mean(first["relevant"].map(set) == second.map(set)) == 1.0  # as data/README.md says
+
+
 @pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: pair[1].stem)
 def test_each_pair_of_files_is_sound(pair: tuple[Path, Path]) -> None:
     """Kinds are known, out-of-scope kinds have no label and all others one (multi: two or more), no text is twice."""

@@ -84,7 +84,7 @@ def test_other_vectors_of_the_reference_are_seen_and_relative_paths_are_the_user
     at_each_start(tmp_path, monkeypatch, OTHER_VECTORS)
     write_faqs()
     (tmp_path / "config.json").write_text('{"views": ["question", "answer"]}')
-    (tmp_path / "json.py").write_text("raise SystemExit('a module of the current folder')")
+    (tmp_path / "onnxruntime.py").write_text("raise SystemExit('a module of the current folder')")
     monkeypatch.chdir(tmp_path)
     run = cli("bench", "--faqs", "mine.json", "--queries", "queries.csv", "--config", "config.json", "--json")
     assert run.status == 0, run.err

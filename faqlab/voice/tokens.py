@@ -300,7 +300,7 @@ def _headers(livekit: LiveKit, options: TokenOptions) -> dict[str, str]:
         "style-src": "'self'",
         "img-src": "'self'",
         "media-src": "'self' blob: mediastream:",
-        "connect-src": f"'self' ws{secure}://{server}",
+        "connect-src": f"'self' ws{secure}://{server} http{secure}://{server}",
         "base-uri": "'none'",
         "form-action": "'none'",
         # JupyterLab shows the page in a frame, from whatever port it has.

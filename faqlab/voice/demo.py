@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Self
 
 import aiohttp
 import pandas as pd
+from livekit import rtc
 
 from faqlab.errors import FaqlabError
 from faqlab.retriever import Retriever
@@ -33,8 +34,6 @@ from faqlab.voice.worker import Worker
 if TYPE_CHECKING:
     from IPython.display import IFrame
     from ipywidgets import Widget
-
-LOGGERS = ("livekit", "faqlab.voice")
 
 
 def say_line(line: str) -> None:
@@ -146,7 +145,7 @@ class LiveDemo:
             self.stop()
             begun = time.monotonic()
             with ExitStack() as parts:
-                parts.enter_context(_own_logging())
+                parts.enter_context(_quiet_livekit())
                 stack = choose_stack(self._settings)
                 self._progress(f"Voice: {stack.name}. LiveKit: {self._settings.livekit_url or 'on this machine'}.")
                 build_page(self._progress)
@@ -263,17 +262,15 @@ def token_options(settings: Settings) -> TokenOptions:
 
 
 @contextmanager
-def _own_logging() -> Iterator[None]:
-    """Keep what the parts log out of the notebook's cells: warnings to our own logger, the rest nowhere."""
-    root, silence = logging.getLogger(), logging.NullHandler()
-    before = {name: (logging.getLogger(name).propagate, logging.getLogger(name).level) for name in LOGGERS}
-    root.addHandler(silence)  # or a stray `logging.info` installs one that writes to stderr
-    for name in LOGGERS:
-        logging.getLogger(name).setLevel(logging.ERROR)
+def _quiet_livekit() -> Iterator[None]:
+    """Keep what LiveKit logs below an error out of the notebook's cells; the user's own logging stays as it is."""
+    logger = logging.getLogger("livekit")
+    level, module = logger.level, rtc.room.logging
+    logger.setLevel(logging.ERROR)
+    # Its `logging.info` would give the root logger a handler that writes to stderr.
+    rtc.room.logging = logger  # type: ignore[assignment]
     try:
         yield
     finally:
-        root.removeHandler(silence)
-        for name, (propagate, level) in before.items():
-            logging.getLogger(name).propagate = propagate
-            logging.getLogger(name).setLevel(level)
+        rtc.room.logging = module
+        logger.setLevel(level)

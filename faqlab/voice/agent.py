@@ -20,6 +20,7 @@ from livekit.agents import (
     Agent,
     AgentSession,
     AgentStateChangedEvent,
+    AutoSubscribe,
     ErrorEvent,
     JobContext,
     RunContext,
@@ -72,6 +73,22 @@ SILENCE_SECONDS = 12.0
 FAILURES_BORNE = 2
 CALLER_COMES_SECONDS = 10.0
 LAST_WORDS_SECONDS = 10.0
+
+LOST_SECONDS = 15.0
+"""How long a caller whose connection was lost may take to come back."""
+
+HUNG_UP_SECONDS = 2.0
+"""The same after a goodbye: a page that builds its connection anew says goodbye first, too."""
+
+_HUNG_UP = frozenset(
+    {
+        rtc.DisconnectReason.CLIENT_INITIATED,
+        rtc.DisconnectReason.PARTICIPANT_REMOVED,
+        rtc.DisconnectReason.ROOM_DELETED,
+        rtc.DisconnectReason.ROOM_CLOSED,
+        rtc.DisconnectReason.USER_REJECTED,
+    }
+)
 
 _log = logging.getLogger(__name__)
 
@@ -206,19 +223,23 @@ class Call:
         self._failures = 0
         self._waiting: asyncio.Task[None] | None = None
         self._ending: asyncio.Task[None] | None = None
+        self._caller: str | None = None
+        self._leaving: asyncio.TimerHandle | None = None
 
     async def begin(self) -> None:
         """Join the room, start to talk, and return: a job is let go of only when this has ended."""
         self._job.add_shutdown_callback(self._finish)
         with joining_directly(self._livekit.url):
-            await self._job.connect()
+            await self._job.connect(auto_subscribe=AutoSubscribe.AUDIO_ONLY)
+        self._room.on("participant_connected", self._on_participant_came)
         self._room.on("participant_disconnected", self._on_participant_left)
         self._room.on("disconnected", lambda reason: self._job.shutdown("the room is gone"))
         try:
-            await asyncio.wait_for(self._job.wait_for_participant(), CALLER_COMES_SECONDS)
+            caller = await asyncio.wait_for(self._job.wait_for_participant(), CALLER_COMES_SECONDS)
         except TimeoutError:
             self._job.shutdown("nobody came")
             return
+        self._caller = caller.identity
         session = self._session = self._assistant.stack.session(self._prepare, self._assistant.silence_seconds)
         session.on("user_state_changed", self._on_user_state)
         session.on("user_input_transcribed", self._on_transcript)
@@ -229,6 +250,7 @@ class Call:
             self._assistant.stack.agent(session, self._room, lambda **options: FaqAgent(self.lookup, **options)),
             room=self._room,
             room_options=RoomOptions(
+                participant_identity=self._caller,
                 text_input=False,
                 audio_input=AudioInputOptions(frame_size_ms=10, pre_connect_audio=False),
                 close_on_disconnect=False,  # by ourselves, whatever the reason
@@ -236,10 +258,12 @@ class Call:
             record=False,  # the words of callers go nowhere
             session_host=False,
         )
-        if not self._room.remote_participants:  # gone again meanwhile
+        if self._leaving is None and self._caller not in self._room.remote_participants:  # gone before we looked
             self._job.shutdown("the caller has left")
 
     async def _finish(self) -> None:
+        if self._leaving:
+            self._leaving.cancel()
         for task in filter(None, (self._waiting, self._ending)):
             task.cancel()
         self._finish_record()
@@ -338,8 +362,14 @@ class Call:
             self._ending = asyncio.create_task(self._hang_up(GIVE_UP, allow_interruptions=False))
 
     def _on_participant_left(self, participant: rtc.RemoteParticipant) -> None:
-        if participant.kind != rtc.ParticipantKind.PARTICIPANT_KIND_AGENT:
-            self._job.shutdown("the caller has left")
+        if participant.identity == self._caller and self._leaving is None:
+            seconds = HUNG_UP_SECONDS if participant.disconnect_reason in _HUNG_UP else LOST_SECONDS
+            self._leaving = asyncio.get_running_loop().call_later(seconds, self._job.shutdown, "the caller has left")
+
+    def _on_participant_came(self, participant: rtc.RemoteParticipant) -> None:
+        if participant.identity == self._caller and self._leaving:  # livekit-agents takes the microphone up again
+            self._leaving.cancel()
+            self._leaving = None
 
     async def _ask_the_silent(self) -> None:
         for sentence in STILL_THERE:

@@ -16,6 +16,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from conftest import caller_of, plain
+from livekit import rtc
 from livekit.api import AccessToken, ListRoomsRequest, LiveKitAPI, RoomAgentDispatch, RoomConfiguration, VideoGrants
 
 from faqlab.dialogue import Dialogue
@@ -33,15 +34,15 @@ PAY, RETURN, PARCEL = "How can I pay?", "Can I return shoes?", "Where is my parc
 
 
 @contextmanager
-def working(livekit: LiveKit, assistant: Assistant) -> Iterator[Callable[[str], Caller]]:
-    """A worker of its own; yields what makes a caller to a room of that name."""
+def working(livekit: LiveKit, assistant: Assistant) -> Iterator[Callable[..., Caller]]:
+    """A worker of its own; yields what makes a caller to a room of that name, of another identity if need be."""
     loaded: Future[Assistant] = Future()
     loaded.set_result(assistant)
     worker = Worker(livekit, loaded, "tested")
     worker.start()
 
-    def caller(room: str) -> Caller:
-        token = AccessToken(livekit.api_key, livekit.api_secret).with_identity("caller")
+    def caller(room: str, identity: str = "caller") -> Caller:
+        token = AccessToken(livekit.api_key, livekit.api_secret).with_identity(identity)
         token = token.with_grants(VideoGrants(room_join=True, room=room, can_publish_data=False))
         token = token.with_room_config(RoomConfiguration(agents=[RoomAgentDispatch(agent_name="tested")]))
         return Caller(livekit.url, token.to_jwt())
@@ -160,7 +161,7 @@ async def test_who_was_silent_and_then_asks_is_answered(livekit_server: LiveKit,
             assert heard.lookups[0]["hits"][0]["id"] == "parcel"
 
 
-async def test_when_the_caller_leaves_in_mid_answer_the_call_is_over_at_once(
+async def test_when_the_caller_leaves_in_mid_answer_the_call_is_soon_over(
     demo: LiveDemo, assistant: Assistant, livekit_server: LiveKit
 ) -> None:
     with working(livekit_server, assistant) as caller_to:
@@ -170,8 +171,50 @@ async def test_when_the_caller_leaves_in_mid_answer_the_call_is_over_at_once(
             await caller.ask("How does the guarantee work?", hang_up_after=1.0)
             left = time.monotonic()
         while "leaver" in await rooms(livekit_server):
-            assert time.monotonic() < left + 3
+            assert time.monotonic() < left + 4
             await asyncio.sleep(0.1)
+
+
+async def test_who_is_cut_off_and_comes_back_goes_on_with_the_call(
+    livekit_server: LiveKit, assistant: Assistant
+) -> None:
+    with working(livekit_server, assistant) as caller_to:
+        async with caller_to("cut-off") as caller:
+            await caller.wait_for_greeting()
+            await caller.room.simulate_scenario(rtc.SimulateScenarioKind.SIMULATE_FULL_RECONNECT)
+            await caller.listen(agent.HUNG_UP_SECONDS + 1)
+            assert (await caller.ask(PAY)).lookups[0]["hits"][0]["id"] == "pay"
+
+
+async def test_who_is_cut_off_and_stays_away_is_waited_for_in_vain(
+    livekit_server: LiveKit, assistant: Assistant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agent, "_HUNG_UP", frozenset())  # a lost connection is one that nobody has closed
+    monkeypatch.setattr(agent, "LOST_SECONDS", 5.0)
+    with working(livekit_server, assistant) as caller_to:
+        async with caller_to("lost") as caller:
+            await caller.wait_for_greeting()
+        left = time.monotonic()
+        while "lost" in await rooms(livekit_server):
+            assert time.monotonic() < left + 8
+            await asyncio.sleep(0.1)
+        assert time.monotonic() > left + 4
+
+
+async def test_neither_a_camera_nor_a_guest_who_leaves_means_anything(
+    livekit_server: LiveKit, assistant: Assistant
+) -> None:
+    with working(livekit_server, assistant) as caller_to:
+        async with caller_to("shared") as caller:
+            await caller.wait_for_greeting()
+            camera = rtc.LocalVideoTrack.create_video_track("camera", rtc.VideoSource(64, 64))
+            published = await caller.room.local_participant.publish_track(camera)
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(published.wait_for_subscription(), 1.0)
+            async with caller_to("shared", "guest") as guest:
+                await guest.listen(1)
+            await caller.listen(agent.HUNG_UP_SECONDS + 1)
+            assert (await caller.ask(PAY)).lookups[0]["hits"][0]["id"] == "pay"
 
 
 async def test_a_failure_of_the_ears_the_model_or_the_tool_is_owned_up_to_and_the_call_goes_on(

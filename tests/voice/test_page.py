@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import urllib.request
 import wave
 from collections.abc import Iterator
@@ -303,6 +304,41 @@ def test_a_connection_that_breaks_off_is_told_and_restored(tokens: TokenServer, 
         expect(state).to_contain_text("trying to restore it")
         in_call(page)
         expect(page.get_by_role("alert")).to_have_count(0)
+
+
+def test_a_double_click_makes_one_call_that_stays_also_when_joining_again(
+    tokens: TokenServer, chromium: str | None
+) -> None:
+    """Leave comes up where Join again was: the second click must not hang up."""
+    with page_at(tokens.url, chromium, GRANTED, FAKE_DEVICE) as page:
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url) if request.url.endswith("/getToken") else None)
+        for calls in (1, 2):
+            page.get_by_test_id("join").dblclick()
+            in_call(page)
+            expect(page.get_by_test_id("mute")).to_have_attribute("aria-pressed", "false")
+            assert len(asked) == calls
+            page.get_by_test_id("leave").click()
+            expect(page.get_by_test_id("join")).to_have_text("Join again")
+
+
+def test_a_tab_that_is_closed_leaves_the_room_at_once(tokens: TokenServer, chromium: str | None) -> None:
+    with (
+        page_at(tokens.url, chromium, GRANTED, FAKE_DEVICE) as page,
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(portal.call(another_caller, tokens)) as listener,
+    ):
+
+        def comes_to(others: int) -> bool:
+            deadline = time.monotonic() + 3
+            while len(listener.room.remote_participants) != others and time.monotonic() < deadline:
+                time.sleep(0.05)
+            return time.monotonic() < deadline
+
+        join(page)
+        assert comes_to(1)
+        page.close()
+        assert comes_to(0)
 
 
 BAR = """

@@ -1,4 +1,4 @@
-import { type ReactNode, useEffect, useRef } from "react";
+import { type MouseEvent, type ReactNode, useEffect, useRef } from "react";
 import { type Call, isUnderWay, shownState, stateWords } from "../call";
 import { LeaveIcon, MicrophoneIcon } from "./icons";
 import { ProblemNote } from "./ProblemNote";
@@ -55,12 +55,12 @@ export function Page({ call, orb, startAudio, onJoin, onLeave, onMute }: PagePro
                 className="button"
                 data-testid="mute"
                 aria-pressed={call.muted}
-                onClick={() => onMute(!call.muted)}
+                onClick={once(() => onMute(!call.muted))}
               >
                 <MicrophoneIcon off={call.muted} />
                 Mute
               </button>
-              <button type="button" className="button leave" data-testid="leave" onClick={onLeave}>
+              <button type="button" className="button leave" data-testid="leave" onClick={once(onLeave)}>
                 <LeaveIcon />
                 Leave
               </button>
@@ -80,4 +80,11 @@ export function Page({ call, orb, startAudio, onJoin, onLeave, onMute }: PagePro
       {state !== "ready" && <Transcript conversation={call.conversation} underWay={underWay} />}
     </main>
   );
+}
+
+/** A double click on Join ends on the button that has come up in its place: its second half must not hang up or mute. */
+function once(act: () => void): (event: MouseEvent) => void {
+  return ({ detail }) => {
+    if (detail < 2) act();
+  };
 }

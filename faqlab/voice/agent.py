@@ -24,6 +24,7 @@ from livekit.agents import (
     ErrorEvent,
     JobContext,
     RunContext,
+    StopResponse,
     UserInputTranscribedEvent,
     UserStateChangedEvent,
     function_tool,
@@ -124,7 +125,7 @@ class Assistant:
         retriever.answer(entries.entries[0].question)
         prewarm()
         voice = Voice.shared()
-        for words in (GREETING, SORRY, decline(entries)):  # needed at once, word for word
+        for words in (GREETING, SORRY, GIVE_UP, decline(entries)):  # needed at once, or when nothing new can be said
             for sentence in voice.sentences(words):
                 voice.speak(sentence)
         return cls(retriever, stack, calls)
@@ -221,6 +222,7 @@ class Call:
         self._dialogue = Dialogue(assistant.retriever)
         self._turn = _Turn()
         self._failures = 0
+        self._answering = False
         self._waiting: asyncio.Task[None] | None = None
         self._ending: asyncio.Task[None] | None = None
         self._caller: str | None = None
@@ -270,7 +272,12 @@ class Call:
         await _delete_room(self._livekit, self._room_name)  # or it stays for 20 s, and the caller in it
 
     async def lookup(self, query: str) -> str:
-        """Look *query* up, tell the page and the log, and return the tool's result."""
+        """
+        Look *query* up, tell the page and the log, and return the tool's result.
+
+        Raises:
+            StopResponse: it failed once too often, and the call ends with words of its own.
+        """
         asked = time.time()
         self._finish_record()
         try:
@@ -279,6 +286,9 @@ class Call:
             return json.dumps({"status": "decline", "say": SAY_AGAIN, "answers": [], "choices": []})
         except Exception:
             _log.exception("The look-up failed.")
+            self._assistant.calls.add(self._failed_record(query))  # the page has no words for it
+            if self._fails_too_often():
+                raise StopResponse from None
             return json.dumps({"status": "decline", "say": SORRY, "answers": [], "choices": []})
         self._turn.looked_up = time.time()
         self._turn.record = record = self._record(answer, asked)
@@ -290,7 +300,7 @@ class Call:
         return json.dumps(tool_result(copy(self._dialogue).ask(query), self._assistant.retriever.faqs))
 
     def _record(self, answer: Answer, asked: float) -> LookupRecord:
-        retriever, turn = self._assistant.retriever, self._turn
+        turn = self._turn
         milliseconds = {name: round(ms, 2) for name, ms in answer.milliseconds.items()}
         if turn.speech_ended is not None:
             heard = min(turn.heard or asked, asked)  # Gemini's transcript may come when it has looked up already
@@ -299,18 +309,28 @@ class Call:
                 "turn": round((asked - heard) * 1e3, 1),
                 **milliseconds,
             }
+        return replace(
+            self._failed_record(answer.query),
+            outcome=answer.outcome.value,
+            confidence=round(answer.confidence, 4),
+            hits=tuple(HitRecord.of(hit) for hit in answer.hits),
+            choices=answer.choices,
+            milliseconds=milliseconds,
+        )
+
+    def _failed_record(self, query: str) -> LookupRecord:
         return LookupRecord(
             id=utils.shortuuid("lookup_"),
             time=datetime.now(UTC),
             room=self._room_name,
-            query=answer.query,
-            outcome=answer.outcome.value,
-            confidence=round(answer.confidence, 4),
-            threshold=retriever.threshold,
-            squared_l2_threshold=retriever.squared_l2_threshold,
-            hits=tuple(HitRecord.of(hit) for hit in answer.hits),
-            choices=answer.choices,
-            milliseconds=milliseconds,
+            query=query,
+            outcome="failed",
+            confidence=None,
+            threshold=self._assistant.retriever.threshold,
+            squared_l2_threshold=self._assistant.retriever.squared_l2_threshold,
+            hits=(),
+            choices=(),
+            milliseconds={},
         )
 
     def _finish_record(self) -> None:
@@ -337,11 +357,13 @@ class Call:
             self._turn.heard = event.created_at
 
     def _on_agent_state(self, event: AgentStateChangedEvent) -> None:
+        if event.old_state == "speaking" and self._answering:  # to its end, or as far as the caller wanted
+            self._failures = 0
         if event.new_state != "speaking":
             return
         turn = self._turn
+        self._answering = turn.record is not None
         if turn.record and turn.looked_up:
-            self._failures = 0
             voice = round((event.created_at - turn.looked_up) * 1e3, 1)
             turn.record = replace(turn.record, milliseconds={**turn.record.milliseconds, "voice": voice})
         self._finish_record()
@@ -354,12 +376,18 @@ class Call:
             return
         error.recoverable = True  # livekit's way to say "we deal with it"
         _log.error("%s failed: %s", type(event.source).__name__, error.error)
-        self._failures += 1
+        self._finish_record()  # what comes next is not its answer
         # Not to be interrupted: a reply that was prepared ahead fails before its turn is over, and the turn interrupts.
-        if self._failures <= FAILURES_BORNE:
+        if not self._fails_too_often():
             tell(self._session, SORRY, allow_interruptions=False)
-        elif self._ending is None:
+
+    def _fails_too_often(self) -> bool:
+        """Count a failure since the last answer that was heard; one too many, and the call ends."""
+        self._answering = False
+        self._failures += 1
+        if self._failures > FAILURES_BORNE and self._ending is None:
             self._ending = asyncio.create_task(self._hang_up(GIVE_UP, allow_interruptions=False))
+        return self._failures > FAILURES_BORNE
 
     def _on_participant_left(self, participant: rtc.RemoteParticipant) -> None:
         if participant.identity == self._caller and self._leaving is None:

@@ -231,10 +231,40 @@ async def test_a_failure_of_the_ears_the_model_or_the_tool_is_owned_up_to_and_th
         with monkeypatch.context() as patch:
             patch.setattr(answers._Step, "_run", fail)
             assert plain((await caller.ask(PAY)).answer_text) == plain(agent.SORRY)
+        assert "by card" in plain((await caller.ask(PAY)).answer_audio_text)
         with monkeypatch.context() as patch:
             patch.setattr(Dialogue, "ask", fail)
-            assert plain((await caller.ask(PAY)).answer_text) == plain(agent.SORRY)
+            failed = await caller.ask(PAY)
+            assert (plain(failed.answer_text), failed.lookups) == (plain(agent.SORRY), ())
+        assert [record.outcome for record in demo.calls.records][-2:] == ["answer", "failed"]
         assert "by card" in plain((await caller.ask(PAY)).answer_audio_text)
+
+
+@pytest.mark.parametrize("broken", ["voice", "look-up"])
+async def test_who_asks_in_vain_is_told_so_twice_and_then_let_go(
+    livekit_server: LiveKit, assistant: Assistant, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    """Although what was spoken ahead, the excuse above all, is still heard each time."""
+    with working(livekit_server, assistant) as caller_to:
+        async with caller_to("in-vain") as caller:
+            await caller.wait_for_greeting()
+            voice, speak = Voice.shared(), Voice.speak
+            spoken = {PAY, *voice.sentences(f"{agent.SORRY} {agent.GIVE_UP}")}
+            for sentence in spoken:
+                voice.speak(sentence)
+
+            def fail(self: Voice, sentence: str, speed: float = 1.0) -> np.ndarray:
+                if sentence in spoken:
+                    return speak(self, sentence, speed)
+                raise RuntimeError("broken on purpose")
+
+            if broken == "voice":
+                monkeypatch.setattr(Voice, "speak", fail)
+            else:
+                monkeypatch.setattr(Dialogue, "ask", fail)
+            said = [plain((await caller.ask(PAY)).answer_audio_text) for _ in range(3)]
+            assert said == [plain(agent.SORRY), plain(agent.SORRY), plain(agent.GIVE_UP)]
+            await until(lambda: not caller.room.isconnected())
 
 
 async def test_a_voice_that_keeps_failing_ends_the_call(

@@ -176,15 +176,23 @@ def bench(
     faqs: FaqsOption = None,
     queries: QueriesOption = None,
     spoken: Annotated[bool, typer.Option("--spoken", help="Say the queries aloud instead: minutes.")] = False,
+    calls: Annotated[bool, typer.Option("--calls", help="Ask some of them in calls instead: ten minutes.")] = False,
+    number: Annotated[int, typer.Option("--number", min=1, metavar="N", help="How many, with --calls.")] = 20,
     split: SplitOption = "test",
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """
     Compare the serving path with the reference (ranks, time of a query, start, memory); or, with --spoken, queries
-    typed with the same said aloud and heard, and write what was heard beside the queries' file.
+    typed with the same said aloud and heard, and write what was heard beside the queries' file; or, with --calls, have
+    a caller ask some aloud, and measure what was heard, how soon the answer came, and how a pause was borne.
     """
     faqs, queries = faqs or settings().faqs, queries or settings().queries
+    if spoken and calls:
+        raise FaqlabError("--spoken and --calls are two measurements: name one of them.")
+    if calls:
+        _bench_calls(faqs, queries, split, number, config, as_json)
+        return
     if spoken:
         _bench_spoken(_retriever(faqs, config, None), queries, split, as_json)
         return
@@ -215,6 +223,21 @@ def _bench_spoken(retriever: Any, path: Path, split: str, as_json: bool) -> None
         return
     typer.echo(table.to_string(index=False, float_format="{:.3f}".format, na_rep="typed"))
     typer.echo(f"\nWhat was heard: {file}")
+
+
+def _bench_calls(faqs: Path, path: Path, split: str, number: int, config: Path | None, as_json: bool) -> None:
+    from faqlab.faqs import FaqSet
+    from faqlab.queries import load_queries
+    from faqlab.voice import latency
+
+    _check_config(config)
+    queries = latency.choose(load_queries(path, FaqSet.load(faqs), _checked(split)), number)
+    with latency.own_demo(faqs, config or settings().retrieval, _progress) as demo:
+        report = latency.measure(demo, queries, progress=not as_json)
+    if as_json:
+        _print_json(report)
+        return
+    typer.echo(latency.table(report))
 
 
 @app.command()

@@ -41,6 +41,7 @@ from faqlab.errors import FaqlabError
 from faqlab.faqs import FaqSet
 from faqlab.retriever import Answer, RetrievalConfig, Retriever
 from faqlab.settings import settings
+from faqlab.voice.answers import SAY_AGAIN, SORRY
 from faqlab.voice.calls import CallLog, HitRecord, LookupRecord
 from faqlab.voice.direct import joining_directly
 from faqlab.voice.offline import prewarm
@@ -64,11 +65,9 @@ Speak plainly: no lists, no markup, no addresses spelled out unless asked. Keep 
 """
 
 GREETING = "Hello! I answer questions from our FAQ. What would you like to know?"
-SAY_AGAIN = "I am sorry, I did not catch that. Could you say it again?"
-SORRY = "I am sorry, something went wrong on my side. Please ask me again."
 STILL_THERE = ("Are you still there? Just ask your question.", "I can't hear you. Is your microphone on?")
 FAREWELL = "I can't hear anybody, so I'll hang up now. Call again any time. Goodbye!"
-GIVE_UP = "I am sorry, something keeps going wrong on my side. Please call again later. Goodbye!"
+GIVE_UP = "I'm sorry, something keeps going wrong on my side. Please call again later. Goodbye!"
 
 SILENCE_SECONDS = 12.0
 FAILURES_BORNE = 2
@@ -249,7 +248,7 @@ class Call:
         session.on("error", self._on_error)
         session.on("close", lambda event: self._job.shutdown(event.reason.value))
         await session.start(
-            self._assistant.stack.agent(session, self._room, lambda **options: FaqAgent(self.lookup, **options)),
+            self._assistant.stack.agent(session, self._notify, lambda **options: FaqAgent(self.lookup, **options)),
             room=self._room,
             room_options=RoomOptions(
                 participant_identity=self._caller,
@@ -283,13 +282,13 @@ class Call:
         try:
             answer = await asyncio.to_thread(self._dialogue.ask, query)
         except FaqlabError:  # nothing to look up
-            return json.dumps({"status": "decline", "say": SAY_AGAIN, "answers": [], "choices": []})
+            return _declined(SAY_AGAIN)
         except Exception:
             _log.exception("The look-up failed.")
             self._assistant.calls.add(self._failed_record(query))  # the page has no words for it
             if self._fails_too_often():
                 raise StopResponse from None
-            return json.dumps({"status": "decline", "say": SORRY, "answers": [], "choices": []})
+            return _declined(SORRY)
         self._turn.looked_up = time.time()
         self._turn.record = record = self._record(answer, asked)
         await self._send(LOOKUP_TOPIC, record.message())
@@ -341,6 +340,9 @@ class Call:
     async def _send(self, topic: str, message: dict[str, Any]) -> None:
         with suppress(Exception):  # a page that has gone must not cost anybody the answer
             await self._room.local_participant.send_text(json.dumps(message, ensure_ascii=False), topic=topic)
+
+    async def _notify(self, level: str, text: str) -> None:
+        await self._send(NOTICE_TOPIC, {"level": level, "text": text})
 
     def _on_user_state(self, event: UserStateChangedEvent) -> None:
         if event.new_state == "away":
@@ -406,10 +408,14 @@ class Call:
         await self._hang_up(FAREWELL)
 
     async def _hang_up(self, sentence: str, **options: Any) -> None:
-        await self._send(NOTICE_TOPIC, {"level": "info", "text": sentence})
+        await self._notify("info", sentence)
         with suppress(TimeoutError, RuntimeError):
             await asyncio.wait_for(tell(self._session, sentence, **options), LAST_WORDS_SECONDS)
         self._job.shutdown("the assistant has hung up")
+
+
+def _declined(say: str) -> str:
+    return json.dumps({"status": Outcome.DECLINE, "say": say, "answers": [], "choices": []})
 
 
 async def _delete_room(livekit: LiveKit, name: str) -> None:

@@ -15,10 +15,10 @@ from faqlab.voice.speech import Voice
 
 log = logging.getLogger("faqlab.voice")
 
-ASK_AGAIN = "Sorry, I didn't catch that. Could you say it again?"
+SAY_AGAIN = "Sorry, I didn't catch that. Could you say it again?"
+SORRY = "I'm sorry, something went wrong on my side. Please ask me again."
 UNKNOWN = "I'm sorry, I don't know that."
-FAILED = "I'm sorry, I couldn't look that up just now. Please ask me again."
-GREETING = "Hello! What would you like to know?"
+HELLO = "Hello! What would you like to know?"
 
 
 class OfflineLLM(llm.LLM):
@@ -78,16 +78,16 @@ class _Step(llm.LLMStream):
     async def _run(self) -> None:
         last = self._chat_ctx.items[-1] if self._chat_ctx.items else None
         if isinstance(last, llm.FunctionCallOutput):
-            self._say(FAILED if last.is_error else spoken(last.output))
+            self._say(SORRY if last.is_error else spoken(last.output))
             return
         text = next((m.text_content or "" for m in reversed(self._chat_ctx.messages()) if m.role == "user"), None)
-        reply = GREETING if text is None else small_talk(text, self._chat_ctx)
+        reply = HELLO if text is None else small_talk(text, self._chat_ctx)
         tool = _tool(self._tools)
         if reply is None and text is not None and tool is not None:
             self._call(tool, text)
             asyncio.get_running_loop().run_in_executor(None, self._llm._ahead, text)
         else:
-            self._say(reply or FAILED)
+            self._say(reply or SORRY)
 
     def _say(self, text: str) -> None:
         self._send(llm.ChoiceDelta(role="assistant", content=text))
@@ -133,7 +133,7 @@ def small_talk(text: str, chat_ctx: llm.ChatContext) -> str | None:
     words = re.sub(r"[^a-z0-9' ]+", " ", text.lower().replace("’", "'")).split()
     said = _HELLO.sub("", " ".join(word for word in words if word not in _FILLERS))
     if said in _PHANTOMS or not set(words) - _HESITATIONS:
-        return ASK_AGAIN
+        return SAY_AGAIN
     kind = next((kind for kind, phrases in _PHRASES.items() if said in phrases), None)
     match kind:
         case None:
@@ -143,7 +143,7 @@ def small_talk(text: str, chat_ctx: llm.ChatContext) -> str | None:
         case _ if _asked_back(chat_ctx):
             return None
         case "thanks" if not any(isinstance(item, llm.FunctionCallOutput) for item in chat_ctx.items):
-            return ASK_AGAIN  # with nothing to thank for, it is what Whisper makes of a cough
+            return SAY_AGAIN  # with nothing to thank for, it is what Whisper makes of a cough
         case "repeat":
             return _last_reply(chat_ctx)
         case _:
@@ -156,7 +156,7 @@ _PHANTOMS = frozenset({"you", "the", "a", "and", "i", "thanks for watching", "th
 _HELLO = re.compile(r"^(?:hi|hello|hey|hiya|good (?:morning|afternoon|evening))(?: there)? (?=.)")
 
 _REPLIES = {
-    "hello": GREETING,
+    "hello": HELLO,
     "how are you": "I'm well, thank you. What would you like to know?",
     "who": "I'm a computer assistant. I answer questions from our FAQ. What would you like to know?",
     "help": "Of course. Ask me your question in your own words, and I'll look it up.",
@@ -222,7 +222,7 @@ def _asked_back(chat_ctx: llm.ChatContext) -> bool:
 
 def _last_reply(chat_ctx: llm.ChatContext) -> str:
     replies = (m.text_content for m in reversed(chat_ctx.messages()) if m.role == "assistant")
-    return next((reply for reply in replies if reply), GREETING)
+    return next((reply for reply in replies if reply), HELLO)
 
 
 def _tool(tools: list[llm.Tool]) -> llm.FunctionTool | llm.RawFunctionTool | None:

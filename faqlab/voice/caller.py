@@ -17,6 +17,7 @@ from faqlab.voice import ears
 from faqlab.voice.direct import joining_directly
 from faqlab.voice.ears import Ears
 from faqlab.voice.line import RATE, Line, Mark
+from faqlab.voice.page import LOOKUP_TOPIC
 from faqlab.voice.speech import Voice
 
 _OVER_S = 0.8
@@ -82,7 +83,7 @@ class Caller:
         """
         self.room.on("track_subscribed", self._on_track)
         self.room.register_text_stream_handler("lk.transcription", self._on_transcription)
-        self.room.register_text_stream_handler("faqlab.lookup", self._on_lookup)
+        self.room.register_text_stream_handler(LOOKUP_TOPIC, self._on_lookup)
         try:
             with joining_directly(self._url):
                 await asyncio.wait_for(self.room.connect(self._url, self._token), _CONNECT_S)
@@ -123,8 +124,6 @@ class Caller:
         self,
         text: str,
         *,
-        speed: float = 1.0,
-        noise_db: float | None = None,
         pause: float | None = None,
         interrupt: str | None = None,
         interrupt_after: float = 1.0,
@@ -135,18 +134,16 @@ class Caller:
 
         Args:
             text: What to say, at once, even over the agent.
-            speed: 1.0 is the voice's own pace.
-            noise_db: Signal-to-noise ratio in dB of hiss under the words; none if None.
             pause: Seconds of silence in mid-sentence, between two words.
             interrupt: What to say over the answer; the times are then of this.
             interrupt_after: Seconds into the answer at which to do so.
             hang_up_after: Seconds into the answer at which to leave.
         """
-        audio = await asyncio.to_thread(self._say, text, speed, noise_db)
+        audio = await asyncio.to_thread(self._voice.speak_all, text)
         if pause is not None:
             at = await asyncio.to_thread(self._middle, text, audio)
             audio = np.concatenate([audio[:at], np.zeros(int(pause * RATE), np.float32), audio[at:]])
-        return await self._exchange(text, audio, interrupt, interrupt_after, hang_up_after, speed)
+        return await self._exchange(text, audio, interrupt, interrupt_after, hang_up_after)
 
     async def _exchange(
         self,
@@ -155,10 +152,9 @@ class Caller:
         interrupt: str | None = None,
         interrupt_after: float = 0.0,
         hang_up_after: float | None = None,
-        speed: float = 1.0,
     ) -> Heard:
         line = self._line
-        over = await asyncio.to_thread(self._say, interrupt, speed, None) if interrupt else None
+        over = await asyncio.to_thread(self._voice.speak_all, interrupt) if interrupt else None
         mark = line.mark()
         started, ended = await line.say(audio)
         cut_in = bool(text) and line.loud_between(started, ended)
@@ -199,14 +195,6 @@ class Caller:
             audio=audio,
             transcripts=transcripts,
         )
-
-    def _say(self, text: str, speed: float, noise_db: float | None) -> np.ndarray:
-        audio = self._voice.speak_all(text, speed)
-        if noise_db is None or not len(audio):
-            return audio
-        loudness = float(np.sqrt(np.mean(np.square(audio)))) * 10 ** (-noise_db / 20)
-        noise = np.random.default_rng(0).normal(0, loudness, len(audio))
-        return (audio + noise).astype(np.float32)
 
     def _middle(self, text: str, audio: np.ndarray) -> int:
         """Return the sample between the two middle words of *text*: the quietest one near where they should be."""

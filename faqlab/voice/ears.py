@@ -85,19 +85,18 @@ class Ears:
         """Return the process's ears, loaded at the first call: weights are 75 MB, and one copy is enough."""
         return loaded_once(cls)
 
-    def transcribe(self, audio: np.ndarray, *, hotwords: str | None = None) -> str:
+    def transcribe(self, audio: np.ndarray) -> str:
         """
         Return the words in *audio*, or "" if there are none.
 
         Args:
             audio: Mono, float32 from -1 to 1, 16 kHz, of any length.
-            hotwords: Words to expect (names, products), parted by spaces or commas.
         """
-        return self.hear(audio, hotwords=hotwords).text
+        return self.hear(audio).text
 
-    def hear(self, audio: np.ndarray, *, hotwords: str | None = None) -> Transcript:
+    def hear(self, audio: np.ndarray) -> Transcript:
         """Return the words in *audio* and how sure the least sure piece of it is; arguments as `transcribe`."""
-        heard = [self._hear_piece(piece, hotwords) for piece in _pieces(audio)]
+        heard = [self._hear_piece(piece) for piece in _pieces(audio)]
         spoken = [piece for piece in heard if piece.text]
         return Transcript(
             " ".join(piece.text for piece in spoken),
@@ -106,24 +105,22 @@ class Ears:
             spoken[-1].ended if spoken else 0.0,
         )
 
-    def _hear_piece(self, audio: np.ndarray, hotwords: str | None) -> Transcript:
+    def _hear_piece(self, audio: np.ndarray) -> Transcript:
         if not len(audio) or float(np.abs(audio).max()) < _INAUDIBLE:
             return Transcript("", no_speech=1.0)
         audio = np.concatenate([np.zeros(int(_LEAD_S * SAMPLE_RATE), np.float32), audio])
         window = min(_MAX_WINDOW_S, max(_MIN_WINDOW_S, len(audio) / SAMPLE_RATE + _MARGIN_S))
-        heard = self._decode(audio, window, hotwords)
+        heard = self._decode(audio, window)
         if _repeats(heard.text):
-            heard = self._decode(audio, _MAX_WINDOW_S, None)
+            heard = self._decode(audio, _MAX_WINDOW_S)
         return heard if _believable(heard) else Transcript("", heard.no_speech, heard.log_probability)
 
-    def _decode(self, audio: np.ndarray, window: float, hotwords: str | None) -> Transcript:
+    def _decode(self, audio: np.ndarray, window: float) -> Transcript:
         frames = int(window * _FRAMES_PER_S)
         mel = self._whisper.feature_extractor(audio)[:, :frames]
         mel = np.pad(mel, ((0, 0), (0, frames - mel.shape[1]))).astype(np.float32)
         tokenizer = self._tokenizer
         prompt = [*tokenizer.sot_sequence, tokenizer.no_timestamps]
-        if hotwords:
-            prompt = [tokenizer.sot_prev, *tokenizer.encode(" " + hotwords.strip())[: _MAX_TOKENS - 4], *prompt]
         result = self._whisper.model.generate(
             get_ctranslate2_storage(mel[None]),
             [prompt],

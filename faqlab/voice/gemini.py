@@ -1,11 +1,11 @@
 """
 Gemini Live as the agent's ears, mind and voice; and how the call goes on when Gemini fails for good.
 
-What agent.py does with it::
+What stack.py and agent.py do with it::
 
     import_on_main_thread()                                     # once, before any worker thread
     session = AgentSession(stt=…, llm=…, tts=…, vad=…)          # the offline stack: what the call falls back on
-    Failover(session, room, lambda chat_ctx: FaqAgent(…, chat_ctx=chat_ctx))
+    Failover(session, notify, lambda chat_ctx: FaqAgent(…, chat_ctx=chat_ctx))
     await session.start(FaqAgent(…, **agent_options(settings)), room=room)
 
 Both agents live in the one session, so that the room, the caller's audio and our track stay as they are.
@@ -14,13 +14,11 @@ Both agents live in the one session, so that the room, the caller's audio and ou
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from livekit import rtc
 from livekit.agents import (
     Agent,
     AgentSession,
@@ -36,11 +34,12 @@ from livekit.agents.voice.events import EventTypes
 
 from faqlab.errors import FaqlabError
 from faqlab.settings import Settings
-from faqlab.voice.page import NOTICE_TOPIC
 
 if TYPE_CHECKING:
     from google.genai.types import HttpOptions
     from livekit.plugins.google.realtime import RealtimeModel
+
+    from faqlab.voice.stack import Notify
 
 APOLOGY = "I am having trouble reaching my usual service; I go on with a simpler voice."
 INVITATION = "How can I help?"
@@ -122,7 +121,7 @@ class Failover:
     def __init__(
         self,
         session: AgentSession[Any],
-        room: rtc.Room,
+        notify: Notify,
         simpler: Callable[[llm.ChatContext], Agent],
         *,
         patience: float = PATIENCE,
@@ -132,12 +131,12 @@ class Failover:
 
         Args:
             session: Not started yet; with stt, llm, tts and vad of its own.
-            room: Where the notice goes.
+            notify: Shows the apology on the caller's page.
             simpler: Makes the agent that goes on, without models of its own, with what was said so far.
                 Its `on_enter` is replaced: it opens with the apology and, if a question was left open, the answer.
             patience: Seconds.
         """
-        self._session, self._room, self._simpler, self._patience = session, room, simpler, patience
+        self._session, self._notify, self._simpler, self._patience = session, notify, simpler, patience
         self._timer: asyncio.TimerHandle | None = None
         self._prodded = False
         self._unanswered = ""
@@ -172,7 +171,7 @@ class Failover:
         session = self._session
         while not session._started:  # until then update_agent enters nobody, and no event tells when
             await asyncio.sleep(0.02)
-        notice = asyncio.create_task(self._notify())
+        notice = asyncio.create_task(self._notify("warning", APOLOGY))
         if session.agent_state == "speaking" and session.current_speech:
             await session.current_speech  # what Gemini has said already may be heard to its end
         else:
@@ -201,12 +200,6 @@ class Failover:
         self._session.say(APOLOGY if question else f"{APOLOGY} {INVITATION}")
         if question:
             self._session.generate_reply(user_input=question)
-
-    async def _notify(self) -> None:
-        with suppress(Exception):  # a page that has gone must not cost the caller the answer
-            await self._room.local_participant.send_text(
-                json.dumps({"level": "warning", "text": APOLOGY}), topic=NOTICE_TOPIC
-            )
 
     def _on_error(self, event: ErrorEvent) -> None:
         if isinstance(event.error, llm.RealtimeModelError) and not event.error.recoverable:

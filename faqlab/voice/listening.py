@@ -7,7 +7,6 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 from livekit import rtc
@@ -113,9 +112,9 @@ class WhisperSTT(stt.STT):
     PREFLIGHT_TRANSCRIPT, on which the answer is prepared, and as FINAL_TRANSCRIPT when the wait is over.
     """
 
-    def __init__(self, ears: Ears, *, patience: Patience | None = None, hotwords: str | None = None) -> None:
+    def __init__(self, ears: Ears, *, patience: Patience | None = None) -> None:
         super().__init__(capabilities=stt.STTCapabilities(streaming=True, interim_results=True))
-        self.ears, self.patience, self.hotwords = ears, patience or Patience(), hotwords
+        self.ears, self.patience = ears, patience or Patience()
 
     @property
     def model(self) -> str:
@@ -146,9 +145,8 @@ class WhisperSTT(stt.STT):
         return _ListeningStream(stt=self, conn_options=conn_options, sample_rate=SAMPLE_RATE)
 
     async def _hear(self, audio: np.ndarray) -> Transcript:
-        hear = partial(self.ears.hear, hotwords=self.hotwords)
         try:
-            return await asyncio.to_thread(hear, audio.astype(np.float32) / 32768)
+            return await asyncio.to_thread(self.ears.hear, audio.astype(np.float32) / 32768)
         except Exception as error:  # after any other kind livekit-agents would never listen again
             raise APIError(f"the ears failed: {error}", retryable=False) from error
 

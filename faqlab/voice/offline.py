@@ -12,7 +12,7 @@ from livekit.agents import inference
 from faqlab.voice import ears as ears_
 from faqlab.voice.answers import OfflineLLM
 from faqlab.voice.ears import Ears
-from faqlab.voice.listening import Patience, WhisperSTT
+from faqlab.voice.listening import WhisperSTT
 from faqlab.voice.speech import HibariTTS, Voice
 
 
@@ -26,30 +26,21 @@ class OfflineStack:
     vad: inference.VAD
 
 
-def offline_stack(
-    *,
-    prepare: Callable[[str], str] | None = None,
-    hotwords: str | None = None,
-    patience: Patience | None = None,
-    speed: float = 1.0,
-) -> OfflineStack:
+def offline_stack(prepare: Callable[[str], str] | None = None) -> OfflineStack:
     """
     Return the parts for one conversation. They share the models, which the first call loads if `prewarm` did not.
 
     Args:
         prepare: See `OfflineLLM`.
-        hotwords: Words that callers are likely to say, for the ears.
-        patience: When a silence ends the caller's turn.
-        speed: Of the voice.
 
     Raises:
         FaqlabError: the speech model is missing or damaged.
     """
     voice = Voice.shared()
     return OfflineStack(
-        stt=WhisperSTT(Ears.shared(), patience=patience, hotwords=hotwords),
+        stt=WhisperSTT(Ears.shared()),
         llm=OfflineLLM(prepare=prepare, voice=voice),
-        tts=HibariTTS(voice, speed=speed),
+        tts=HibariTTS(voice),
         vad=inference.VAD(min_silence_duration=0.1),
     )
 

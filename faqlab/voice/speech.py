@@ -88,9 +88,9 @@ class Voice:
 class HibariTTS(tts.TTS):
     """`Voice` as livekit-agents wants it: streaming, a sentence at a time."""
 
-    def __init__(self, voice: Voice, *, speed: float = 1.0) -> None:
+    def __init__(self, voice: Voice) -> None:
         super().__init__(capabilities=tts.TTSCapabilities(streaming=True), sample_rate=SAMPLE_RATE, num_channels=1)
-        self.voice, self.speed = voice, speed
+        self.voice = voice
 
     @property
     def model(self) -> str:
@@ -137,7 +137,7 @@ class _SpeechStream(tts.SynthesizeStream):
             for sentence in sentences:
                 self._mark_started()
                 try:
-                    audio = await asyncio.to_thread(voice.speak, sentence, self._tts.speed)
+                    audio = await asyncio.to_thread(voice.speak, sentence)
                 except Exception as error:  # livekit-agents tells nobody of any other kind
                     raise APIError(f"the voice failed: {error}", retryable=False) from error
                 if not first:

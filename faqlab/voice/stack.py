@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from livekit import rtc
 from livekit.agents import Agent, AgentSession
 
 from faqlab.settings import Settings
@@ -21,6 +20,13 @@ class MakeAgent(Protocol):
         """Return a new agent."""
 
 
+class Notify(Protocol):
+    """Shows a line on the caller's page."""
+
+    async def __call__(self, level: str, text: str) -> None:
+        """Show *text*; *level* is `info` or `warning`."""
+
+
 @dataclass(frozen=True)
 class Stack:
     """
@@ -32,7 +38,7 @@ class Stack:
     """
 
     name: str
-    agent: Callable[[AgentSession[Any], rtc.Room, MakeAgent], Agent]
+    agent: Callable[[AgentSession[Any], Notify, MakeAgent], Agent]
 
     def session(self, prepare: Callable[[str], str], silence_seconds: float) -> AgentSession[Any]:
         """
@@ -43,7 +49,7 @@ class Stack:
             silence_seconds: After which a caller who says nothing counts as away.
         """
         return AgentSession(
-            **vars(offline_stack(prepare=prepare)),
+            **vars(offline_stack(prepare)),
             **session_options(),
             user_away_timeout=silence_seconds,
             session_close_transcript_timeout=0.2,
@@ -58,15 +64,15 @@ def choose_stack(settings: Settings) -> Stack:
         FaqlabError: the voice that Gemini falls back on is missing or damaged.
     """
     if settings.google_api_key is None:
-        return Stack("the offline voice", lambda session, room, make: make())
+        return Stack("the offline voice", lambda session, notify, make: make())
     from faqlab.voice.gemini import APOLOGY, INVITATION, Failover, agent_options, import_on_main_thread
 
     import_on_main_thread()
     for sentence in (APOLOGY, INVITATION):  # a caller whom Gemini has let down has waited enough
         Voice.shared().speak(sentence)
 
-    def gemini_agent(session: AgentSession[Any], room: rtc.Room, make: MakeAgent) -> Agent:
-        Failover(session, room, lambda chat_ctx: make(chat_ctx=chat_ctx))
+    def gemini_agent(session: AgentSession[Any], notify: Notify, make: MakeAgent) -> Agent:
+        Failover(session, notify, lambda chat_ctx: make(chat_ctx=chat_ctx))
         return make(**agent_options(settings))
 
     return Stack(f"Gemini Live ({settings.gemini_model}, {settings.gemini_voice})", gemini_agent)

@@ -227,15 +227,15 @@ async def test_a_failure_of_the_ears_the_model_or_the_tool_is_owned_up_to_and_th
         await caller.wait_for_greeting()
         with monkeypatch.context() as patch:
             patch.setattr(Ears.shared(), "hear", fail)
-            assert plain((await caller.ask(PAY)).answer_text) == plain(agent.SORRY)
+            assert plain((await caller.ask(PAY)).answer_text) == plain(answers.SORRY)
         with monkeypatch.context() as patch:
             patch.setattr(answers._Step, "_run", fail)
-            assert plain((await caller.ask(PAY)).answer_text) == plain(agent.SORRY)
+            assert plain((await caller.ask(PAY)).answer_text) == plain(answers.SORRY)
         assert "by card" in plain((await caller.ask(PAY)).answer_audio_text)
         with monkeypatch.context() as patch:
             patch.setattr(Dialogue, "ask", fail)
             failed = await caller.ask(PAY)
-            assert (plain(failed.answer_text), failed.lookups) == (plain(agent.SORRY), ())
+            assert (plain(failed.answer_text), failed.lookups) == (plain(answers.SORRY), ())
         assert [record.outcome for record in demo.calls.records][-2:] == ["answer", "failed"]
         assert "by card" in plain((await caller.ask(PAY)).answer_audio_text)
 
@@ -249,7 +249,7 @@ async def test_who_asks_in_vain_is_told_so_twice_and_then_let_go(
         async with caller_to("in-vain") as caller:
             await caller.wait_for_greeting()
             voice, speak = Voice.shared(), Voice.speak
-            spoken = {PAY, *voice.sentences(f"{agent.SORRY} {agent.GIVE_UP}")}
+            spoken = {PAY, *voice.sentences(f"{answers.SORRY} {agent.GIVE_UP}")}
             for sentence in spoken:
                 voice.speak(sentence)
 
@@ -263,7 +263,7 @@ async def test_who_asks_in_vain_is_told_so_twice_and_then_let_go(
             else:
                 monkeypatch.setattr(Dialogue, "ask", fail)
             said = [plain((await caller.ask(PAY)).answer_audio_text) for _ in range(3)]
-            assert said == [plain(agent.SORRY), plain(agent.SORRY), plain(agent.GIVE_UP)]
+            assert said == [plain(answers.SORRY), plain(answers.SORRY), plain(agent.GIVE_UP)]
             await until(lambda: not caller.room.isconnected())
 
 

@@ -35,9 +35,10 @@ from faqlab.voice.agent import Assistant
 from faqlab.voice.calls import CallLog
 from faqlab.voice.ears import Ears
 from faqlab.voice.offline import prewarm
+from faqlab.voice.page import NOTICE_TOPIC
 from faqlab.voice.sfu import LiveKit
 from faqlab.voice.speech import SAMPLE_RATE, Voice, to_int16
-from faqlab.voice.stack import MakeAgent, Stack, choose_stack
+from faqlab.voice.stack import MakeAgent, Notify, Stack, choose_stack
 from faqlab.voice.worker import Worker
 
 QUESTION, ANSWER = "Where is my parcel?", "Follow the link in the email."
@@ -67,7 +68,7 @@ class Call:
     async def __aenter__(self) -> Self:
         self.caller.on("track_subscribed", lambda track, *_: self._spawn(self._listen(track)))
         self.caller.register_text_stream_handler("lk.transcription", lambda r, who: self._spawn(self._caption(r, who)))
-        self.caller.register_text_stream_handler(gemini.NOTICE_TOPIC, lambda r, _: self._spawn(self._notice(r)))
+        self.caller.register_text_stream_handler(NOTICE_TOPIC, lambda r, _: self._spawn(self._notice(r)))
         await asyncio.to_thread(self.worker.start)
         await self.caller.connect(self.livekit.url, self._token())
         microphone = rtc.LocalAudioTrack.create_audio_track("microphone", self.source)
@@ -85,12 +86,12 @@ class Call:
         """The queries of the agent's look-ups."""
         return [record.query for record in self.calls.records]
 
-    def _first_agent(self, session: AgentSession[Any], room: rtc.Room, make: MakeAgent) -> Agent:
+    def _first_agent(self, session: AgentSession[Any], notify: Notify, make: MakeAgent) -> Agent:
         def simpler(chat_ctx: llm.ChatContext) -> Agent:
             self.kept = [message.text_content for message in chat_ctx.messages()]
             return make(chat_ctx=chat_ctx)
 
-        self.session, self.failover = session, gemini.Failover(session, room, simpler, patience=PATIENCE)
+        self.session, self.failover = session, gemini.Failover(session, notify, simpler, patience=PATIENCE)
         return make(**gemini.agent_options(self.settings, http_options=self.emulator.http_options))
 
     async def ask(self, text: str = QUESTION) -> None:

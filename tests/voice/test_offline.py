@@ -26,7 +26,7 @@ from faqlab.faqs import FaqSet
 from faqlab.settings import settings
 from faqlab.voice import ears as ears_module
 from faqlab.voice import speech
-from faqlab.voice.answers import ASK_AGAIN, UNKNOWN, OfflineLLM, small_talk, spoken
+from faqlab.voice.answers import SAY_AGAIN, UNKNOWN, OfflineLLM, small_talk, spoken
 from faqlab.voice.ears import Ears, Transcript
 from faqlab.voice.listening import UNHEARD, Patience, WhisperSTT, looks_complete
 from faqlab.voice.offline import offline_stack, prewarm
@@ -366,12 +366,12 @@ async def reply(context: llm.ChatContext, **options: object) -> llm.CollectedRes
 )
 async def test_small_talk_needs_no_look_up(text: str) -> None:
     answer = await reply(said(("user", text)))
-    assert answer.text and not answer.tool_calls and answer.text != ASK_AGAIN
+    assert answer.text and not answer.tool_calls and answer.text != SAY_AGAIN
 
 
 @pytest.mark.parametrize("text", ["", "you", "...", UNHEARD, "Um.", "Thank you."])
 async def test_what_cannot_be_used_is_asked_for_again(text: str) -> None:
-    assert (await reply(said(("user", text)))).text == ASK_AGAIN
+    assert (await reply(said(("user", text)))).text == SAY_AGAIN
 
 
 @pytest.mark.parametrize(
@@ -438,7 +438,7 @@ async def test_the_answer_is_prepared_while_the_turn_is_still_open() -> None:
         asked.append(query)
         return json.dumps({"status": "answer", "say": "Prepared this sentence. And this."})
 
-    stack = offline_stack(prepare=prepare)
+    stack = offline_stack(prepare)
     await stack.llm.chat(chat_ctx=said(("user", "Where is my order?")), tools=[lookup_tool]).collect()
     for _ in range(100):
         if asked and ("Prepared this sentence.", 1.0) in Voice.shared()._kept:

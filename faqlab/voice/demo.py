@@ -7,12 +7,12 @@ import atexit
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import aiohttp
 import pandas as pd
@@ -34,6 +34,9 @@ from faqlab.voice.worker import Worker
 if TYPE_CHECKING:
     from IPython.display import IFrame
     from ipywidgets import Widget
+
+LIVEKIT_LEVELS = {"livekit": logging.CRITICAL, "livekit.agents": logging.ERROR}
+"""What is let through. The SDK calls an error what it mends itself."""
 
 
 def say_line(line: str) -> None:
@@ -189,35 +192,48 @@ class LiveDemo:
 
     def call(self, queries: Sequence[str], at_once: int = 2) -> pd.DataFrame:
         """
-        Have a scripted caller ask *queries* aloud, one after another, and return what came of each.
+        Have a scripted caller ask each of *queries* aloud in a call of its own, and return what came of it.
+
+        An interrupt (Ctrl-C, the kernel's stop button) hangs up and leaves nothing running.
 
         Args:
             queries: What to ask.
-            at_once: How many such callers share the queries, each in a room of its own.
+            at_once: How many calls go on at the same time.
 
         Returns:
             One row a query, in their order: `asked`, `heard` by the agent, `outcome` (None where nothing was looked
             up), `retrieved` ids, `said` by the agent, whether it `cut_in` before the end, `first_sound_ms` from the end
             of the question to the first sound of the answer at the caller, and of that the agent's `STAGES`, as `…_ms`.
         """
-        shares = [list(queries)[lane::at_once] for lane in range(at_once)]
+        lines = asyncio.Semaphore(at_once)
 
-        async def all_calls() -> list[list[Heard]]:
-            return await asyncio.gather(*(self._one_call(share) for share in shares if share))
+        async def one_call(query: str) -> Heard:
+            async with lines:
+                return await self._ask(query)
 
-        # A notebook's own loop runs on this thread: the callers need another.
-        with ThreadPoolExecutor(1, "faqlab-caller") as thread:
-            lanes = thread.submit(lambda: asyncio.run(all_calls())).result()
-        heard = [lanes[n % at_once][n // at_once] for n in range(len(queries))]
+        async def all_calls() -> list[Heard]:
+            ended = await asyncio.gather(*map(one_call, queries), return_exceptions=True)  # or it leaves some behind
+            for error in ended:
+                if isinstance(error, BaseException):
+                    raise error
+            return [heard for heard in ended if not isinstance(heard, BaseException)]
+
+        heard = _beside(all_calls())
         records = {record.id: record for record in self.calls.records}
         return call_table(heard, records)
 
-    async def _one_call(self, queries: Sequence[str]) -> list[Heard]:
+    async def _ask(self, query: str) -> Heard:
         async with aiohttp.ClientSession() as http, http.get(self.url + "getToken") as response:
             token = await response.json()
-        async with Caller(token["url"], token["token"]) as caller:
+        caller = Caller(token["url"], token["token"])
+        joining = asyncio.create_task(caller.__aenter__())
+        try:
+            await asyncio.shield(joining)  # given up halfway, LiveKit's SDK ends the whole process some seconds later
             await caller.wait_for_greeting()
-            return [await caller.ask(query) for query in queries]
+            return await caller.ask(query)
+        finally:
+            await asyncio.gather(joining, return_exceptions=True)
+            await caller.leave()
 
     def page(self, height: int = 620) -> IFrame:
         """Return the page as a frame for the notebook. It fetches its token itself, so that none is saved."""
@@ -261,16 +277,44 @@ def token_options(settings: Settings) -> TokenOptions:
     )
 
 
+def _beside(work: Coroutine[Any, Any, list[Heard]]) -> list[Heard]:
+    """
+    Run *work* in a loop on a thread of its own, since a notebook's loop runs on this one; return its result.
+
+    An interrupt cancels it, and comes out when it has ended.
+    """
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(work)
+
+    async def result() -> list[Heard]:
+        return await task
+
+    def run() -> list[Heard]:
+        with asyncio.Runner(loop_factory=lambda: loop) as runner:
+            return runner.run(result())
+
+    with ThreadPoolExecutor(1, "faqlab-caller") as thread:
+        running = thread.submit(run)
+        try:
+            return running.result()
+        except BaseException:
+            with suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(task.cancel)
+            raise
+
+
 @contextmanager
 def _quiet_livekit() -> Iterator[None]:
-    """Keep what LiveKit logs below an error out of the notebook's cells; the user's own logging stays as it is."""
-    logger = logging.getLogger("livekit")
-    level, module = logger.level, rtc.room.logging
-    logger.setLevel(logging.ERROR)
+    """Keep LiveKit's log out of the notebook's cells, but for the agent's errors; the user's own stays as it is."""
+    logger, module = logging.getLogger("livekit"), rtc.room.logging
+    before = {name: logging.getLogger(name).level for name in LIVEKIT_LEVELS}
+    for name, level in LIVEKIT_LEVELS.items():
+        logging.getLogger(name).setLevel(level)
     # Its `logging.info` would give the root logger a handler that writes to stderr.
     rtc.room.logging = logger  # type: ignore[assignment]
     try:
         yield
     finally:
         rtc.room.logging = module
-        logger.setLevel(level)
+        for name, level in before.items():
+            logging.getLogger(name).setLevel(level)

@@ -32,6 +32,7 @@ from faqlab.retriever import RetrievalConfig, Retriever
 from faqlab.settings import Settings
 from faqlab.voice.caller import Caller
 from faqlab.voice.demo import LiveDemo
+from faqlab.voice.page import build_page
 from faqlab.voice.review import review
 from faqlab.voice.sfu import LiveKit, LocalServer
 from faqlab.voice.worker import Worker
@@ -142,6 +143,7 @@ if __name__ == "__main__":
 def test_without_a_network_a_call_is_answered(
     tmp_path: Path, short_faq: Path, short_config: Path, livekit_program: Path
 ) -> None:
+    build_page()  # needs the network, if the page was changed since
     # WebRTC in LiveKit's Python SDK overlooks loopback and wants another interface, wherever that leads.
     nowhere = "ip link set lo up && ip link add v0 type veth peer name v1 && ip addr add 10.9.9.9/24 dev v0"
     prefix = ["unshare", "-rn", "sh", "-c", f'{nowhere} && ip link set v0 up && ip link set v1 up && exec "$@"', "-"]
@@ -178,6 +180,61 @@ def test_without_a_network_a_call_is_answered(
     assert list(wrong["lost_at"]) == ["retrieval", ""]
     misheard = review(table.assign(retrieved=[["pay"], []]), queries, retriever)
     assert list(misheard["lost_at"]) == ["hearing", ""]
+
+
+INTERRUPTED = """
+import os, signal, sys, threading, time, psutil
+from faqlab.voice import sfu
+from faqlab.voice.demo import LiveDemo
+
+
+def interrupted(work, seconds):
+    others = set(threading.enumerate())
+    timer = threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    try:
+        work()
+        timer.cancel()
+    except KeyboardInterrupt:
+        left = [t.name for t in threading.enumerate() if t not in others and not isinstance(t, threading.Timer)]
+        print("INTERRUPTED", [name for name in left if name.startswith(("faqlab", "livekit-s"))], flush=True)
+
+
+if __name__ == "__main__":
+    demo = LiveDemo(progress=lambda line: None)
+    for seconds in (0.05, 0.1, 0.2, 0.3):
+        interrupted(demo.start, seconds)
+        demo.stop()  # where it was too late to interrupt
+        assert not demo.running and not psutil.Process().children(), psutil.Process().children()
+    demo.start()
+    for seconds in (0.2, 1, 5):
+        interrupted(lambda: demo.call(["Can I return shoes that do not fit?"] * 4), seconds)
+    rooms = lambda: sfu._call(demo._servers[0]._livekit, "ListRooms", {}).get("rooms", [])
+    deadline = time.monotonic() + 10
+    while rooms() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    print("ROOMS", rooms())
+    print("OUTCOME", demo.call(["Can I return shoes that do not fit?"])["outcome"][0])
+    demo.stop()
+"""
+
+
+def test_an_interrupted_start_or_call_leaves_nothing_running(
+    short_faq: Path, short_config: Path, livekit_program: Path
+) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED],
+        env=environment(short_faq, short_config),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored, if the tests run in the background
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert not re.search("Panic|Traceback|loop is closed", ran.stderr), ran.stderr
+    lines = ran.stdout.splitlines()
+    assert 4 <= lines.count("INTERRUPTED []") == len(lines) - 2, lines
+    assert lines[-2:] == ["ROOMS []", "OUTCOME answer"]
 
 
 CYCLES = """

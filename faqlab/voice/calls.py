@@ -185,7 +185,8 @@ def call_table(exchanges: Sequence[Heard], records: Mapping[str, LookupRecord]) 
         records: The agent's own, by id: only these know when its voice began.
 
     Returns:
-        `asked`, `heard`, `outcome`, `retrieved`, `said`, `cut_in`, `first_sound_ms` and the stages as `…_ms`.
+        `asked`, `heard`, `outcome`, `retrieved`, `offered`, `said`, `cut_in`, `first_sound_ms` and the stages as
+        `…_ms`.
     """
     rows = []
     for heard in exchanges:
@@ -199,6 +200,7 @@ def call_table(exchanges: Sequence[Heard], records: Mapping[str, LookupRecord]) 
                 "heard": heard.heard_as,
                 "outcome": lookup["outcome"] if lookup else None,
                 "retrieved": [hit["id"] for hit in lookup["hits"]] if lookup else [],
+                "offered": [hit["id"] for hit in lookup["hits"][: len(lookup["choices"])]] if lookup else [],
                 "said": heard.answer_text,
                 "cut_in": heard.cut_in,
                 "first_sound_ms": None if seconds is None else round(seconds * 1e3),

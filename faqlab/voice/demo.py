@@ -202,8 +202,9 @@ class LiveDemo:
 
         Returns:
             One row a query, in their order: `asked`, `heard` by the agent, `outcome` (None where nothing was looked
-            up), `retrieved` ids, `said` by the agent, whether it `cut_in` before the end, `first_sound_ms` from the end
-            of the question to the first sound of the answer at the caller, and of that the agent's `STAGES`, as `…_ms`.
+            up), `retrieved` ids, those `offered` by asking back, `said` by the agent, whether it `cut_in` before the
+            end, `first_sound_ms` from the end of the question to the first sound of the answer at the caller, and of
+            that the agent's `STAGES`, as `…_ms`.
         """
         lines = asyncio.Semaphore(at_once)
 

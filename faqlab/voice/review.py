@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import pandas as pd
@@ -34,9 +34,10 @@ def review(calls: pd.DataFrame, queries: pd.DataFrame, retriever: Retriever) -> 
 
     Returns:
         *calls* with `kind`, `relevant`, `right` and `lost_at`: "" where it is right, else the first stage that lost
-        it. That is *hearing* if the same words typed would have been answered right, *look-up* if none was made,
-        *retrieval* if no relevant entry came first, *decision* if it did and was not spoken, or should not have been,
-        *voice* if nothing was heard of the right answer.
+        it. Right is what ends well in `faqlab.voice.spoken`, too: a relevant entry is answered with or among those
+        offered, or, out of scope, nothing is answered. Lost is it at *hearing* if the same words typed would have
+        ended well, *look-up* if none was made, *retrieval* if no relevant entry came first or was offered, *decision*
+        if one did and was not spoken, or none is and something was, *voice* if nothing was heard of what is right.
     """
     table = calls.assign(kind=list(queries["kind"]), relevant=list(queries["relevant"]))
     verdicts = [_lost_at(row, retriever) for row in table.to_dict("records")]
@@ -44,25 +45,23 @@ def review(calls: pd.DataFrame, queries: pd.DataFrame, retriever: Retriever) -> 
 
 
 def _lost_at(row: dict[Hashable, Any], retriever: Retriever) -> str:
-    relevant, retrieved = tuple(row["relevant"]), tuple(row["retrieved"])
+    relevant = set(row["relevant"])
     if row["outcome"] is None:
         return "look-up"
-    wrong = _wrong(str(row["outcome"]), retrieved, relevant)
+    wrong = _wrong(str(row["outcome"]), row["retrieved"], row["offered"], relevant)
     if not wrong:
         return "" if row["said"] else "voice"
     typed = retriever.answer(str(row["asked"]))
-    ids = tuple(hit.faq.id for hit in typed.hits)
-    return wrong if _wrong(typed.outcome, ids, relevant) else "hearing"
+    ids = [hit.faq.id for hit in typed.hits]
+    return wrong if _wrong(typed.outcome, ids, ids[: len(typed.choices)], relevant) else "hearing"
 
 
-def _wrong(outcome: str, retrieved: tuple[str, ...], relevant: tuple[str, ...]) -> str:
+def _wrong(outcome: str, retrieved: Sequence[str], offered: Sequence[str], relevant: set[str]) -> str:
     if not relevant:
-        return "" if outcome == Outcome.DECLINE else "decision"
-    if outcome == Outcome.ASK_BACK:
-        return "" if set(retrieved) & set(relevant) else "retrieval"
-    if retrieved[:1] and retrieved[0] in relevant:
-        return "" if outcome == Outcome.ANSWER else "decision"
-    return "retrieval"
+        return "decision" if outcome == Outcome.ANSWER else ""
+    if not relevant & set(offered if outcome == Outcome.ASK_BACK else retrieved[:1]):
+        return "retrieval"
+    return "decision" if outcome == Outcome.DECLINE else ""
 
 
 @styled

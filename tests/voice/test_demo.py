@@ -18,6 +18,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -28,8 +29,10 @@ from livekit.api import AccessToken, RoomAgentDispatch, RoomConfiguration, Video
 
 from faqlab.errors import FaqlabError
 from faqlab.faqs import FaqSet
+from faqlab.queries import load_queries
 from faqlab.retriever import RetrievalConfig, Retriever
 from faqlab.settings import Settings
+from faqlab.voice import spoken
 from faqlab.voice.caller import Caller
 from faqlab.voice.demo import LiveDemo
 from faqlab.voice.page import build_page
@@ -235,6 +238,40 @@ def test_an_interrupted_start_or_call_leaves_nothing_running(
     lines = ran.stdout.splitlines()
     assert 4 <= lines.count("INTERRUPTED []") == len(lines) - 2, lines
     assert lines[-2:] == ["ROOMS []", "OUTCOME answer"]
+
+
+@pytest.mark.parametrize("answer_from", [0.0, 1.0])  # never asks back, or always
+def test_a_spoken_query_is_lost_where_the_measurement_of_the_ears_says(
+    short_faq: Path, short_config: Path, tmp_path: Path, answer_from: float
+) -> None:
+    chosen = replace(RetrievalConfig.load(short_config), answer_from=answer_from)
+    retriever = Retriever.build(FaqSet.load(short_faq), chosen, cache_dir=tmp_path)
+    labels = {
+        "Where is my parcel?": "parcel",
+        "Can I return shoes?": "shoes",
+        "How can I pay?": "",
+        "A fair price?": "",
+    }
+    (tmp_path / "mine.csv").write_text(
+        "id,query,relevant\n" + "".join(f"q{n},{query},{faq}\n" for n, (query, faq) in enumerate(labels.items()))
+    )
+    queries = load_queries(tmp_path / "mine.csv", retriever.faqs)
+    for relabelled in (queries, queries.assign(relevant=[("abroad",), ("work",), (), ()])):
+        for heard in (list(labels), ["Where is my puzzle?", "Can I pay for shoes?", "So.", "How can I pay?"]):
+            answers = [retriever.answer(text) for text in heard]
+            ids = [[hit.faq.id for hit in answer.hits] for answer in answers]
+            calls = pd.DataFrame(
+                {
+                    "asked": list(labels),
+                    "outcome": [str(answer.outcome) for answer in answers],
+                    "retrieved": ids,
+                    "offered": [some[: len(answer.choices)] for some, answer in zip(ids, answers, strict=True)],
+                    "said": "something",
+                }
+            )
+            ears = pd.DataFrame({"id": queries["id"], "speed": 1.0, "snr_db": 0.0, "heard": heard})
+            _, judged = spoken.judge(ears, relabelled, retriever)
+            assert list(review(calls, relabelled, retriever)["lost_at"]) == list(judged["lost_at"])
 
 
 CYCLES = """

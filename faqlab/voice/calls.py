@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import pandas as pd
 
@@ -29,6 +31,8 @@ STAGES = ("transcript", "turn", "embed", "search", "voice")
 What passes between the end of a caller's speech and the first sound of the answer, at the agent:
 until the words are there, until the model asks for a look-up, the two parts of that, until the voice begins.
 """
+
+KEPT = 10_000
 
 _log = logging.getLogger(__name__)
 
@@ -89,10 +93,11 @@ class LookupRecord:
 
 class CallLog:
     """
-    The look-ups of all calls, oldest first. May be used from several threads at once.
+    The last 10,000 look-ups (`KEPT`) of all calls, oldest first. May be used from several threads at once.
 
     Args:
-        folder: Where to append each record to `lookups-<date>.jsonl` as well; nowhere if None.
+        folder: Where to append each record to `lookups-<date>.jsonl` as well; nowhere if None. The folder, if it is
+            made, and the files are for this user alone.
 
     Raises:
         FaqlabError: the folder cannot be made or written to.
@@ -100,13 +105,13 @@ class CallLog:
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder
-        self._records: list[LookupRecord] = []
+        self._records: deque[LookupRecord] = deque(maxlen=KEPT)  # an agent runs for weeks
         self._subscribers: list[Callable[[LookupRecord], None]] = []
         self._lock = Lock()
         if folder:
             try:
-                folder.mkdir(parents=True, exist_ok=True)
-                self._file(datetime.now(UTC)).touch(mode=0o600)
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self._file(datetime.now(UTC)).close()
             except OSError as error:
                 raise FaqlabError(f"{folder}: records cannot be written there ({error.strerror}).") from None
 
@@ -115,7 +120,7 @@ class CallLog:
 
     @property
     def records(self) -> tuple[LookupRecord, ...]:
-        """All records, oldest first."""
+        """The records that are kept, oldest first."""
         with self._lock:
             return tuple(self._records)
 
@@ -166,14 +171,15 @@ class CallLog:
     def _write(self, record: LookupRecord) -> None:
         line = json.dumps(asdict(record) | {"time": record.time.isoformat()}, ensure_ascii=False)
         try:
-            with self._file(record.time).open("a", encoding="utf-8") as file:
+            with self._file(record.time) as file:
                 file.write(line + "\n")
         except OSError:
             _log.exception("A record could not be written.")
 
-    def _file(self, time: datetime) -> Path:
+    def _file(self, time: datetime) -> TextIO:
         assert self._folder is not None
-        return self._folder / f"lookups-{time:%Y-%m-%d}.jsonl"
+        file = self._folder / f"lookups-{time:%Y-%m-%d}.jsonl"
+        return open(file, "a", encoding="utf-8", opener=lambda path, flags: os.open(path, flags, 0o600))
 
 
 def call_table(exchanges: Sequence[Heard], records: Mapping[str, LookupRecord]) -> pd.DataFrame:

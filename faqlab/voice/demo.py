@@ -52,7 +52,7 @@ class LiveDemo:
     as they are. Nothing of it is left after `stop`, nor after the end of the process, however that comes.
 
     Attributes:
-        calls: Every look-up of every call since the first start.
+        calls: The last 10,000 look-ups of all calls since the first start.
 
     Args:
         faqs: The FAQ, a JSON file; that of the settings if None.
@@ -85,6 +85,7 @@ class LiveDemo:
         self._assistant: Future[Assistant] = Future()
         self._tokens: TokenServer | None = None
         self._lock = threading.RLock()
+        self._watchers: list[Callable[[], None]] = []
 
     def __enter__(self) -> Self:
         return self.start()
@@ -165,6 +166,7 @@ class LiveDemo:
                 self._servers += [worker, tokens]
                 self._parts = parts.pop_all()
             atexit.register(self.stop)
+            self._tell_watchers()
             return self.url
 
     def wait_until_warm(self) -> None:
@@ -188,7 +190,14 @@ class LiveDemo:
             if parts is None:
                 return
             atexit.unregister(self.stop)
-            parts.close()
+            try:
+                parts.close()
+            finally:
+                self._tell_watchers()
+
+    def watch(self, tell: Callable[[], None]) -> None:
+        """Call *tell* whenever the demo has started or stopped."""
+        self._watchers.append(tell)
 
     def call(self, queries: Sequence[str], at_once: int = 2) -> pd.DataFrame:
         """
@@ -247,6 +256,10 @@ class LiveDemo:
         from faqlab.voice.panel import call_panel
 
         return call_panel(self)
+
+    def _tell_watchers(self) -> None:
+        for tell in self._watchers:
+            tell()
 
     def _livekit(self, parts: ExitStack) -> LiveKit:
         if named := livekit_from_settings(self._settings):

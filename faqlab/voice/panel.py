@@ -8,18 +8,21 @@ from typing import TYPE_CHECKING
 
 from ipywidgets import HTML, Button, HBox, VBox
 
+from faqlab.errors import FaqlabError
 from faqlab.voice.calls import LookupRecord
 
 if TYPE_CHECKING:
     from faqlab.voice.demo import LiveDemo
 
 SHOWN = 8
+CLASS = "faqlab-calls"
+"""By which `notebooks/tidy.py` knows it: callers' words are not saved."""
 WORDS = {"answer": "answered", "ask_back": "asked back", "decline": "did not know"}
 
 
 def call_panel(demo: LiveDemo) -> VBox:
     """
-    Return a widget with the latest look-ups of *demo* and a button that stops it.
+    Return a widget with the latest look-ups of *demo*, whether it runs, and a button that stops it.
 
     The agent's thread assigns to it, which ipywidgets allows; printing or `with Output()` there would not do.
     """
@@ -28,23 +31,25 @@ def call_panel(demo: LiveDemo) -> VBox:
 
     def show(_: LookupRecord | None = None) -> None:
         with lock:
-            link = f'<a href="{demo.url}" target="_blank">{demo.url}</a>' if demo.running else ""
-            state.value = (
-                f"Answering calls at {link}" if demo.running else "Stopped. Run the cell that starts it again."
-            )
+            try:
+                url = demo.url
+                state.value = f'Answering calls at <a href="{url}" target="_blank">{url}</a>'
+            except FaqlabError as error:
+                state.value = escape(str(error))
+            stop.disabled = not demo.running
             table.value = _table(demo.calls.records[-SHOWN:][::-1])
-
-    unsubscribe = demo.calls.subscribe(show)
 
     def press(_: Button) -> None:
         stop.disabled = True
         demo.stop()
-        unsubscribe()
-        show()
 
     stop.on_click(press)
+    demo.calls.subscribe(show)
+    demo.watch(show)
     show()
-    return VBox([HBox([stop, state]), table])
+    panel = VBox([HBox([stop, state]), table])
+    panel.add_class(CLASS)
+    return panel
 
 
 def _table(records: tuple[LookupRecord, ...]) -> str:

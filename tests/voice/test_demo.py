@@ -19,7 +19,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import psutil
@@ -34,6 +36,7 @@ from faqlab.retriever import RetrievalConfig, Retriever
 from faqlab.settings import Settings
 from faqlab.voice import spoken
 from faqlab.voice.caller import Caller
+from faqlab.voice.calls import CallLog, LookupRecord
 from faqlab.voice.demo import LiveDemo
 from faqlab.voice.page import build_page
 from faqlab.voice.review import review
@@ -380,6 +383,56 @@ def test_what_has_died_is_said_and_starts_again(own_demo: LiveDemo) -> None:
     assert own_demo.running
     own_demo.stop()
     assert own_demo.problem is None
+
+
+def test_the_panel_says_what_is_and_stops_the_demo_each_time(own_demo: LiveDemo) -> None:
+    panel: Any = own_demo.panel()
+    stop, state = panel.children[0].children
+    for _ in range(2):
+        assert "not running" in state.value and stop.disabled
+        own_demo.start()
+        assert own_demo.url in state.value and not stop.disabled
+        stop.click()
+        assert not own_demo.running
+    own_demo.start()
+    own_demo.calls.add(RECORD)
+    assert "when will it come?" in panel.children[1].value
+    own_demo.stop()
+    assert "not running" in state.value and stop.disabled
+
+
+RECORD = LookupRecord(
+    id="lookup_1",
+    time=datetime(2020, 1, 31, 12, tzinfo=UTC),
+    room="faq-1",
+    query="when will it come?",
+    outcome="decline",
+    confidence=0.1,
+    threshold=0.5,
+    squared_l2_threshold=0.9,
+    hits=(),
+    choices=(),
+    milliseconds={},
+)
+
+
+def test_records_are_for_their_owner_alone_on_every_day_and_memory_holds_the_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("faqlab.voice.calls.KEPT", 3)
+    before = os.umask(0o022)
+    try:
+        calls = CallLog(tmp_path / "kept" / "records")
+        for day in range(5):
+            calls.add(replace(RECORD, id=str(day), time=RECORD.time + timedelta(days=day)))
+    finally:
+        os.umask(before)
+    folder = tmp_path / "kept" / "records"
+    assert folder.stat().st_mode & 0o777 == 0o700
+    files = sorted(folder.glob("lookups-2020-*.jsonl"))
+    assert [json.loads(file.read_text())["id"] for file in files] == list("01234")
+    assert {file.stat().st_mode & 0o777 for file in folder.iterdir()} == {0o600}
+    assert [record.id for record in calls.records] == list("234")
 
 
 def test_a_worker_that_has_lost_its_server_for_good_says_so(

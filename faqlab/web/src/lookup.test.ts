@@ -37,7 +37,7 @@ test("a bar runs from 0 to 2 and stays inside", () => {
 });
 
 test("each outcome has words of its own", () => {
-  expect([outcomeWords("answer"), outcomeWords("ask_back"), outcomeWords("decline")]).toEqual(["Answered", "Asked back", "Said it does not know"]);
+  expect([outcomeWords("answer"), outcomeWords("ask_back"), outcomeWords("decline")]).toEqual(["Answered", "Asked back", "Did not know"]);
 });
 
 test("a notice is read, of unknown level as information, and an empty one not at all", () => {

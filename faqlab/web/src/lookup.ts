@@ -37,7 +37,7 @@ export const FAR = 2;
 const OUTCOME_WORDS: Record<Outcome, string> = {
   answer: "Answered",
   ask_back: "Asked back",
-  decline: "Said it does not know",
+  decline: "Did not know",
 };
 
 export function outcomeWords(outcome: Outcome): string {

@@ -1,57 +1,74 @@
 import type { CSSProperties } from "react";
-import { barPercent, FAR, type Hit, type Lookup, outcomeWords } from "../lookup";
+import { barPercent, type Hit, type Lookup, outcomeWords } from "../lookup";
+import { OutcomeIcon } from "./icons";
 
 /** The FAQs that a question found, nearest first, and what that decided. */
 export function LookupCard({ lookup }: { readonly lookup: Lookup }) {
   const limit = lookup.squared_l2_threshold;
+  const times = Object.entries(lookup.milliseconds).map(([stage, time]) => `${stage}\u00a0${time.toFixed(1)}\u00a0ms`);
   return (
     <section className="lookup" data-testid="lookup" data-outcome={lookup.outcome} aria-label={`Look-up: ${outcomeWords(lookup.outcome)}`}>
       <p className="query">
+        <b className="outcome">
+          <OutcomeIcon outcome={lookup.outcome} />
+          {outcomeWords(lookup.outcome)}
+        </b>
         <span>
           Looked up <q>{lookup.query}</q>
         </span>
-        <b className="outcome">{outcomeWords(lookup.outcome)}</b>
       </p>
+      {lookup.choices.length > 0 && <p className="choose">Say which: its number, or words of it.</p>}
       {lookup.hits.length === 0 ? (
         <p className="fine">Nothing was found.</p>
       ) : (
         <>
-          <p className="scale" aria-hidden="true">
-            squared L2, 0 to {FAR}
+          <p className="heads" aria-hidden="true">
+            <span>Nearest in the FAQ</span>
+            <span>distance (squared L2)</span>
           </p>
           <ol className="hits">
             {lookup.hits.map((hit) => (
-              <HitRow key={hit.id} hit={hit} limit={limit} />
+              <HitRow key={hit.id} hit={hit} limit={limit} choice={lookup.choices.indexOf(hit.question) + 1} />
             ))}
           </ol>
         </>
       )}
-      {lookup.choices.length > 0 && <p className="fine">Offered: {lookup.choices.join(" · ")}</p>}
       <p className="fine facts">
         {limit !== null && lookup.hits.length > 0 && (
           <span>
-            <i className="mark" aria-hidden="true" /> Alone, an entry counts up to {limit.toFixed(2)}
+            <i className="mark" aria-hidden="true" /> Farther than {limit.toFixed(2)}, an entry alone is no answer
           </span>
         )}
         {lookup.confidence !== null && <span>{confidenceWords(lookup.confidence, lookup.threshold)}</span>}
-        {Object.entries(lookup.milliseconds).map(([stage, time]) => (
-          <span key={stage}>
-            {stage} {time.toFixed(1)} ms
-          </span>
-        ))}
+        {times.length > 0 && <span>Time: {times.join(", ")}</span>}
       </p>
     </section>
   );
 }
 
-function HitRow({ hit, limit }: { readonly hit: Hit; readonly limit: number | null }) {
+interface HitRowProps {
+  readonly hit: Hit;
+  readonly limit: number | null;
+  /** Its number among the choices offered; 0 if it is none of them. */
+  readonly choice: number;
+}
+
+function HitRow({ hit, limit, choice }: HitRowProps) {
   const beyond = limit !== null && hit.squared_l2 > limit;
   const style: Record<string, string> = { "--far": `${barPercent(hit.squared_l2)}%` };
   if (limit !== null) style["--limit"] = `${barPercent(limit)}%`;
   return (
     <li data-testid="hit" data-hit-id={hit.id} data-beyond={beyond}>
       <details>
-        <summary>{hit.question}</summary>
+        <summary>
+          {choice > 0 && (
+            <b className="choice">
+              <span className="unseen">Choice </span>
+              {choice}
+            </b>
+          )}
+          {hit.question}
+        </summary>
         <p>{hit.answer}</p>
       </details>
       <div className="distance">

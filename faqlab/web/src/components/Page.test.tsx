@@ -45,11 +45,19 @@ test("an answer has its distances beside it, the limit in each bar, and what lie
     stage: "connected",
     conversation: [{ kind: "assistant", said: { role: "assistant", segmentId: "a", text: "I do not know.", final: true }, lookups: [LOOKUP] }],
   });
-  expect(markup).toContain("Said it does not know");
+  expect(markup).toContain("Did not know");
   expect(markup).toContain('data-hit-id="near" data-beyond="false"');
   expect(markup).toContain('data-hit-id="far" data-beyond="true"');
   expect(markup.match(/--limit:50%/g)).toHaveLength(2);
   expect(markup).toContain("Confidence 0.30, “I don’t know” below 0.55");
+});
+
+test("the choices of an ask-back are numbered where they stand among the entries, and no other entry is", () => {
+  const asked: Lookup = { ...LOOKUP, outcome: "ask_back", choices: ["Near?"] };
+  const markup = render({ stage: "connected", conversation: [{ kind: "assistant", said: null, lookups: [asked] }] });
+  const [near, far] = markup.match(/<summary>.*?<\/summary>/g)?.map((summary) => summary.replace(/<.*?>/g, "")) ?? [];
+  expect([near, far]).toEqual(["Choice 1Near?", "Far?"]);
+  expect(markup).toContain("Say which: its number, or words of it.");
 });
 
 test("words from outside are text, never markup", () => {

@@ -1,6 +1,7 @@
 /** Drawn here, so that the page asks nobody for a picture. All of them beside words, never instead of them. */
 
 import type { ReactNode } from "react";
+import type { Outcome } from "../lookup";
 
 function Icon({ children }: { readonly children: ReactNode }) {
   return (
@@ -32,6 +33,20 @@ export function WarningIcon() {
   return (
     <Icon>
       <path d="M12 4 2.8 20h18.4zM12 10v4.5M12 17.2v.3" />
+    </Icon>
+  );
+}
+
+const OUTCOME_PATHS: Record<Outcome, string> = {
+  answer: "M5 12.5 10 17.5 19 7",
+  ask_back: "M8 9a4 4 0 1 1 5.6 3.7c-1.1.5-1.6 1.1-1.6 2.3M12 19v.3",
+  decline: "M6 6l12 12M18 6 6 18",
+};
+
+export function OutcomeIcon({ outcome }: { readonly outcome: Outcome }) {
+  return (
+    <Icon>
+      <path d={OUTCOME_PATHS[outcome]} />
     </Icon>
   );
 }

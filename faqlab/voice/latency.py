@@ -198,7 +198,7 @@ def table(report: dict[str, Any]) -> str:
         "  until the look-up": _ms(parts["turn"]),
         "  the look-up": _ms(parts["look-up"]),
         "  until the voice begins": _ms(parts["voice"]),
-        "  the way there and back": _ms(parts["transport"]),
+        "  noticing the end, and the way": _ms(parts["transport"]),
     }
     pauses = (
         pd.DataFrame(report["pauses"])
@@ -208,7 +208,7 @@ def table(report: dict[str, Any]) -> str:
     return "\n".join(
         [
             f"{report['queries']} queries asked aloud, each in a call of its own; the parts are medians\n",
-            *(f"{name:30} {value}" for name, value in lines.items()),
+            *(f"{name:32} {value}" for name, value in lines.items()),
             "\nCallers who pause in mid-question (0: who do not), and on how many of them the agent cut in,",
             "yielded before they had finished, and then heard both halves as one question\n",
             pauses.to_string(index=False, na_rep="–"),

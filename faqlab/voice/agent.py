@@ -27,6 +27,7 @@ from livekit.agents import (
     StopResponse,
     UserInputTranscribedEvent,
     UserStateChangedEvent,
+    UserTurnExceededEvent,
     function_tool,
     llm,
     utils,
@@ -157,6 +158,11 @@ class FaqAgent(Agent):
     async def on_enter(self) -> None:
         """Greet."""
         tell(self.session, GREETING)
+
+    async def on_user_turn_exceeded(self, ev: UserTurnExceededEvent) -> None:
+        """Answer over a sound that does not end, a radio's or a talker's: who waited for its end would seem dead."""
+        self.session.clear_user_turn()
+        await self.session.generate_reply(user_input=ev.transcript, allow_interruptions=False)
 
     @function_tool
     async def lookup_company_info(self, context: RunContext[Any], query: str) -> str:

@@ -28,6 +28,7 @@ _LEAD = int(0.3 * SAMPLE_RATE)
 _GAP = np.zeros(int(0.2 * SAMPLE_RATE), np.int16)
 _STALLED_S = 0.3
 _LONGEST = 25 * SAMPLE_RATE
+"""Samples after which a turn is over, though the sound goes on: a radio's would never be."""
 _UNHEARD_AFTER_S = 0.8
 _OFTEN_GOES_ON = range(3, 6)
 """How many words are whole by themselves and yet often a beginning: "Do I need an account …"; one of 3,332 queries."""
@@ -196,6 +197,9 @@ class _Turn:
 
     def hear(self, window: np.ndarray, probability: float) -> None:
         """Take 32 ms of sound that is speech with this *probability*."""
+        if self.speaking and len(self._audio) * VAD_WINDOW_SAMPLES >= _LONGEST:
+            self.silence()  # which nothing takes back any more
+            return
         fading = self.speaking and self._quiet < _WINDOWS_TO_RECOGNISE
         loud = probability >= (_GOES_ON if fading else _BEGINS)
         self._loud, self._quiet = (self._loud + 1, 0) if loud else (0, self._quiet + 1)

@@ -15,6 +15,9 @@ from faqlab.voice.ears import Ears
 from faqlab.voice.listening import WhisperSTT
 from faqlab.voice.speech import HibariTTS, Voice
 
+ENDLESS = {"max_words": 40, "max_duration": 20.0}
+"""What only a turn has that the ears had to cut off: it is answered over the sound that goes on."""
+
 
 @dataclass(frozen=True)
 class OfflineStack:
@@ -56,6 +59,7 @@ def session_options() -> dict[str, Any]:
         "turn_handling": {
             "turn_detection": "vad",
             "endpointing": {"min_delay": 0.0, "max_delay": 0.0},
+            "user_turn_limit": ENDLESS,
             "interruption": {"mode": "vad", "min_duration": 0.2, "false_interruption_timeout": 1.2},
             "preemptive_generation": {
                 "enabled": True,

@@ -20,12 +20,12 @@ from livekit import rtc
 from livekit.api import AccessToken, ListRoomsRequest, LiveKitAPI, RoomAgentDispatch, RoomConfiguration, VideoGrants
 
 from faqlab.dialogue import Dialogue
-from faqlab.voice import agent, answers
+from faqlab.voice import agent, answers, listening, offline
 from faqlab.voice.agent import Assistant
 from faqlab.voice.caller import Caller
 from faqlab.voice.calls import STAGES
 from faqlab.voice.demo import LiveDemo
-from faqlab.voice.ears import Ears
+from faqlab.voice.ears import SAMPLE_RATE, Ears
 from faqlab.voice.sfu import LiveKit
 from faqlab.voice.speech import Voice
 from faqlab.voice.worker import Worker
@@ -139,6 +139,19 @@ async def test_a_question_with_a_pause_in_it_is_heard_as_one(demo: LiveDemo) -> 
     assert plain(heard.lookups[-1]["query"]) == plain("Can you tell me whether I can return shoes that do not fit me?")
     assert heard.lookups[-1]["hits"][0]["id"] == "shoes"
     assert "thirty days" in plain(heard.answer_audio_text).replace("30", "thirty")
+
+
+async def test_who_never_stops_is_answered_all_the_same(demo: LiveDemo, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As behind a radio; with a fifth of the patience."""
+    monkeypatch.setattr(listening, "_LONGEST", 5 * SAMPLE_RATE)
+    monkeypatch.setattr(offline, "ENDLESS", {"max_words": 8})
+    async with caller_of(demo) as caller:
+        await caller.wait_for_greeting()
+        question = PAY.lower().strip("?")
+        heard = await caller.ask(" and ".join([f"I would like to know {question}"] * 8))
+    assert heard.cut_in
+    assert heard.lookups[0]["hits"][0]["id"] == "pay"
+    assert plain(heard.answer_audio_text).startswith("you can pay by card or by invoice")
 
 
 async def test_who_says_nothing_is_asked_twice_and_then_let_go(livekit_server: LiveKit, assistant: Assistant) -> None:

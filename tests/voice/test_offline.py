@@ -317,6 +317,27 @@ async def test_a_microphone_switched_off_in_mid_word_ends_the_turn() -> None:
     await stream.aclose()
 
 
+async def test_a_sound_that_does_not_end_is_cut_off() -> None:
+    """26 s of it are sent at once, and the rest as it would come from a microphone."""
+    asked = pd.read_csv(settings().queries)["query"].head(20)
+    babble = speech.to_int16(np.concatenate([say(query) for query in asked])[: 34 * RATE]).reshape(-1, 160)
+    stream = WhisperSTT(Ears.shared()).stream()
+
+    async def send() -> None:
+        for number, frame in enumerate(babble):
+            stream.push_frame(rtc.AudioFrame(frame.tobytes(), RATE, 1, 160))
+            await asyncio.sleep(0.01 if number > 2600 else 0)
+
+    sending = asyncio.create_task(send())
+    async for event in stream:
+        if event.type == stt.SpeechEventType.FINAL_TRANSCRIPT:
+            break
+    assert not sending.done()
+    assert len(event.alternatives[0].text.split()) > 40
+    sending.cancel()
+    await stream.aclose()
+
+
 async def test_noise_makes_no_transcript() -> None:
     hiss = np.random.default_rng(0).normal(0, 0.02, 2 * RATE).astype(np.float32)
     assert finals(await listen(hiss, silence(1.0))) == []

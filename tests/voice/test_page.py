@@ -244,6 +244,8 @@ async def another_caller(tokens: TokenServer) -> Caller:
 
 def test_the_keyboard_alone_joins_and_leaves(tokens: TokenServer, chromium: str | None) -> None:
     with page_at(tokens.url, chromium, GRANTED, FAKE_DEVICE) as page:
+        join_button = page.get_by_test_id("join")
+        join_button.wait_for()
         page.keyboard.press("Tab")
         page.keyboard.press("Enter")
         in_call(page)
@@ -251,7 +253,7 @@ def test_the_keyboard_alone_joins_and_leaves(tokens: TokenServer, chromium: str 
         page.keyboard.press("Tab")
         page.keyboard.press("Enter")
         expect(page.get_by_test_id("state")).to_have_attribute("data-state", "ended")
-        expect(page.get_by_test_id("join")).to_be_focused()
+        expect(join_button).to_be_focused()
 
 
 def test_a_server_that_dies_in_mid_call_is_told_with_what_to_do(livekit_program: Path, chromium: str | None) -> None:

@@ -1,7 +1,8 @@
 """
 Make saved notebooks say the same on every machine: `python notebooks/tidy.py notebooks/*.ipynb`, after running them.
 
-Drops when each cell ran, finished progress bars and what the kernel says of itself; widgets get ids that count up.
+Drops when each cell ran, finished progress bars, what was built on the way, what the kernel says of itself, and the
+panel that follows the calls: callers' words are personal. Widgets get ids that count up.
 """
 
 import json
@@ -10,6 +11,11 @@ import sys
 from pathlib import Path
 
 PROGRESS = re.compile(r"\d+/\d+ \[.*\]|^\s*0%\|")
+NOISE = {  # lines, by stream; notebook 1 prints on purpose that an index is built
+    "stderr": re.compile(rf"{PROGRESS.pattern}|^(Building|Another faqlab) "),
+    "stdout": re.compile(r"^(Building the page|Building livekit-server|Built livekit-server|Another faqlab) "),
+}
+CALLS = "faqlab-calls"  # the class of faqlab.voice.panel's widget
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
 
@@ -17,15 +23,16 @@ WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
 def tidy(path: Path) -> None:
     """Rewrite the notebook at *path*."""
     notebook = json.loads(path.read_text(encoding="utf-8"))
+    models = notebook["metadata"].get("widgets", {}).get(WIDGET_STATE, {}).get("state", {})
     for cell in notebook["cells"]:
         cell["metadata"].pop("execution", None)
         if "outputs" in cell:
-            cell["outputs"] = [output for output in cell["outputs"] if not is_progress(output)]
+            outputs = [without_progress(output) for output in cell["outputs"]]
+            cell["outputs"] = [output for output in outputs if output and not is_panel(output, models)]
     metadata = {
         "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
     }
-    models = notebook["metadata"].get("widgets", {}).get(WIDGET_STATE, {}).get("state", {})
     shown = reachable(models, notebook["cells"])
     if shown:
         state = {model: models[model] for model in shown}
@@ -37,10 +44,20 @@ def tidy(path: Path) -> None:
     path.write_text(text + "\n", encoding="utf-8")
 
 
-def is_progress(output: dict) -> bool:
-    """Return whether *output* is a progress bar, as a widget or as text."""
-    text = "".join(output.get("data", {}).get("text/plain", output.get("text", "")))
-    return (WIDGET_VIEW in output.get("data", {}) or output.get("name") == "stderr") and bool(PROGRESS.search(text))
+def without_progress(output: dict) -> dict | None:
+    """Return *output* without progress bars and lines on what was built; None if nothing else is in it."""
+    if output["output_type"] != "stream":
+        data = output.get("data", {})
+        return None if WIDGET_VIEW in data and PROGRESS.search("".join(data.get("text/plain", ""))) else output
+    lines = re.split(r"(?<=\n)(?!$)", "".join(output["text"]))
+    kept = [line for line in lines if not NOISE[output["name"]].search(line)]
+    return {**output, "text": kept} if "".join(kept).strip() else None
+
+
+def is_panel(output: dict, models: dict) -> bool:
+    """Return whether *output* shows the panel that follows the calls."""
+    model = output.get("data", {}).get(WIDGET_VIEW, {}).get("model_id")
+    return CALLS in models.get(model, {}).get("state", {}).get("_dom_classes", [])
 
 
 def reachable(models: dict, cells: list) -> list[str]:

@@ -7,6 +7,7 @@ It listens on loopback and answers its own page alone, unless the options say ot
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import socket
 import threading
@@ -439,7 +440,7 @@ def _listen(port: int | None) -> socket.socket:
         try:
             return socket.create_server(("127.0.0.1", candidate))
         except OSError as error:
-            problem = error
+            problem = os.strerror(error.errno or 0)  # its own text names the address a second time
     if port is None:
         raise FaqlabError(f"None of the ports {PORT} to {PORT + PORTS_TRIED - 1} is free: give one that is.")
-    raise FaqlabError(f"Port {port} cannot be used ({problem.strerror}): give another, or none to take a free one.")
+    raise FaqlabError(f"Port {port} cannot be used ({problem}): give another, or none to take a free one.")

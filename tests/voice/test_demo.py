@@ -357,6 +357,24 @@ async def test_serve_lets_callers_in_and_ctrl_c_leaves_nothing(
         assert probe.connect_ex(("127.0.0.1", int(url.split(":")[-1].strip("/")))) != 0
 
 
+async def test_serve_says_that_its_port_is_taken_or_its_folder_no_use_and_ends(
+    short_faq: Path, short_config: Path, livekit_program: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        wrong = {
+            "FAQLAB_PORT": (port, f"Port {port} cannot be used (Address already in use): give another"),
+            "FAQLAB_RECORDS": (str(tmp_path / "file" / "records"), "records cannot be written there"),
+        }
+        for name, (value, words) in wrong.items():
+            with command("serve", short_faq, short_config, **{name: value}) as (served, lines):
+                assert await asyncio.to_thread(served.wait, 60) == 2
+            [said] = [line for line in lines if line.startswith("faqlab: ")]
+            assert words in said and said == lines[-1]
+            assert "Traceback" not in "".join(lines)
+
+
 async def test_serve_that_loses_its_livekit_server_says_so_and_ends(
     short_faq: Path, short_config: Path, livekit_program: Path
 ) -> None:

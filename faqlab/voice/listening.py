@@ -146,10 +146,7 @@ class WhisperSTT(stt.STT):
         return _ListeningStream(stt=self, conn_options=conn_options, sample_rate=SAMPLE_RATE)
 
     async def _hear(self, audio: np.ndarray) -> Transcript:
-        try:
-            return await asyncio.to_thread(self.ears.hear, audio.astype(np.float32) / 32768)
-        except Exception as error:  # after any other kind livekit-agents would never listen again
-            raise APIError(f"the ears failed: {error}", retryable=False) from error
+        return await asyncio.to_thread(self.ears.hear, audio.astype(np.float32) / 32768)
 
 
 class _ListeningStream(stt.RecognizeStream):
@@ -159,9 +156,9 @@ class _ListeningStream(stt.RecognizeStream):
 
     async def _run(self) -> None:
         turn = _Turn(self._stt, self._event_ch.send_nowait)
-        probability = VAD().predict
         pending = np.zeros(0, np.int16)
         try:
+            probability = VAD().predict
             while True:
                 try:
                     # A microphone that is muted sends nothing at all: that is silence, too.
@@ -178,6 +175,8 @@ class _ListeningStream(stt.RecognizeStream):
                     window, pending = pending[:VAD_WINDOW_SAMPLES], pending[VAD_WINDOW_SAMPLES:]
                     turn.hear(window, probability(window))
             await turn.finish()
+        except Exception as error:  # after any other kind livekit-agents would never listen again
+            raise APIError(f"the ears failed: {error}", retryable=False) from error
         finally:
             turn.cancel()
 

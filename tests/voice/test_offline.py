@@ -222,6 +222,8 @@ def test_patience_grows_with_doubt() -> None:
     assert patience.after(Transcript(question, ended=0.6)) == waits[2]
     assert patience.after(Transcript("Do I need an account?", ended=0.95)) == waits[2]
     assert patience.after(Transcript("Thank you.", ended=0.95)) == waits[1]
+    assert patience.after(Transcript("Which bus stops nearest to your door.", ended=0.75)) == waits[2]
+    assert patience.after(Transcript("Which bus stops nearest to your door.", ended=0.6)) == waits[3]
 
 
 def test_whole_questions_are_answered_sooner_than_half_ones() -> None:

@@ -117,7 +117,7 @@ class Dialogue:
         known = _stems(asked.query).union(*words)
         place = None
         if _content(said) <= known:  # and so nothing but names
-            place = _by_number(said, len(offered))
+            place = _by_number(_without_repeats(said, asked), len(offered))
             if place is None and not QUESTION.match(said):
                 place = _by_word(said, words)
         if place is not None or not _content(said):
@@ -141,6 +141,14 @@ def _by_number(reply: str, choices: int) -> int | None:
     if LAST.search(reply):
         named.add(choices - 1)
     return named.pop() if len(named) == 1 else None
+
+
+def _without_repeats(reply: str, asked: Answer) -> str:
+    """Return *reply* without what it repeats: who asks for "two mugs" again has chosen nothing by saying "two"."""
+    if not _content(reply):
+        return reply
+    known = set(re.findall(r"\w+", " ".join([asked.query, *asked.choices]).lower()))
+    return " ".join(word for word in re.findall(r"\w+", reply) if word.lower() not in known)
 
 
 def _by_word(reply: str, choices: Sequence[set[str]]) -> int | None:

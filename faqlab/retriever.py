@@ -159,12 +159,12 @@ class Answer:
     Attributes:
         query: What was asked.
         outcome: Whether the hits answer it.
-        hits: The best `top_k` entries, best first.
+        hits: The best `top_k` entries, best first; more where more are answered, or offered to choose from.
         confidence: Higher is surer that the FAQ holds the answer: the probability that some entry is right, or
             where nothing is calibrated the cosine of the first. Two questions that are answered are at least as sure
             as the less sure of them alone.
         milliseconds: Time spent, by stage: `embed`, `search`.
-        answers: For *answer*: how many of the first hits are the answer; 2 where two questions were asked at once.
+        answers: For *answer*: how many of the first hits are the answer; 2 or 3 where so many questions were asked at once.
         choices: For *ask_back*: the questions of the first two or three hits, to choose from.
     """
 
@@ -277,7 +277,7 @@ class Retriever:
         embedded = time.perf_counter()
         ranking = self._rank(vectors)
         asks = ranking.outcome is Outcome.ASK_BACK
-        hits = self._hits(ranking, max(self.config.top_k, ranking.choices) if asks else self.config.top_k)
+        hits = self._hits(ranking, max(self.config.top_k, ranking.choices if asks else ranking.answers))
         choices = tuple(hit.faq.question for hit in hits[: ranking.choices]) if asks else ()
         found = time.perf_counter()
         milliseconds = {"embed": (embedded - start) * 1e3, "search": (found - embedded) * 1e3}

@@ -75,6 +75,20 @@ def test_fitted_probabilities_come_true_as_often_as_they_say(retriever: Retrieve
     assert table["queries"].sum() == len(queries)
 
 
+def test_what_thresholds_would_do_is_what_they_do(retriever: Retriever, queries: pd.DataFrame) -> None:
+    """Judged whole (so that no part of a query is answered by itself), and decided again."""
+    calibrated = retriever.with_config(scale=25.0, none=0.45)
+    whole = evaluate(calibrated.with_config(decline_below=1.0), queries)
+    assert (whole["answers"] == 1).all()
+    assert (evaluate(calibrated, queries)["answers"] > 1).any()
+    done = evaluate(calibrated.with_config(decline_below=0.55, answer_from=0.6), queries)
+    alone = done["answers"] == 1
+    assert 0 < (~alone).sum() < 0.1 * len(queries)
+    would = decide_again(whole, 0.55, 0.6)
+    pd.testing.assert_series_equal(would.loc[alone, "outcome"], done.loc[alone, "outcome"])
+    assert would["two_turns"].mean() == pytest.approx(done["two_turns"].mean(), abs=0.02)
+
+
 def test_reliability_counts_by_tenths() -> None:
     table = reliability(pd.Series([0.0, 0.05, 0.95, 1.0]), pd.Series([False, True, True, True]))
     assert table["predicted"].tolist() == pytest.approx([0.025, 0.975])

@@ -129,6 +129,14 @@ def test_a_number_among_other_words_is_no_choice(asked_back: Dialogue, reply: st
     assert asked_back.ask(reply).outcome == asked_back.retriever.answer(reply).outcome != "answer"
 
 
+def test_a_number_in_the_question_asked_again_is_no_choice(retriever: Retriever) -> None:
+    dialogue = Dialogue(retriever)
+    back = dialogue.ask("can I return two of it?")
+    assert back.outcome == "ask_back"
+    assert dialogue.ask("can I return two of it").choices == back.choices
+    assert dialogue.ask("return the second one").hits[0].faq.question == back.choices[1]
+
+
 def test_a_question_back_is_forgotten_after_the_reply(asked_back: Dialogue) -> None:
     asked_back.ask("the first")
     assert asked_back.ask("the second").outcome != "answer"

@@ -124,6 +124,7 @@ def test_two_questions_at_once_get_both_answers(write_faqs: WriteFaqs, encoder: 
     assert [hit.rank for hit in answer.hits] == [1, 2, 3]
     assert len({hit.faq.id for hit in answer.hits}) == 3
     assert retriever.answer("where is my parcel and who won the cup?").answers == 1
+    assert len(retriever.with_config(top_k=1).answer("where is my parcel and how do I pay?").hits) == 2
 
 
 def test_two_answers_are_as_likely_and_as_near_as_each_is_for_its_own_question(

@@ -41,7 +41,7 @@ class Patience:
 
     Whisper hears prosody, and how sure it is of the last mark tells a whole sentence from half a one. Of 206 spoken
     queries from five FAQs, and of their first halves, got: *question* 47 and 7 %, *statement* 19 and 3 %, *doubtful* 31
-    and 48 %, *unfinished* 3 and 43 %. How sure retrieval is of a half or a whole, tells nothing more.
+    and 48 %, *unfinished* 3 and 43 %. How sure retrieval is of it tells nothing more.
 
     Attributes:
         question: After what is surely a whole question.
@@ -62,7 +62,7 @@ class Patience:
     def after(self, heard: Transcript) -> float:
         """Return how long to wait after *heard*."""
         if not looks_complete(heard.text):
-            fell_flat = heard.ended > 0.7 and looks_complete(heard.text[:-1] + "?")
+            fell_flat = heard.ended > 0.7 and looks_complete(heard.text, asked=True)
             return self.doubtful if fell_flat else self.unfinished
         if len(heard.text.split()) in _OFTEN_GOES_ON:
             return self.doubtful
@@ -71,19 +71,25 @@ class Patience:
         return self.statement if heard.ended > 0.9 else self.doubtful
 
 
-def looks_complete(text: str) -> bool:
-    """Whether *text*, as Whisper wrote it down, could be all that its speaker means to say."""
+def looks_complete(text: str, *, asked: bool | None = None) -> bool:
+    """
+    Whether *text*, as Whisper wrote it down, could be all that its speaker means to say.
+
+    Args:
+        text: The transcript.
+        asked: Whether it is a question; by its last mark if not given.
+    """
     if not text.endswith((".", "?", "!")) or text.endswith("..."):
         return False
     sentence = re.split(r"(?<=[.?!])\s+", text)[-1].lower().rstrip(".?!")
     words = re.findall(r"[\w']+", sentence)
     if not words:
         return False
-    asked = text.endswith("?")
-    if words[-1] in _NEVER_LAST or (words[-1] in _LAST_IN_QUESTIONS and not asked):
+    if words[-1] in _NEVER_LAST or (words[-1] in _LAST_IN_QUESTIONS and not text.endswith("?")):
         return False
     while len(words) > 1 and words[0] in _OPENERS:
         words.pop(0)
+    asked = text.endswith("?") if asked is None else asked
     # Whisper hears the rise of a question: one that fell flat, or stops at "how long", has not reached its end.
     return not (words[0] in _ASKING and (not asked or len(words) < 2))
 

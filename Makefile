@@ -44,6 +44,5 @@ $(READY): requirements.txt pyproject.toml
 	@$(BIN)/python -m uv pip install -q -r requirements.txt
 	@$(BIN)/python -m uv pip install -q --no-deps -e .
 	@$(BIN)/jupyter trust notebooks/*.ipynb >/dev/null  # ours: their saved widgets may be shown
-	@$(BIN)/python -c "from faqlab import encoder, retriever, settings; s = settings.settings(); \
-		[encoder.load_encoder(n, s.cache_dir) for n in (encoder.MINILM, retriever.RetrievalConfig.load(s.retrieval).encoder)]"
+	@$(BIN)/faqlab prepare --encoders
 	@touch $(READY)

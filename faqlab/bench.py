@@ -155,8 +155,8 @@ def _answer_in_this_process(path: str, config: str, faqs: str, folder: str) -> N
     encoder = ReferenceEncoder(chosen.encoder) if reference else load_encoder(chosen.encoder, settings().cache_dir)
     entries = FaqSet.load(faqs)
     retriever = Retriever.build(entries, chosen, encoder=encoder, cache_dir=Path(folder))
-    first = retriever.answer(entries.entries[0].question)
-    print(json.dumps({"answer": first.hits[0].faq.answer, "peak_mib": _peak_mib()}), flush=True)  # noqa: T201
+    retriever.answer(entries.entries[0].question)
+    print(json.dumps({"peak_mib": _peak_mib()}), flush=True)  # noqa: T201
     for line in sys.stdin:
         query = json.loads(line)
         start = time.perf_counter()

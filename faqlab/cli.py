@@ -177,8 +177,12 @@ def bench(
     queries: QueriesOption = None,
     spoken: Annotated[bool, typer.Option("--spoken", help="Say the queries aloud instead: minutes.")] = False,
     calls: Annotated[bool, typer.Option("--calls", help="Ask some of them in calls instead: ten minutes.")] = False,
-    number: Annotated[int, typer.Option("--number", min=1, metavar="N", help="How many, with --calls.")] = 20,
-    split: SplitOption = "test",
+    number: Annotated[
+        int | None, typer.Option("--number", min=1, metavar="N", help="How many, with --calls; 20 if not given.")
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="With --spoken or --calls, which queries: tune or test; test if not given.")
+    ] = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -190,8 +194,13 @@ def bench(
     faqs, queries = faqs or settings().faqs, queries or settings().queries
     if spoken and calls:
         raise FaqlabError("--spoken and --calls are two measurements: name one of them.")
+    if number and not calls:
+        raise FaqlabError("--number goes with --calls: all others take every query.")
+    if split and not (spoken or calls):
+        raise FaqlabError("--split goes with --spoken or --calls: the two paths are compared on all queries.")
+    split = split or "test"
     if calls:
-        _bench_calls(faqs, queries, split, number, config, as_json)
+        _bench_calls(faqs, queries, split, number or 20, config, as_json)
         return
     if spoken:
         _bench_spoken(_retriever(faqs, config, None), queries, split, as_json)
@@ -277,12 +286,21 @@ def train(
 
 
 @app.command()
-def prepare(faqs: FaqsOption = None) -> None:
+def prepare(
+    faqs: FaqsOption = None,
+    encoders: Annotated[bool, typer.Option("--encoders", help="Only the encoders, the seed's and yours.")] = False,
+) -> None:
     """Build what the first question and the first call would have to wait for."""
+    from faqlab.encoder import MINILM, load_encoder
+    from faqlab.retriever import RetrievalConfig
     from faqlab.voice.page import build_page
     from faqlab.voice.sfu import build_server
 
     logging.getLogger("faqlab").setLevel(logging.INFO)
+    if encoders:
+        for name in (RetrievalConfig.load(settings().retrieval).encoder, MINILM):
+            load_encoder(name, settings().cache_dir)
+        return
     _retriever(faqs, None, None)
     build_page(_progress)
     if settings().livekit_url is None:

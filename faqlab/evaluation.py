@@ -35,10 +35,10 @@ def evaluate(retriever: Retriever, queries: pd.DataFrame, *, progress: bool = Fa
 
     Returns:
         The queries with, for each: `ranked` (FAQ ids, best first), `squared_l2` (of the first), `confidence`,
-        `first` (the score of the first hit), `outcome`, `answered`, `answers` (2 or 3 where so many questions are answered),
-        `choice_right` (whether a relevant entry is among the choices that are or would be offered), and the measures
-        `hit@1`, `hit@3`, `mrr`, `ndcg@10`, `recall@3` and `two_turns` (1 where a right answer comes at once, or after
-        asking back, the caller choosing by the label); NaN where out of scope.
+        `first` (the score of the first hit), `outcome`, `answered`, `answers` (how many entries answer: 2 or 3 where
+        so many questions are asked), `choice_right` (whether a relevant entry is among the choices that are or would
+        be offered), and the measures `hit@1`, `hit@3`, `mrr`, `ndcg@10`, `recall@3` and `two_turns` (1 where a right
+        answer comes at once, or after asking back, the caller choosing by the label); NaN where out of scope.
     """
     rankings = retriever.rank(queries["query"].tolist(), progress=progress)
     ids = np.array(retriever.faqs.ids, dtype=object)

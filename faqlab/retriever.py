@@ -164,7 +164,7 @@ class Answer:
             where nothing is calibrated the cosine of the first. Two questions that are answered are at least as sure
             as the less sure of them alone.
         milliseconds: Time spent, by stage: `embed`, `search`.
-        answers: For *answer*: how many of the first hits are the answer; 2 or 3 where so many questions were asked at once.
+        answers: For *answer*: how many of the first hits are the answer; 2 or 3 where so many questions are asked.
         choices: For *ask_back*: the questions of the first two or three hits, to choose from.
     """
 

@@ -100,3 +100,10 @@ def test_a_path_that_fails_says_why(
     run = cli("bench", "--faqs", write_faqs(), "--queries", queries)
     assert run.status == 2
     assert run.err.endswith("faqlab: The reference path could not be measured: It is not here: go without.\n")
+
+
+@pytest.mark.parametrize("options", [("--number", "3"), ("--split", "tune"), ("--spoken", "--number", "3")])
+def test_an_option_of_another_measurement_is_refused_in_a_sentence(cli: Cli, options: tuple[str, ...]) -> None:
+    run = cli("bench", *options)
+    assert run.status == 2
+    assert run.err.startswith(f"faqlab: {options[-2]} goes with ")

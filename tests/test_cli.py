@@ -213,6 +213,14 @@ def test_a_named_configuration_that_is_not_there_is_told_and_the_baseline_answer
     assert "nothing.json: no such file, so questions are decided as in the baseline" in run.err
 
 
+def test_encoders_that_cannot_be_made_ready_are_told_in_a_sentence(tmp_path: Path, cache_dir: Path) -> None:
+    (tmp_path / "mine.json").write_text('{"encoder": "no/such/folder"}')
+    environment = {"FAQLAB_CACHE_DIR": cache_dir, "FAQLAB_RETRIEVAL": "mine.json"}
+    run = in_a_process("prepare", "--encoders", cwd=tmp_path, **environment)
+    assert_one_sentence(run)
+    assert "no/such/folder" in run.err
+
+
 def test_a_terminal_that_is_not_utf_8_is_given_what_it_can_show_and_whole_json(
     write_faqs: WriteFaqs, tmp_path: Path, cache_dir: Path
 ) -> None:

@@ -2,9 +2,11 @@
 Make saved notebooks say the same on every machine: `python notebooks/tidy.py notebooks/*.ipynb`, after running them.
 
 Drops when each cell ran, finished progress bars, what was built on the way, what the kernel says of itself, and the
-panel that follows the calls: callers' words are personal. Widgets get ids that count up.
+panel that follows the calls: callers' words are personal. Widgets get ids that count up. The picture of a cell that is
+tagged with a file's name is written there: the README shows it.
 """
 
+import base64
 import json
 import re
 import sys
@@ -42,6 +44,19 @@ def tidy(path: Path) -> None:
     for number, model in enumerate(shown, start=1):
         text = text.replace(model, f"widget-{number:02d}")
     path.write_text(text + "\n", encoding="utf-8")
+    for name, picture in pictures(notebook).items():
+        (path.parent.parent / name).write_bytes(picture)
+
+
+def pictures(notebook: dict) -> dict[str, bytes]:
+    """Return the pictures in the cells that are tagged with a file's name, by that name."""
+    return {
+        tag: base64.b64decode("".join(output["data"]["image/png"]))
+        for cell in notebook["cells"]
+        for tag in cell["metadata"].get("tags", [])
+        for output in cell["outputs"]
+        if tag.endswith(".png") and "image/png" in output.get("data", {})
+    }
 
 
 def without_progress(output: dict) -> dict | None:

@@ -21,6 +21,14 @@ JWT = re.compile(r"\beyJ[\w-]+\.")  # not just its beginning, which a picture ma
 OWN_PATH = re.compile(rf"(?<![\w.])(?:/home/|/root/|/Users/|[A-Z]:\\|{re.escape(str(PROJECT_ROOT))})")
 
 
+def load_tidy() -> Any:
+    spec = importlib.util.spec_from_file_location("tidy", PROJECT_ROOT / "notebooks" / "tidy.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def outputs(notebook: dict[str, Any]) -> list[dict[str, Any]]:
     return [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
 
@@ -43,6 +51,13 @@ def test_a_committed_notebook_holds_no_token_no_path_of_a_machine_and_no_callers
     assert f'"{CLASS}"' not in text
 
 
+def test_the_readme_shows_pictures_of_the_notebooks_as_they_are() -> None:
+    made = {name: png for path in NOTEBOOKS for name, png in load_tidy().pictures(json.loads(path.read_text())).items()}
+    shown = re.findall(r"!\[.*?\]\((.*?)\)", (PROJECT_ROOT / "README.md").read_text(encoding="utf-8"))
+    assert sorted(shown) == sorted(made)
+    assert [name for name, png in made.items() if (PROJECT_ROOT / name).read_bytes() != png] == []
+
+
 def test_a_token_and_a_path_would_be_found() -> None:
     assert JWT.search('"token": "eyJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJrZXkifQ.c2ln"')
     for path in ("/" + "home/me/faqlab", f"({PROJECT_ROOT / 'data'}", "at /" + "Users/me", r"C:\\Users\\me"):
@@ -51,11 +66,7 @@ def test_a_token_and_a_path_would_be_found() -> None:
 
 
 def test_tidy_drops_callers_words_and_what_was_built_and_keeps_the_rest(tmp_path: Path) -> None:
-    spec = importlib.util.spec_from_file_location("tidy", PROJECT_ROOT / "notebooks" / "tidy.py")
-    assert spec and spec.loader
-    tidy = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tidy)
-
+    tidy = load_tidy()
     panel, plot = VBox([HTML("a caller's words")]), VBox([HTML("a figure")])
     panel.add_class(CLASS)
     new = nbformat.v4.new_output

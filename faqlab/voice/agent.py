@@ -75,6 +75,9 @@ FAILURES_BORNE = 2
 CALLER_COMES_SECONDS = 10.0
 LAST_WORDS_SECONDS = 10.0
 
+BETWEEN_WORDS_SECONDS = 0.4
+"""A talker who is silent for longer has ended."""
+
 LOST_SECONDS = 15.0
 """How long a caller whose connection was lost may take to come back."""
 
@@ -160,9 +163,21 @@ class FaqAgent(Agent):
         tell(self.session, GREETING)
 
     async def on_user_turn_exceeded(self, ev: UserTurnExceededEvent) -> None:
-        """Answer over a sound that does not end, a radio's or a talker's: who waited for its end would seem dead."""
+        """
+        Answer over a sound that does not end, a radio's or a talker's: who waited for its end would seem dead.
+
+        livekit-agents asks for this after any turn so long. One that has ended it answers by itself.
+        """
+        if not await self._goes_on():
+            return
         self.session.clear_user_turn()
         await self.session.generate_reply(user_input=ev.transcript, allow_interruptions=False)
+
+    async def _goes_on(self) -> bool:
+        deadline = time.monotonic() + BETWEEN_WORDS_SECONDS
+        while self.session.user_state != "speaking" and time.monotonic() < deadline:
+            await asyncio.sleep(0.02)
+        return self.session.user_state == "speaking"
 
     @function_tool
     async def lookup_company_info(self, context: RunContext[Any], query: str) -> str:
@@ -226,6 +241,7 @@ class Call:
         self._room, self._room_name = job.room, job.job.room.name
         self._dialogue = Dialogue(assistant.retriever)
         self._turn = _Turn()
+        self._looking_up = asyncio.Lock()
         self._failures = 0
         self._answering = False
         self._waiting: asyncio.Task[None] | None = None
@@ -284,20 +300,21 @@ class Call:
             StopResponse: it failed once too often, and the call ends with words of its own.
         """
         asked = time.time()
-        self._finish_record()
-        try:
-            answer = await asyncio.to_thread(self._dialogue.ask, query)
-        except FaqlabError:  # nothing to look up
-            return _declined(SAY_AGAIN)
-        except Exception:
-            _log.exception("The look-up failed.")
-            self._assistant.calls.add(self._failed_record(query))  # the page has no words for it
-            if self._fails_too_often():
-                raise StopResponse from None
-            return _declined(SORRY)
-        self._turn.looked_up = time.time()
-        self._turn.record = record = self._record(answer, asked)
-        await self._send(LOOKUP_TOPIC, record.message())
+        async with self._looking_up:  # a model may ask for two things at once, of a dialogue that takes one at a time
+            self._finish_record()
+            try:
+                answer = await asyncio.to_thread(self._dialogue.ask, query)
+            except FaqlabError:  # nothing to look up
+                return _declined(SAY_AGAIN)
+            except Exception:
+                _log.exception("The look-up failed.")
+                self._assistant.calls.add(self._blank_record(query))  # the page has no words for it
+                if self._fails_too_often():
+                    raise StopResponse from None
+                return _declined(SORRY)
+            self._turn.looked_up = time.time()
+            self._turn.record = record = self._record(answer, asked)
+            await self._send(LOOKUP_TOPIC, record.message())
         return json.dumps(tool_result(answer, self._assistant.retriever.faqs), ensure_ascii=False)
 
     def _prepare(self, query: str) -> str:
@@ -315,7 +332,7 @@ class Call:
                 **milliseconds,
             }
         return replace(
-            self._failed_record(answer.query),
+            self._blank_record(answer.query),
             outcome=answer.outcome.value,
             confidence=round(answer.confidence, 4),
             hits=tuple(HitRecord.of(hit) for hit in answer.hits),
@@ -323,7 +340,8 @@ class Call:
             milliseconds=milliseconds,
         )
 
-    def _failed_record(self, query: str) -> LookupRecord:
+    def _blank_record(self, query: str) -> LookupRecord:
+        """Return the record of a look-up that came to nothing: `failed`, with nothing found and nothing measured."""
         return LookupRecord(
             id=utils.shortuuid("lookup_"),
             time=datetime.now(UTC),
@@ -357,7 +375,9 @@ class Call:
         if self._waiting:
             self._waiting.cancel()
             self._waiting = None
-        if event.new_state == "listening" and event.old_state == "speaking":
+        if event.new_state == "speaking":  # the end that was noted is not this turn's
+            self._turn.speech_ended = self._turn.heard = None
+        elif event.old_state == "speaking":
             self._turn.speech_ended, self._turn.heard = event.created_at, None
 
     def _on_transcript(self, event: UserInputTranscribedEvent) -> None:

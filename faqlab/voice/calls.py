@@ -65,8 +65,8 @@ class LookupRecord:
         time: When it was made, UTC.
         room: In which call.
         query: What was looked up: the question as it was heard.
-        outcome: `answer`, `ask_back` or `decline`.
-        confidence: Higher is surer; None if nothing could be looked up.
+        outcome: `answer`, `ask_back` or `decline`; `failed` where the look-up broke, and an apology was all there was.
+        confidence: Higher is surer; None where it failed.
         threshold: The confidence below which the assistant declines; None if it never does.
         squared_l2_threshold: How far an entry may be for the same, were it alone.
         hits: The entries found, best first.

@@ -57,6 +57,11 @@ class Heard:
     rate: int = RATE
     transcripts: tuple[str, ...] = ()
 
+    @classmethod
+    def nothing(cls, asked: str) -> Self:
+        """Return what came of a call that failed."""
+        return cls(asked, "", "", "", (), None, False, None, np.zeros(0, np.int16))
+
 
 class Caller:
     """

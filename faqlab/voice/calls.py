@@ -32,6 +32,14 @@ What passes between the end of a caller's speech and the first sound of the answ
 until the words are there, until the model asks for a look-up, the two parts of that, until the voice begins.
 """
 
+WAIT = {
+    "transcript": ["transcript_ms"],
+    "turn": ["turn_ms"],
+    "look-up": ["embed_ms", "search_ms"],
+    "voice": ["voice_ms"],
+}
+"""The parts of a caller's wait that the agent's record knows, by columns of `call_table`; the rest is the way."""
+
 KEPT = 10_000
 
 _log = logging.getLogger(__name__)

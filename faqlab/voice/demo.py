@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import aiohttp
 import pandas as pd
@@ -37,6 +37,10 @@ if TYPE_CHECKING:
 
 LIVEKIT_LEVELS = {"livekit": logging.CRITICAL, "livekit.agents": logging.ERROR}
 """What is let through. The SDK calls an error what it mends itself."""
+
+Result = TypeVar("Result")
+
+_log = logging.getLogger(__name__)
 
 
 def say_line(line: str) -> None:
@@ -195,9 +199,15 @@ class LiveDemo:
             finally:
                 self._tell_watchers()
 
-    def watch(self, tell: Callable[[], None]) -> None:
-        """Call *tell* whenever the demo has started or stopped."""
+    def watch(self, tell: Callable[[], None]) -> Callable[[], None]:
+        """Call *tell* whenever the demo has started or stopped; return what ends that."""
         self._watchers.append(tell)
+
+        def unwatch() -> None:
+            with suppress(ValueError):  # a second time does nothing
+                self._watchers.remove(tell)
+
+        return unwatch
 
     def call(self, queries: Sequence[str], at_once: int = 2) -> pd.DataFrame:
         """
@@ -213,26 +223,40 @@ class LiveDemo:
             One row a query, in their order: `asked`, `heard` by the agent, `outcome` (None where nothing was looked
             up), `retrieved` ids, those `offered` by asking back, `said` by the agent, whether it `cut_in` before the
             end, `first_sound_ms` from the end of the question to the first sound of the answer at the caller, and of
-            that the agent's `STAGES`, as `…_ms`.
+            that the agent's `STAGES`, as `…_ms`. A call that failed, where others did not, is told to `progress`; its
+            row says that nothing was heard.
+
+        Raises:
+            FaqlabError: the demo does not run, or has one room for all callers, so that one call would meet another.
         """
+        if self._settings.room:
+            raise FaqlabError(
+                f"All callers share the room {self._settings.room!r}, and each of these calls needs its own: "
+                "leave FAQLAB_ROOM out."
+            )
         lines = asyncio.Semaphore(at_once)
 
         async def one_call(query: str) -> Heard:
             async with lines:
-                return await self._ask(query)
+                return await self.ask(query)
 
-        async def all_calls() -> list[Heard]:
-            ended = await asyncio.gather(*map(one_call, queries), return_exceptions=True)  # or it leaves some behind
-            for error in ended:
-                if isinstance(error, BaseException):
-                    raise error
-            return [heard for heard in ended if not isinstance(heard, BaseException)]
+        async def all_calls() -> list[Heard | BaseException]:
+            return await asyncio.gather(*map(one_call, queries), return_exceptions=True)  # or it leaves some behind
 
-        heard = _beside(all_calls())
-        records = {record.id: record for record in self.calls.records}
-        return call_table(heard, records)
+        ended = beside(all_calls())
+        failed = [error for error in ended if isinstance(error, BaseException)]
+        if failed and (len(failed) == len(ended) or not all(isinstance(error, Exception) for error in failed)):
+            raise failed[0]
+        heard: list[Heard] = []
+        for query, outcome in zip(queries, ended, strict=True):
+            if isinstance(outcome, BaseException):
+                self._progress(f"The call to ask {query!r} failed: {outcome or type(outcome).__name__}")
+                outcome = Heard.nothing(query)
+            heard.append(outcome)
+        return call_table(heard, {record.id: record for record in self.calls.records})
 
-    async def _ask(self, query: str) -> Heard:
+    async def ask(self, query: str, **options: Any) -> Heard:
+        """Have a scripted caller ask *query* in a call of its own, with the *options* of `Caller.ask`."""
         async with aiohttp.ClientSession() as http, http.get(self.url + "getToken") as response:
             token = await response.json()
         caller = Caller(token["url"], token["token"])
@@ -240,7 +264,7 @@ class LiveDemo:
         try:
             await asyncio.shield(joining)  # given up halfway, LiveKit's SDK ends the whole process some seconds later
             await caller.wait_for_greeting()
-            return await caller.ask(query)
+            return await caller.ask(query, **options)
         finally:
             await asyncio.gather(joining, return_exceptions=True)
             await caller.leave()
@@ -258,8 +282,11 @@ class LiveDemo:
         return call_panel(self)
 
     def _tell_watchers(self) -> None:
-        for tell in self._watchers:
-            tell()
+        for tell in list(self._watchers):
+            try:
+                tell()
+            except Exception:  # who looks on must not keep the others from it, nor the demo from its start or stop
+                _log.exception("A watcher of the demo failed.")
 
     def _livekit(self, parts: ExitStack) -> LiveKit:
         if named := livekit_from_settings(self._settings):
@@ -291,7 +318,7 @@ def token_options(settings: Settings) -> TokenOptions:
     )
 
 
-def _beside(work: Coroutine[Any, Any, list[Heard]]) -> list[Heard]:
+def beside(work: Coroutine[Any, Any, Result]) -> Result:
     """
     Run *work* in a loop on a thread of its own, since a notebook's loop runs on this one; return its result.
 
@@ -300,10 +327,10 @@ def _beside(work: Coroutine[Any, Any, list[Heard]]) -> list[Heard]:
     loop = asyncio.new_event_loop()
     task = loop.create_task(work)
 
-    async def result() -> list[Heard]:
+    async def result() -> Result:
         return await task
 
-    def run() -> list[Heard]:
+    def run() -> Result:
         with asyncio.Runner(loop_factory=lambda: loop) as runner:
             return runner.run(result())
 
@@ -317,9 +344,34 @@ def _beside(work: Coroutine[Any, Any, list[Heard]]) -> list[Heard]:
             raise
 
 
+_quieting = threading.Lock()
+_quieted = ExitStack()
+_in_quiet: list[object] = []
+
+
 @contextmanager
 def _quiet_livekit() -> Iterator[None]:
-    """Keep LiveKit's log out of the notebook's cells, but for the agent's errors; the user's own stays as it is."""
+    """
+    Keep LiveKit's log out of the notebook's cells, but for the agent's errors; the user's own stays as it is.
+
+    Of several demos at once the first makes it quiet, and the last sets it back.
+    """
+    this = object()
+    with _quieting:
+        if not _in_quiet:
+            _quieted.enter_context(_quieter())
+        _in_quiet.append(this)
+    try:
+        yield
+    finally:
+        with _quieting:
+            _in_quiet.remove(this)
+            if not _in_quiet:
+                _quieted.close()
+
+
+@contextmanager
+def _quieter() -> Iterator[None]:
     logger, module = logging.getLogger("livekit"), rtc.room.logging
     before = {name: logging.getLogger(name).level for name in LIVEKIT_LEVELS}
     for name, level in LIVEKIT_LEVELS.items():

@@ -7,23 +7,21 @@ Caller, agent and server share one machine, and what it has to spare: no network
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import jiwer
 import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
 from faqlab.settings import settings
-from faqlab.voice.caller import Caller, Heard
-from faqlab.voice.calls import call_table
-from faqlab.voice.demo import LiveDemo
-from faqlab.voice.line import QUIET_S, RATE
+from faqlab.voice.caller import Heard
+from faqlab.voice.calls import WAIT, call_table
+from faqlab.voice.demo import LiveDemo, beside
+from faqlab.voice.line import AUDIBLE, FRAME, QUIET_S, RATE
 from faqlab.voice.speech import Voice
 from faqlab.voice.spoken import judge
 
@@ -34,17 +32,6 @@ WORDS_TO_PAUSE = 4
 
 HANG_UP_AFTER_S = 1.0
 """Into the answer: all that is measured has happened by then."""
-
-PARTS = {
-    "transcript": ["transcript_ms"],
-    "turn": ["turn_ms"],
-    "look-up": ["embed_ms", "search_ms"],
-    "voice": ["voice_ms"],
-}
-"""What of the wait the agent's record knows; the rest is the way there and back."""
-
-_FRAME = RATE // 100
-_AUDIBLE = 200.0
 
 
 def own_demo(faqs: Path, config: Path, progress: Callable[[str], None]) -> LiveDemo:
@@ -89,9 +76,10 @@ def measure(
     script += [(query, pause) for pause in pauses for query in paused["query"]]
 
     async def all_calls() -> list[Heard]:
-        return [await _call(demo, *ask) for ask in tqdm(script, desc="Calls", unit="call", disable=not progress)]
+        calls = tqdm(script, desc="Calls", unit="call", disable=not progress)
+        return [await demo.ask(query, pause=pause, hang_up_after=HANG_UP_AFTER_S) for query, pause in calls]
 
-    heard = asyncio.run(all_calls())
+    heard = beside(all_calls())
     whole, halves = heard[: len(queries)], heard[len(queries) :]
     calls = call_table(whole, {record.id: record for record in demo.calls.records})
     looked_up = [_looked_up(of) for of in whole]
@@ -113,14 +101,6 @@ def measure(
     }
 
 
-async def _call(demo: LiveDemo, query: str, pause: float | None) -> Heard:
-    async with aiohttp.ClientSession() as http, http.get(demo.url + "getToken") as response:
-        token = await response.json()
-    async with Caller(token["url"], token["token"]) as caller:
-        await caller.wait_for_greeting()
-        return await caller.ask(query, pause=pause, hang_up_after=HANG_UP_AFTER_S)
-
-
 def waits(calls: pd.DataFrame) -> dict[str, Any]:
     """
     Return how long the callers waited, by the table *calls* of `call_table`.
@@ -128,11 +108,11 @@ def waits(calls: pd.DataFrame) -> dict[str, Any]:
     Returns:
         `calls`: how many are measured, those in which there was a look-up and an answer, and no cut-in before it;
         `p50_ms` and `p95_ms` from the end of speech to the first audio at the caller; `parts_p50_ms`: the medians of
-        its `PARTS`, and of what is left, `transport`: there and back, and until the agent notices the silence.
+        its parts (`WAIT`), and of what is left, `transport`: there and back, and until the agent notices the silence.
         None where nothing is measured.
     """
     measured = calls[~calls["cut_in"].astype(bool)].dropna(subset=["first_sound_ms", "voice_ms"])
-    parts = pd.DataFrame({name: measured[columns].sum(axis=1) for name, columns in PARTS.items()})
+    parts = pd.DataFrame({name: measured[columns].sum(axis=1) for name, columns in WAIT.items()})
     parts["transport"] = measured["first_sound_ms"] - parts.sum(axis=1)
     return {
         "calls": len(measured),
@@ -166,8 +146,8 @@ def cut_ins(exchanges: Sequence[Heard], pause: float) -> dict[str, Any]:
 
 def utterances(audio: np.ndarray) -> list[tuple[float, float]]:
     """Return from when to when, in seconds, somebody speaks in *audio*, int16 at `RATE`, without the short gaps."""
-    frames = audio[: len(audio) // _FRAME * _FRAME].reshape(-1, _FRAME).astype(np.float32)
-    loud = np.flatnonzero(np.sqrt(np.mean(np.square(frames), axis=1)) > _AUDIBLE)
+    frames = audio[: len(audio) // FRAME * FRAME].reshape(-1, FRAME).astype(np.float32)
+    loud = np.flatnonzero(np.sqrt(np.mean(np.square(frames), axis=1)) > AUDIBLE)
     if not len(loud):
         return []
     stretches = np.split(loud, np.flatnonzero(np.diff(loud) > QUIET_S * 100) + 1)

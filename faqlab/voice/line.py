@@ -17,8 +17,12 @@ from faqlab.voice.speech import SAMPLE_RATE, to_int16
 RATE = SAMPLE_RATE
 """Hz of what the caller says and hears."""
 
-_FRAME = RATE // 100
-_AUDIBLE = 0.006 * 32768
+FRAME = RATE // 100
+"""Samples of 10 ms: what is sent, and judged by its loudness, at once."""
+
+AUDIBLE = 0.006 * 32768
+"""The root mean square of a frame, int16, above which somebody speaks."""
+
 _PATIENCE_S = 15.0
 QUIET_S = 0.2
 """A silence this long parts two utterances of the agent."""
@@ -76,8 +80,8 @@ class Line:
         """Send *audio*, return when its first and last samples went."""
         if not len(audio):
             return self.now(), self.now()
-        samples = to_int16(np.pad(audio, (0, -len(audio) % _FRAME)))
-        frames = samples.reshape(-1, _FRAME)
+        samples = to_int16(np.pad(audio, (0, -len(audio) % FRAME)))
+        frames = samples.reshape(-1, FRAME)
         done: asyncio.Future[tuple[float, float]] = asyncio.get_running_loop().create_future()
         self._began = 0.0
         self._outgoing.extend((frame, None) for frame in frames[:-1])
@@ -86,12 +90,12 @@ class Line:
 
     async def talk(self, source: rtc.AudioSource) -> None:
         """Send a frame every 10 ms: the next of what is to be said, else silence."""
-        silence, due = np.zeros(_FRAME, np.int16), self.now()
+        silence, due = np.zeros(FRAME, np.int16), self.now()
         while True:
             frame, done = self._outgoing.popleft() if self._outgoing else (silence, None)
             if frame is not silence and not self._began:
                 self._began = self.now()
-            await source.capture_frame(rtc.AudioFrame(frame.tobytes(), RATE, 1, _FRAME))
+            await source.capture_frame(rtc.AudioFrame(frame.tobytes(), RATE, 1, FRAME))
             due += 0.01
             if done and not done.done():
                 done.set_result((self._began, due))
@@ -102,7 +106,7 @@ class Line:
         try:
             async for event in stream:
                 samples = np.frombuffer(event.frame.data, np.int16).copy()
-                loud = float(np.sqrt(np.mean(np.square(samples.astype(np.float32))))) > _AUDIBLE
+                loud = float(np.sqrt(np.mean(np.square(samples.astype(np.float32))))) > AUDIBLE
                 self._frames.append((self.now(), loud, samples))
         finally:
             await stream.aclose()

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 SHOWN = 8
 CLASS = "faqlab-calls"
 """By which `notebooks/tidy.py` knows it: callers' words are not saved."""
-WORDS = {"answer": "answered", "ask_back": "asked back", "decline": "did not know"}
+WORDS = {"answer": "answered", "ask_back": "asked back", "decline": "did not know", "failed": "failed"}
 
 
 def call_panel(demo: LiveDemo) -> VBox:
     """
-    Return a widget with the latest look-ups of *demo*, whether it runs, and a button that stops it.
+    Return a widget with the latest look-ups of *demo*, whether it runs, and a button that stops it; until `close()`.
 
     The agent's thread assigns to it, which ipywidgets allows; printing or `with Output()` there would not do.
     """
@@ -44,10 +44,10 @@ def call_panel(demo: LiveDemo) -> VBox:
         demo.stop()
 
     stop.on_click(press)
-    demo.calls.subscribe(show)
-    demo.watch(show)
+    ends = [demo.calls.subscribe(show), demo.watch(show)]
     show()
     panel = VBox([HBox([stop, state]), table])
+    panel.observe(lambda _: [end() for end in ends], "comm")  # which `panel.close()` takes away
     panel.add_class(CLASS)
     return panel
 

@@ -12,12 +12,13 @@ from matplotlib.figure import Figure
 from faqlab.decision import Outcome
 from faqlab.plots import DARK, MIDDLE, PALE, styled
 from faqlab.retriever import Retriever
+from faqlab.voice.calls import WAIT
 
 SLICES = {
-    "hearing and waiting for the end": (["transcript_ms"], PALE, ""),
-    "deciding": (["turn_ms"], "#7f8c94", ""),
-    "retrieval": (["embed_ms", "search_ms"], MIDDLE, "///"),
-    "voice": (["voice_ms"], DARK, ""),
+    "hearing and waiting for the end": (WAIT["transcript"], PALE, ""),
+    "deciding": (WAIT["turn"], "#7f8c94", ""),
+    "retrieval": (WAIT["look-up"], MIDDLE, "///"),
+    "voice": (WAIT["voice"], DARK, ""),
     "the way there and back": (["network_ms"], "white", "..."),
 }
 """Of the time to the first sound: columns, colour and hatching of each slice."""
@@ -35,9 +36,10 @@ def review(calls: pd.DataFrame, queries: pd.DataFrame, retriever: Retriever) -> 
     Returns:
         *calls* with `kind`, `relevant`, `right` and `lost_at`: "" where it is right, else the first stage that lost
         it. Right is what ends well in `faqlab.voice.spoken`, too: a relevant entry is answered with or among those
-        offered, or, out of scope, nothing is answered. Lost is it at *hearing* if the same words typed would have
-        ended well, *look-up* if none was made, *retrieval* if no relevant entry came first or was offered, *decision*
-        if one did and was not spoken, or none is and something was, *voice* if nothing was heard of what is right.
+        offered, or, out of scope, nothing is answered, looked up or not. Lost is it at *hearing* if the same words
+        typed would have ended well, *look-up* if one was due and none was made, *retrieval* if no relevant entry came
+        first or was offered, *decision* if one did and was not spoken, or none is and something was, *voice* if
+        nothing was heard of what is right.
     """
     table = calls.assign(kind=list(queries["kind"]), relevant=list(queries["relevant"]))
     verdicts = [_lost_at(row, retriever) for row in table.to_dict("records")]
@@ -46,7 +48,7 @@ def review(calls: pd.DataFrame, queries: pd.DataFrame, retriever: Retriever) -> 
 
 def _lost_at(row: dict[Hashable, Any], retriever: Retriever) -> str:
     relevant = set(row["relevant"])
-    if row["outcome"] is None:
+    if row["outcome"] is None and relevant:
         return "look-up"
     wrong = _wrong(str(row["outcome"]), row["retrieved"], row["offered"], relevant)
     if not wrong:

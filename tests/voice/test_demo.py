@@ -17,7 +17,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,6 +27,7 @@ import pandas as pd
 import psutil
 import pytest
 from conftest import keyless
+from livekit import rtc
 from livekit.api import AccessToken, RoomAgentDispatch, RoomConfiguration, VideoGrants
 
 from faqlab.errors import FaqlabError
@@ -34,8 +35,9 @@ from faqlab.faqs import FaqSet
 from faqlab.queries import load_queries
 from faqlab.retriever import RetrievalConfig, Retriever
 from faqlab.settings import Settings
+from faqlab.voice import demo as demo_module
 from faqlab.voice import spoken
-from faqlab.voice.caller import Caller
+from faqlab.voice.caller import Caller, Heard
 from faqlab.voice.calls import CallLog, LookupRecord
 from faqlab.voice.demo import LiveDemo
 from faqlab.voice.page import build_page
@@ -81,6 +83,48 @@ def test_it_leaves_signals_environment_and_logging_as_they_were_and_can_start_ag
             own_demo.url  # noqa: B018
         with socket.socket() as probe:
             assert probe.connect_ex(("127.0.0.1", int(url.split(":")[-1].strip("/")))) != 0
+
+
+def test_of_two_demos_at_once_the_last_to_stop_lets_livekit_be_loud_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo_module, "_in_quiet", [])  # another test's demo may be running
+    monkeypatch.setattr(demo_module, "_quieted", ExitStack())
+    monkeypatch.setattr(rtc.room, "logging", logging)
+    livekit = logging.getLogger("livekit")
+    before = livekit.level
+    livekit.setLevel(logging.WARNING)
+    try:
+        first, second = demo_module._quiet_livekit(), demo_module._quiet_livekit()
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)
+        assert (livekit.level, rtc.room.logging) == (logging.CRITICAL, livekit)
+        second.__exit__(None, None, None)
+        assert (livekit.level, rtc.room.logging) == (logging.WARNING, logging)
+    finally:
+        livekit.setLevel(before)
+
+
+def test_scripted_calls_are_refused_where_all_callers_share_a_room() -> None:
+    shared = LiveDemo(settings=keyless().model_copy(update={"room": "lobby"}), progress=silent)
+    with pytest.raises(FaqlabError, match=r"share the room 'lobby'.*FAQLAB_ROOM"):
+        shared.call([QUESTION])
+
+
+def test_a_call_that_fails_costs_the_others_nothing_and_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def ask(self: LiveDemo, query: str) -> Heard:
+        if query != QUESTION:
+            raise FaqlabError("the caller could not join")
+        return replace(Heard.nothing(query), heard_as="shoes", answer_text="Yes.")
+
+    monkeypatch.setattr(LiveDemo, "ask", ask)
+    lines: list[str] = []
+    demo = LiveDemo(settings=keyless(), progress=lines.append)
+    table = demo.call(["What?", QUESTION])
+    assert list(table["asked"]) == ["What?", QUESTION]
+    assert list(table["said"]) == ["", "Yes."]
+    assert lines == ["The call to ask 'What?' failed: the caller could not join"]
+    with pytest.raises(FaqlabError, match="could not join"):
+        demo.call(["What?", "Why?"])
 
 
 def test_a_port_that_is_taken_is_said_and_nothing_is_left(short_faq: Path, livekit_program: Path) -> None:
@@ -184,6 +228,10 @@ def test_without_a_network_a_call_is_answered(
     assert list(judged["right"]) == [True, True]
     wrong = review(table, queries.assign(relevant=[("pay",), ()]), retriever)
     assert list(wrong["lost_at"]) == ["retrieval", ""]
+    unasked = review(table.assign(outcome=[None, None]), queries, retriever)
+    assert list(unasked["lost_at"]) == ["look-up", ""]
+    unheard = review(table.assign(outcome=[None, None], said=""), queries, retriever)
+    assert list(unheard["lost_at"]) == ["look-up", "voice"]
     misheard = review(table.assign(retrieved=[["pay"], []]), queries, retriever)
     assert list(misheard["lost_at"]) == ["hearing", ""]
 
@@ -401,6 +449,33 @@ def test_what_has_died_is_said_and_starts_again(own_demo: LiveDemo) -> None:
     assert own_demo.running
     own_demo.stop()
     assert own_demo.problem is None
+
+
+def test_a_watcher_that_fails_costs_the_others_nothing_and_watching_ends() -> None:
+    def fail() -> None:
+        raise RuntimeError("broken on purpose")
+
+    told: list[str] = []
+    demo = LiveDemo(settings=keyless(), progress=silent)
+    demo.watch(fail)
+    unwatch = demo.watch(lambda: told.append("told"))
+    demo._tell_watchers()
+    assert told == ["told"]
+    unwatch()
+    unwatch()
+    demo._tell_watchers()
+    assert told == ["told"]
+
+
+def test_a_panel_that_is_closed_follows_no_more() -> None:
+    demo = LiveDemo(settings=keyless(), progress=silent)
+    panel: Any = demo.panel()
+    demo.calls.add(RECORD)
+    assert "when will it come?" in panel.children[1].value
+    panel.close()
+    demo.calls.add(replace(RECORD, query="and after that?"))
+    assert "and after that?" not in panel.children[1].value
+    assert not demo._watchers
 
 
 def test_the_panel_says_what_is_and_stops_the_demo_each_time(own_demo: LiveDemo) -> None:

@@ -28,23 +28,34 @@ DIST = WEB / "dist"
 STAMP = DIST / ".built-from"
 MADE_FROM = ("package-lock.json", "package.json", "index.html", "vite.config.ts", "tsconfig.json", "src/**/*")
 
+INHERITED = (
+    *("HOME", "TMPDIR", "LANG", "LC_ALL", "TERM", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "LD_LIBRARY_PATH"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS", "NODE_OPTIONS"),
+)
+"""What npm is given of the environment, besides PATH and the variables that npm reads by their name, `npm_…`."""
+
 
 def build_page(progress: Callable[[str], None] = lambda line: None) -> Path:
     """
     Return the folder of the built page, building it first if it is not there or its sources have changed.
 
     Raises:
-        FaqlabError: npm failed, and the message holds its last words; or another process builds without end.
+        FaqlabError: npm failed, and the message holds its last words; the folder cannot be read or written to; or
+            another process builds without end.
     """
-    if _is_built():
-        return DIST
-    lock = FileLock(WEB / ".build.lock")
-    wait_for(lock, "the page", progress)
     try:
-        if not _is_built():
-            _build(progress)
-    finally:
-        lock.release()
+        if _is_built():
+            return DIST
+        lock = FileLock(WEB / ".build.lock")
+        wait_for(lock, "the page", progress)
+        try:
+            if not _is_built():
+                _build(progress)
+        finally:
+            lock.release()
+    except OSError as error:
+        raise FaqlabError(f"The page cannot be built in {WEB}: {error}.") from error
     return DIST
 
 
@@ -94,6 +105,6 @@ def npm(*arguments: str, output: IO[bytes] | None = None) -> subprocess.Popen[by
 
 
 def _environment() -> dict[str, str]:
-    """Node of the same package first on the path, and none of the user's keys."""
-    keep = {k: v for k, v in os.environ.items() if not k.startswith(("LIVEKIT_", "GOOGLE_"))}
+    """Node of the same package first on the path, and of the user's own what npm needs: no keys but npm's."""
+    keep = {k: v for k, v in os.environ.items() if k in INHERITED or k.lower().startswith("npm_")}
     return {**keep, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}", "CI": "1"}

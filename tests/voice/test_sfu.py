@@ -313,6 +313,27 @@ def test_npm_that_fails_is_quoted_and_leaves_the_lock_free(tmp_path: Path, monke
             build_page()
 
 
+def test_a_folder_in_which_the_page_cannot_be_built_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(page, "WEB", tmp_path / "file" / "web")
+    monkeypatch.setattr(page, "STAMP", tmp_path / "none")
+    with pytest.raises(FaqlabError, match=r"The page cannot be built in .*file/web"):
+        build_page()
+
+
+def test_npm_is_given_what_it_needs_and_no_key_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("GOOGLE_API_KEY", "LIVEKIT_API_SECRET", "OPENAI_API_KEY", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "private")
+    for name in ("HOME", "https_proxy", "npm_config_registry", "NPM_CONFIG_CACHE"):
+        monkeypatch.setenv(name, "needed")
+    given = page._environment()
+    assert "private" not in given.values()
+    assert [given[name] for name in ("HOME", "https_proxy", "npm_config_registry", "NPM_CONFIG_CACHE")] == [
+        "needed"
+    ] * 4
+    assert given["PATH"].startswith(str(Path(sys.executable).parent))
+
+
 def test_a_failed_build_says_why_and_what_to_do_and_leaves_nothing_in_place(
     empty_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

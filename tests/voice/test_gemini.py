@@ -25,6 +25,7 @@ from livekit.agents import Agent, AgentSession, llm, utils
 from livekit.api import AccessToken, RoomAgentDispatch, RoomConfiguration, VideoGrants
 from pydantic import SecretStr
 
+from faqlab.dialogue import Dialogue
 from faqlab.encoder import Encoder
 from faqlab.errors import FaqlabError
 from faqlab.faqs import FaqSet
@@ -32,6 +33,7 @@ from faqlab.retriever import Retriever
 from faqlab.settings import Settings
 from faqlab.voice import agent, gemini
 from faqlab.voice.agent import Assistant
+from faqlab.voice.answers import SORRY
 from faqlab.voice.calls import CallLog
 from faqlab.voice.ears import Ears
 from faqlab.voice.offline import prewarm
@@ -165,7 +167,8 @@ def calling(livekit_server: LiveKit, retriever: Retriever, caplog: pytest.LogCap
     keys = []
 
     def compose(response: dict[str, Any]) -> str:
-        return str(json.loads(response["output"])["answers"][0]["answer"])
+        result = json.loads(response["output"])
+        return str(result["answers"][0]["answer"] if result["answers"] else result["say"])
 
     @asynccontextmanager
     async def call(*moods: Mood, key: str | None = None, refuse: bool = False) -> AsyncIterator[Call]:
@@ -294,6 +297,30 @@ async def test_a_question_that_gemini_heard_and_left_is_answered_without_asking_
         assert call.looked_up == [QUESTION]
         assert call.emulator.connections[0].said == [GREETING]
         assert not call.said(gemini.INVITATION)()
+
+
+async def test_a_look_up_that_fails_is_owned_up_to_and_the_third_time_the_call_ends(
+    calling: Calling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("broken on purpose")
+
+    monkeypatch.setattr(Dialogue, "ask", fail)
+    async with calling() as call:
+        await call.until(call.said(GREETING))
+        for count in (1, 2):
+            await call.ask(QUESTION)
+            await call.until(lambda count=count: len(call.emulator.connections[0].said) == 1 + count)  # type: ignore[misc]
+            await call.until(lambda: call.session.agent_state == "listening")
+        (connection,) = call.emulator.connections
+        assert connection.said[1:] == [SORRY, SORRY]
+        assert not connection.prompts[1:]
+        await call.ask(QUESTION)
+        await call.until(lambda: not call.caller.isconnected())
+        assert agent.GIVE_UP in connection.prompts[-1]
+        assert connection.tool_responses[2]["response"]["output"] == ""  # no third apology to say over the goodbye
+        assert call.notices == [{"level": "info", "text": agent.GIVE_UP}]
+    assert [record.outcome for record in call.calls.records] == ["failed"] * 3
 
 
 def test_without_a_key_the_message_says_what_to_set() -> None:

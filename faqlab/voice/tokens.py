@@ -64,7 +64,10 @@ class TokenOptions:
     agent_name: str = "faqlab"
     """The agent that is called into each new room."""
     fixed_room: str | None = None
-    """One room for everybody, one caller at a time: the agent talks with the first in it, and the others hear both."""
+    """
+    One room for everybody, and for one caller at a time: the agent talks with the first who is in it; the others hear
+    both, and are put out when that call ends.
+    """
     allow_choice: bool = False
     """Whether callers may name their room and identity."""
     allowed_hosts: tuple[str, ...] = ()

@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 from conftest import caller_of, plain
 from livekit import rtc
+from livekit.agents import UserStateChangedEvent
 from livekit.api import AccessToken, ListRoomsRequest, LiveKitAPI, RoomAgentDispatch, RoomConfiguration, VideoGrants
 
 from faqlab.dialogue import Dialogue
@@ -177,14 +178,35 @@ async def test_two_look_ups_at_once_have_records_of_their_own(assistant: Assista
     async def send_text(text: str, topic: str) -> None:
         sent.append(json.loads(text)["query"])
 
-    room = SimpleNamespace(name="twice", local_participant=SimpleNamespace(send_text=send_text))
-    job: Any = SimpleNamespace(room=room, job=SimpleNamespace(room=room))
-    livekit = LiveKit("ws://127.0.0.1:9", "key", "secret", local=True)
-    call = agent.Call(replace(assistant, calls=CallLog()), job, livekit)
+    call = call_without_a_room(assistant, send_text)
     results = await asyncio.gather(call.lookup(PAY), call.lookup(RETURN))
     call._finish_record()
     assert [json.loads(result)["answers"][0]["question"] for result in results] == [PAY, RETURN]
     assert [record.query for record in call._assistant.calls.records] == sent == [PAY, RETURN]
+
+
+async def test_the_times_of_a_look_up_are_not_of_an_end_of_speech_before_the_last(assistant: Assistant) -> None:
+    async def send_text(text: str, topic: str) -> None:
+        """Take it."""
+
+    call = call_without_a_room(assistant, send_text)
+    for old, new in (("listening", "speaking"), ("speaking", "listening")):
+        call._on_user_state(UserStateChangedEvent(old_state=old, new_state=new))  # type: ignore[arg-type]
+    await call.lookup(PAY)
+    call._on_user_state(UserStateChangedEvent(old_state="listening", new_state="speaking"))
+    await call.lookup(RETURN)
+    call._finish_record()
+    ended, goes_on = call._assistant.calls.records
+    assert {"transcript", "turn"} <= set(ended.milliseconds)
+    assert not {"transcript", "turn"} & set(goes_on.milliseconds)
+
+
+def call_without_a_room(assistant: Assistant, send_text: Callable[..., Any]) -> agent.Call:
+    """A call for its look-ups alone, with a log of its own."""
+    room = SimpleNamespace(name="nowhere", local_participant=SimpleNamespace(send_text=send_text))
+    job: Any = SimpleNamespace(room=room, job=SimpleNamespace(room=room))
+    livekit = LiveKit("ws://127.0.0.1:9", "key", "secret", local=True)
+    return agent.Call(replace(assistant, calls=CallLog()), job, livekit)
 
 
 async def test_who_says_nothing_is_asked_twice_and_then_let_go(livekit_server: LiveKit, assistant: Assistant) -> None:

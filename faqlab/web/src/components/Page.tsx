@@ -13,6 +13,8 @@ interface PageProps {
   readonly onMute: (muted: boolean) => void;
 }
 
+const DOUBLE_CLICK_MS = 500;
+
 /** All that is seen, drawn from the call alone. */
 export function Page({ call, orb, startAudio, onJoin, onLeave, onMute }: PageProps) {
   const state = shownState(call);
@@ -22,13 +24,22 @@ export function Page({ call, orb, startAudio, onJoin, onLeave, onMute }: PagePro
   const muteButton = useRef<HTMLButtonElement>(null);
 
   const before = useRef(underWay);
+  const changedAt = useRef(Number.NEGATIVE_INFINITY);
 
   useEffect(() => {
     if (before.current === underWay) return;
     before.current = underWay;
+    changedAt.current = performance.now();
     // The button that was pressed has gone: without this a keyboard would start again at the top. Not on loading, where a notebook has the focus.
     if (document.activeElement === document.body) (underWay ? muteButton : joinButton).current?.focus();
   }, [underWay]);
+
+  /** Act, but not on the second half of a double click that ends on a button which has come up in the place of the first. */
+  const once =
+    (act: () => void) =>
+    ({ detail }: MouseEvent) => {
+      if (detail < 2 || performance.now() - changedAt.current > DOUBLE_CLICK_MS) act();
+    };
 
   return (
     <main className="page" data-view={state === "ready" ? "welcome" : "call"}>
@@ -66,7 +77,7 @@ export function Page({ call, orb, startAudio, onJoin, onLeave, onMute }: PagePro
               </button>
             </>
           ) : (
-            <button ref={joinButton} type="button" className="button primary" data-testid="join" onClick={onJoin}>
+            <button ref={joinButton} type="button" className="button primary" data-testid="join" onClick={once(onJoin)}>
               <MicrophoneIcon off={false} />
               {state === "ended" ? "Join again" : "Join"}
             </button>
@@ -80,11 +91,4 @@ export function Page({ call, orb, startAudio, onJoin, onLeave, onMute }: PagePro
       {state !== "ready" && <Transcript conversation={call.conversation} underWay={underWay} />}
     </main>
   );
-}
-
-/** A double click on Join ends on the button that has come up in its place: its second half must not hang up or mute. */
-function once(act: () => void): (event: MouseEvent) => void {
-  return ({ detail }) => {
-    if (detail < 2) act();
-  };
 }

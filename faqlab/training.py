@@ -137,10 +137,12 @@ def train(
         (`… before`); `difference` of hit@1 with its interval `low`, `high`, and `p` of the paired test.
 
     Raises:
-        FaqlabError: *out* cannot be written, or *start* is something else.
+        FaqlabError: *out* cannot be written, or is *start*, or that is something else.
     """
     import torch
 
+    if out.resolve() == adapter_folder(start):
+        raise FaqlabError(f"{out}: is the encoder to begin with, and would be lost: name another folder by --out.")
     try:
         out.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=out).close()
@@ -154,15 +156,17 @@ def train(
         for name, (_, queries) in trades.items()
         for rows in np.array_split(np.arange(len(queries)), math.ceil(len(queries) / config.batch_size))
     ]
+    steps = config.epochs * len(batches)
     groups = [
         {"params": model.weights, "lr": config.learning_rate},
         {"params": [model.log_scale, model.none], "lr": 1e-2},
     ]
     optimiser = torch.optim.AdamW(groups, weight_decay=0.01)
+    # A cycle of one step begins at its end, where nothing is learned; one of ten divides by 0 at a tenth.
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, [config.learning_rate, 1e-2], total_steps=config.epochs * len(batches), pct_start=0.1
+        optimiser, [config.learning_rate, 1e-2], total_steps=max(steps, 2), pct_start=0.1 + 1e-9
     )
-    with tqdm(total=config.epochs * len(batches), desc="Training", unit="step") as bar:
+    with tqdm(total=steps, desc="Training", unit="step") as bar:
         for _ in range(config.epochs):
             orders = {name: rng.permutation(len(queries)) for name, (_, queries) in trades.items()}
             for i in rng.permutation(len(batches)):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from faqlab.encoder import ADAPTER_FILES, MINILM, ReferenceEncoder, fingerprint, load_encoder, load_sentence_transformer
 from faqlab.errors import FaqlabError
@@ -128,6 +129,22 @@ def test_an_adapter_is_trained_on_and_judged_by_other_queries(adapter: Path, few
     assert figures["own"]["hit@1 before"] == pytest.approx(evaluate(before, test)["hit@1"].mean(), abs=1e-3)
     with pytest.raises(FaqlabError, match="cannot be trained"):
         train(own, tmp_path, start="another/model")
+
+
+def test_an_encoder_that_is_trained_on_is_not_overwritten(adapter: Path, few: dict) -> None:
+    before = {path: path.read_bytes() for path in adapter.iterdir()}
+    with pytest.raises(FaqlabError, match="name another folder by --out"):
+        train(few, adapter, start=str(adapter))
+    assert {path: path.read_bytes() for path in adapter.iterdir()} == before
+
+
+@pytest.mark.parametrize("steps", [1, 2, 10])
+def test_a_few_steps_move_the_adapter(few: dict, tmp_path: Path, steps: int) -> None:
+    faqs, queries = few["gym"]
+    train({"gym": (faqs, queries[:steps])}, tmp_path, TrainingConfig(epochs=1, batch_size=1))
+    weights = load_file(tmp_path / ADAPTER_FILES[1])
+    moved = [name for name, values in weights.items() if "lora_B" in name and np.abs(values).max() > 1e-5]
+    assert len(moved) == len(weights) / 2
 
 
 @pytest.mark.parametrize(

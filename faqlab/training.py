@@ -14,7 +14,7 @@ import json
 import math
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,8 +64,8 @@ class TrainingConfig:
         batch_size: Queries of one FAQ that are judged together.
         learning_rate: Peak, of one cycle that warms up over a tenth of the steps.
         rank: Of the LoRA matrices; their scale is twice the rank.
-        scale: Where the learned scale of the logits starts.
-        none: Where the learned cosine of "none" starts.
+        scale: Where the learned scale of the logits starts; an adapter that is trained on has its own.
+        none: Where the learned cosine of "none" starts; likewise.
         seed: Of everything that is drawn.
     """
 
@@ -137,17 +137,21 @@ def train(
         (`… before`); `difference` of hit@1 with its interval `low`, `high`, and `p` of the paired test.
 
     Raises:
-        FaqlabError: *out* cannot be written, or is *start*, or that is something else.
+        FaqlabError: *out* cannot be written, or is *start*; or that is something else, or damaged.
     """
     import torch
 
-    if out.resolve() == adapter_folder(start):
+    adapter = adapter_folder(start)
+    if adapter and out.resolve() == adapter.resolve():
         raise FaqlabError(f"{out}: is the encoder to begin with, and would be lost: name another folder by --out.")
     try:
         out.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=out).close()
     except OSError as error:
         raise FaqlabError(f"{out}: cannot be written ({error.strerror}): name another folder by --out.") from None
+    started_from = fingerprint(start)
+    if adapter:
+        config = replace(config, **json.loads((adapter / "manifest.json").read_bytes()).get("learned", {}))
     torch.manual_seed(config.seed)
     rng = np.random.default_rng(config.seed)
     model = _Trainee(config, start)
@@ -182,7 +186,7 @@ def train(
                 bar.update()
     manifest = {
         "base": {"name": MINILM, "sha256": MINILM_SHA256},
-        "start": fingerprint(start),
+        "start": started_from,
         "data": {
             name: sha256((faqs.sha256 + queries.to_csv(index=False)).encode())
             for name, (faqs, queries) in trades.items()
@@ -257,10 +261,9 @@ class _Trainee:
         entries = torch.nn.functional.normalize(torch.stack(views).mean(0), dim=1)
         cosines = self._embed(queries["query"].tolist()) @ entries.T
         logits = self.log_scale.exp() * torch.cat([cosines, self.none.expand(len(queries), 1)], dim=1)
-        position = {faq_id: i for i, faq_id in enumerate(faqs.ids)}
         right = torch.zeros_like(logits, dtype=torch.bool)
         for row, relevant in enumerate(queries["relevant"]):
-            right[row, [position[faq_id] for faq_id in relevant] or [len(faqs)]] = True
+            right[row, [faqs.position[faq_id] for faq_id in relevant] or [len(faqs)]] = True
         on_right = torch.log_softmax(logits, dim=1).masked_fill(~right, -torch.inf)
         return -torch.logsumexp(on_right, dim=1).mean()
 
@@ -290,7 +293,6 @@ class _Trainee:
             self.transformer.save_pretrained(folder, save_embedding_layers=False)
             weights = Path(folder, ADAPTER_FILES[1])
             save_file({k: v.half().contiguous() for k, v in load_file(weights).items()}, weights, {"format": "pt"})
-            out.mkdir(parents=True, exist_ok=True)
             for name in ADAPTER_FILES:
                 write_aside(out / name, Path(folder, name).read_bytes())
         manifest["sha256"] = sha256((out / ADAPTER_FILES[1]).read_bytes())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -131,11 +132,31 @@ def test_an_adapter_is_trained_on_and_judged_by_other_queries(adapter: Path, few
         train(own, tmp_path, start="another/model")
 
 
-def test_an_encoder_that_is_trained_on_is_not_overwritten(adapter: Path, few: dict) -> None:
+def test_an_encoder_that_is_trained_on_is_not_overwritten_by_whatever_name(
+    adapter: Path, few: dict, tmp_path: Path
+) -> None:
     before = {path: path.read_bytes() for path in adapter.iterdir()}
-    with pytest.raises(FaqlabError, match="name another folder by --out"):
-        train(few, adapter, start=str(adapter))
+    link = tmp_path / "link"
+    link.symlink_to(adapter)
+    for start in (adapter, link, adapter / ".." / adapter.name):
+        with pytest.raises(FaqlabError, match="name another folder by --out"):
+            train(few, adapter, start=str(start))
     assert {path: path.read_bytes() for path in adapter.iterdir()} == before
+
+
+def test_an_adapter_is_trained_on_from_the_scale_and_the_none_that_it_has_learned(
+    adapter: Path, few: dict, tmp_path: Path
+) -> None:
+    faqs, queries = few["gym"]
+    start = tmp_path / "start"
+    shutil.copytree(adapter, start)
+    manifest = json.loads((start / "manifest.json").read_text())
+    (start / "manifest.json").write_text(json.dumps(manifest | {"learned": {"scale": 33.0, "none": 0.25}}))
+    train({"gym": (faqs, queries[:1])}, tmp_path / "out", TrainingConfig(epochs=1), start=str(start))
+    manifest = json.loads((tmp_path / "out/manifest.json").read_text())
+    assert (manifest["training"]["scale"], manifest["training"]["none"]) == (33.0, 0.25)
+    assert manifest["learned"]["scale"] == pytest.approx(33, rel=0.02)
+    assert manifest["learned"]["none"] == pytest.approx(0.25, abs=0.02)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 10])

@@ -156,7 +156,7 @@ async def test_who_never_stops_is_answered_all_the_same(demo: LiveDemo, monkeypa
     assert heard.cut_in
     assert heard.lookups[0]["hits"][0]["id"] == "pay"
     # Not as heard: of one sentence three times over Whisper believes nothing.
-    assert plain(heard.answer_text).startswith("you can pay by card or by invoice")
+    assert "you can pay by card or by invoice" in plain(heard.answer_text)
 
 
 async def test_a_long_question_that_has_ended_is_answered_once(demo: LiveDemo, monkeypatch: pytest.MonkeyPatch) -> None:

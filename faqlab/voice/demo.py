@@ -166,7 +166,9 @@ class LiveDemo:
                 parts.callback(worker.stop)
                 worker.start()
                 tokens = TokenServer(livekit, token_options(self._settings), self._port)
-                self._tokens = parts.enter_context(tokens)
+                parts.callback(tokens.stop)  # first: an interrupt may come as soon as it has begun
+                tokens.start()
+                self._tokens = tokens
                 self._servers += [worker, tokens]
                 self._parts = parts.pop_all()
             atexit.register(self.stop)

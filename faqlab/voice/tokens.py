@@ -363,11 +363,11 @@ class TokenServer:
         """
         if self._socket is not None:
             return self.url
-        self.bind()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self.serve()), name="faqlab-tokens", daemon=True)
-        self._thread.start()
-        deadline = time.monotonic() + START_SECONDS
         try:
+            self.bind()
+            self._thread = threading.Thread(target=lambda: asyncio.run(self.serve()), name="faqlab-tokens", daemon=True)
+            self._thread.start()
+            deadline = time.monotonic() + START_SECONDS
             while not (self._server and self._server.started):  # it has none any more when it has ended
                 if not self._thread.is_alive() or time.monotonic() > deadline:
                     raise FaqlabError("The token server did not start: its log, `uvicorn.error`, says why.")
@@ -388,7 +388,8 @@ class TokenServer:
         if self._server is not None:
             self._server.should_exit = True
         if self._thread is not None:
-            self._thread.join()
+            if self._thread.ident:  # or an interrupt came before it began
+                self._thread.join()
             self._thread = None
         if not self._serving:
             self._release()

@@ -428,6 +428,20 @@ async def test_it_serves_in_the_main_thread_too_without_touching_its_signals() -
     await asyncio.wait_for(serving, 3)
 
 
+def test_an_interrupt_as_soon_as_it_has_begun_leaves_no_thread_and_no_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupted:
+        def monotonic(self) -> float:
+            raise KeyboardInterrupt
+
+    server = TokenServer(NOWHERE, port=0)
+    monkeypatch.setattr(tokens, "time", Interrupted())
+    with pytest.raises(KeyboardInterrupt):
+        server.start()
+    assert "faqlab-tokens" not in [thread.name for thread in threading.enumerate()]
+    with pytest.raises(RuntimeError, match="not running"):
+        _ = server.url
+
+
 def test_a_port_bound_and_never_served_is_given_back() -> None:
     server = TokenServer(NOWHERE, port=0)
     port = httpx.URL(server.bind()).port

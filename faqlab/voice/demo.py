@@ -151,29 +151,36 @@ class LiveDemo:
             if self.running:
                 return self.url
             self.stop()
-            begun = time.monotonic()
-            with ExitStack() as parts:
-                parts.enter_context(_quiet_livekit())
-                stack = choose_stack(self._settings)
-                self._progress(f"Voice: {stack.name}. LiveKit: {self._settings.livekit_url or 'on this machine'}.")
-                build_page(self._progress)
-                livekit = self._livekit(parts)
-                self._assistant = Future()
-                loading = threading.Thread(target=self._load, args=(stack, begun), name="faqlab-load", daemon=True)
-                loading.start()
-                parts.callback(loading.join)
-                worker = Worker(livekit, self._assistant, self._settings.agent_name)
-                parts.callback(worker.stop)
-                worker.start()
-                tokens = TokenServer(livekit, token_options(self._settings), self._port)
-                parts.callback(tokens.stop)  # first: an interrupt may come as soon as it has begun
-                tokens.start()
-                self._tokens = tokens
-                self._servers += [worker, tokens]
-                self._parts = parts.pop_all()
-            atexit.register(self.stop)
-            self._tell_watchers()
-            return self.url
+            try:
+                self._begin()
+                return self.url
+            except BaseException:  # an interrupt, at any moment
+                self.stop()
+                raise
+
+    def _begin(self) -> None:
+        begun = time.monotonic()
+        with ExitStack() as parts:
+            parts.enter_context(_quiet_livekit())
+            stack = choose_stack(self._settings)
+            self._progress(f"Voice: {stack.name}. LiveKit: {self._settings.livekit_url or 'on this machine'}.")
+            build_page(self._progress)
+            livekit = self._livekit(parts)
+            self._assistant = Future()
+            loading = threading.Thread(target=self._load, args=(stack, begun), name="faqlab-load", daemon=True)
+            loading.start()
+            parts.callback(loading.join)
+            worker = Worker(livekit, self._assistant, self._settings.agent_name)
+            parts.callback(worker.stop)
+            worker.start()
+            tokens = TokenServer(livekit, token_options(self._settings), self._port)
+            parts.callback(tokens.stop)  # first: an interrupt may come as soon as it has begun
+            tokens.start()
+            self._tokens = tokens
+            self._servers += [worker, tokens]
+            self._parts = parts.pop_all()
+        atexit.register(self.stop)
+        self._tell_watchers()
 
     def wait_until_warm(self) -> None:
         """

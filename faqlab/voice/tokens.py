@@ -365,7 +365,7 @@ class TokenServer:
             return self.url
         try:
             self.bind()
-            self._thread = threading.Thread(target=lambda: asyncio.run(self.serve()), name="faqlab-tokens", daemon=True)
+            self._thread = threading.Thread(target=self._run, args=(self._server,), name="faqlab-tokens", daemon=True)
             self._thread.start()
             deadline = time.monotonic() + START_SECONDS
             while not (self._server and self._server.started):  # it has none any more when it has ended
@@ -376,6 +376,10 @@ class TokenServer:
             self.stop()
             raise
         return self.url
+
+    def _run(self, server: uvicorn.Server) -> None:
+        if not server.should_exit:
+            asyncio.run(self.serve())
 
     @property
     def problem(self) -> str | None:
@@ -388,7 +392,7 @@ class TokenServer:
         if self._server is not None:
             self._server.should_exit = True
         if self._thread is not None:
-            if self._thread.ident:  # or an interrupt came before it began
+            if self._thread.is_alive():  # or it has ended, or an interrupt came before it began, and it never will
                 self._thread.join()
             self._thread = None
         if not self._serving:

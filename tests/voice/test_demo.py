@@ -250,8 +250,13 @@ def interrupted(work, seconds):
         work()
         timer.cancel()
     except KeyboardInterrupt:
-        left = [t.name for t in threading.enumerate() if t not in others and not isinstance(t, threading.Timer)]
-        print("INTERRUPTED", [name for name in left if name.startswith(("faqlab", "livekit-s"))], flush=True)
+        ours = lambda: [
+            t.name for t in threading.enumerate() if t not in others and t.name.startswith(("faqlab", "livekit-s"))
+        ]
+        deadline = time.monotonic() + 1  # one that was interrupted before it began is a moment in ending
+        while ours() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        print("INTERRUPTED", ours(), flush=True)
 
 
 if __name__ == "__main__":

@@ -428,6 +428,10 @@ async def test_it_serves_in_the_main_thread_too_without_touching_its_signals() -
     await asyncio.wait_for(serving, 3)
 
 
+def running() -> bool:
+    return "faqlab-tokens" in [thread.name for thread in threading.enumerate()]
+
+
 def test_an_interrupt_as_soon_as_it_has_begun_leaves_no_thread_and_no_port(monkeypatch: pytest.MonkeyPatch) -> None:
     class Interrupted:
         def monotonic(self) -> float:
@@ -437,7 +441,27 @@ def test_an_interrupt_as_soon_as_it_has_begun_leaves_no_thread_and_no_port(monke
     monkeypatch.setattr(tokens, "time", Interrupted())
     with pytest.raises(KeyboardInterrupt):
         server.start()
-    assert "faqlab-tokens" not in [thread.name for thread in threading.enumerate()]
+    assert not running()
+    with pytest.raises(RuntimeError, match="not running"):
+        _ = server.url
+
+
+def test_an_interrupt_before_its_thread_has_begun_leaves_none_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[threading.Thread] = []
+
+    def interrupted(thread: threading.Thread) -> None:
+        begun.append(thread)
+        raise KeyboardInterrupt
+
+    server = TokenServer(NOWHERE, port=0)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            server.start()
+    [thread] = begun
+    thread.start()
+    thread.join(5)
+    assert not thread.is_alive()
     with pytest.raises(RuntimeError, match="not running"):
         _ = server.url
 

@@ -428,20 +428,16 @@ async def test_it_serves_in_the_main_thread_too_without_touching_its_signals() -
     await asyncio.wait_for(serving, 3)
 
 
-def running() -> bool:
-    return "faqlab-tokens" in [thread.name for thread in threading.enumerate()]
-
-
 def test_an_interrupt_as_soon_as_it_has_begun_leaves_no_thread_and_no_port(monkeypatch: pytest.MonkeyPatch) -> None:
     class Interrupted:
         def monotonic(self) -> float:
             raise KeyboardInterrupt
 
-    server = TokenServer(NOWHERE, port=0)
+    server, threads = TokenServer(NOWHERE, port=0), set(threading.enumerate())
     monkeypatch.setattr(tokens, "time", Interrupted())
     with pytest.raises(KeyboardInterrupt):
         server.start()
-    assert not running()
+    assert "faqlab-tokens" not in [thread.name for thread in set(threading.enumerate()) - threads]
     with pytest.raises(RuntimeError, match="not running"):
         _ = server.url
 

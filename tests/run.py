@@ -1,4 +1,4 @@
-"""What `make test` runs: every check, one after the other, and one report at the end."""
+"""What `make test` runs: every check, slow ones beside one another, and one report at the end."""
 
 from __future__ import annotations
 
@@ -8,16 +8,21 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 ROOT = Path(__file__).resolve().parents[1]
 PYTEST = ["-m", "pytest", "-p", "no:cacheprovider"]
 STEPS = {
+    "prepare": ["-m", "faqlab.cli", "prepare"],
+    "tests": [*PYTEST, "tests", "--ignore=tests/voice"],
     "ruff": ["-m", "ruff", "check", "--no-cache", "."],
     "format": ["-m", "ruff", "format", "--no-cache", "--check", "."],
     "mypy": ["-m", "mypy", "--no-incremental"],
     "page": ["-c", "import sys; from faqlab.voice.page import npm; sys.exit(npm('test').returncode)"],
-    "tests": [*PYTEST, "tests", "--ignore=tests/voice"],
     "voice": ["-m", "pytest", "tests/voice"],
     "notebooks": [*PYTEST, "--nbmake", "--nbmake-timeout=600", "--timeout=900", "notebooks"],
 }
@@ -38,27 +43,60 @@ def environment(folder: Path) -> dict[str, str]:
 
 def run_steps(env: dict[str, str]) -> int:
     """Run every step with the variables *env*, and report."""
-    # Beside the quick checks.
-    prepare = subprocess.Popen([sys.executable, "-m", "faqlab.cli", "prepare"], cwd=ROOT, env=env)
-    report = []
-    for name, arguments in STEPS.items():
-        if name == "page":
-            start = time.monotonic()
-            report.append(("prepare", prepare.wait(), time.monotonic() - start))
-        print(f"\n=== {name}", flush=True)
-        start = time.monotonic()
-        status = subprocess.run([sys.executable, *arguments], cwd=ROOT, env=env).returncode
-        if name == "voice" and status:
-            # Real calls in real time: a busy machine can lose one. Whatever failed must pass by itself, and it is said.
-            print("\n=== voice: second try of what failed", flush=True)
-            status = subprocess.run([sys.executable, *arguments, "--last-failed"], cwd=ROOT, env=env).returncode
-        report.append((name, status, time.monotonic() - start))
+    report = {}
+    with beside("prepare", env) as prepare:
+        for name in ("ruff", "format", "mypy"):
+            report[name] = run(name, env)
+        report["prepare"] = prepare()
+    report["page"] = run("page", env)
+    # Minutes of work beside minutes of calls, which mostly wait; of what those need it must take nothing.
+    with tempfile.TemporaryFile() as words, beside("tests", env, ["nice"], words) as tests:
+        report["voice"] = run("voice", env)
+        report["tests"] = tests()
+    report["notebooks"] = run("notebooks", env)
     print()
-    for name, status, seconds in report:
+    for name, (status, seconds) in report.items():
         print(f"{name:10} {'ok' if status == 0 else 'FAILED':7} {seconds:6.1f} s")
-    failed = sum(status != 0 for _, status, _ in report)
+    failed = sum(status != 0 for status, _ in report.values())
     print(f"{len(report) - failed} passed, {failed} failed")
     return int(failed > 0)
+
+
+def run(name: str, env: dict[str, str]) -> tuple[int, float]:
+    """Run one step; return its status and how many seconds it took."""
+    print(f"\n=== {name}", flush=True)
+    start = time.monotonic()
+    command = [sys.executable, *STEPS[name]]
+    status = subprocess.run(command, cwd=ROOT, env=env).returncode
+    if name == "voice" and status:
+        # Real calls in real time: a busy machine can lose one. Whatever failed must pass by itself, and it is said.
+        print("\n=== voice: second try of what failed", flush=True)
+        status = subprocess.run([*command, "--last-failed"], cwd=ROOT, env=env).returncode
+    return status, time.monotonic() - start
+
+
+@contextmanager
+def beside(
+    name: str, env: dict[str, str], prefix: Sequence[str] = (), words: IO[bytes] | None = None
+) -> Iterator[Callable[[], tuple[int, float]]]:
+    """Run a step beside others, its command after *prefix*; what it puts into *words* is printed when it has ended."""
+    start = time.monotonic()
+    command = [*prefix, sys.executable, *STEPS[name]]
+    with (
+        subprocess.Popen(command, cwd=ROOT, env=env, stdout=words, stderr=words and subprocess.STDOUT) as process,
+        ThreadPoolExecutor() as pool,
+    ):
+        ended = pool.submit(lambda: (process.wait(), time.monotonic() - start))
+        try:
+            yield ended.result
+        finally:
+            process.terminate()  # does nothing but where the others were interrupted
+            ended.result()
+            if words:
+                print(f"\n=== {name} (beside the others)", flush=True)
+                words.seek(0)
+                shutil.copyfileobj(words, sys.stdout.buffer)
+                sys.stdout.flush()
 
 
 if __name__ == "__main__":

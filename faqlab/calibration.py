@@ -26,9 +26,9 @@ class Costs:
     ask: float = 0.5
 
 
-def fit(sets: Iterable[tuple[Retriever, pd.DataFrame]]) -> tuple[float, float]:
+def fit(sets: Iterable[tuple[Retriever, pd.DataFrame]]) -> tuple[float, float, float]:
     """
-    Return the scale and the cosine of "none" (see `faqlab.decision`) under which the labels are likeliest.
+    Return the `scale`, `none` and `lexical` of `RetrievalConfig` under which the labels are likeliest.
 
     Args:
         sets: FAQs, each with its queries as `load_queries` returns them. Several of them, for the numbers to hold for
@@ -38,19 +38,26 @@ def fit(sets: Iterable[tuple[Retriever, pd.DataFrame]]) -> tuple[float, float]:
 
     tables = []
     for retriever, queries in sets:
-        cosines = retriever.embed(queries["query"].tolist()) @ retriever.index.vectors.T
+        texts = queries["query"].tolist()
+        cosines = retriever.embed(texts) @ retriever.index.vectors.T
+        in_common = retriever.ngrams.cosines(texts)
         right = np.zeros((len(queries), len(retriever.faqs) + 1), bool)
         for row, relevant in enumerate(queries["relevant"]):
             right[row, [retriever.faqs.position[faq_id] for faq_id in relevant] or [-1]] = True
-        tables.append((cosines, right))
+        tables.append((cosines, in_common, right))
 
     def loss(parameters: np.ndarray) -> float:
-        scale, none = float(np.exp(parameters[0])), float(parameters[1])
-        on_right = [(probabilities(cosines, scale, none) * right).sum(axis=1) for cosines, right in tables]
+        log_scale, none, lexical = parameters.tolist()
+        on_right = [
+            (probabilities(cosines, np.exp(log_scale), none, lexical * in_common) * right).sum(axis=1)
+            for cosines, in_common, right in tables
+        ]
         return float(-np.log(np.clip(np.concatenate(on_right), 1e-12, 1)).mean())
 
-    log_scale, none = minimize(loss, np.array([np.log(20.0), 0.5]), method="Nelder-Mead").x
-    return float(np.exp(log_scale)), float(none)
+    start = [np.log(20.0), 0.5, 0.2]
+    bounds = [(0.0, np.log(1000.0)), (-1.0, 1.0), (0.0, 10.0)]
+    log_scale, none, lexical = minimize(loss, np.array(start), method="Nelder-Mead", bounds=bounds).x.tolist()
+    return float(np.exp(log_scale)), none, lexical
 
 
 def reliability(probability: pd.Series, came_true: pd.Series, bins: int = 10) -> pd.DataFrame:

@@ -118,7 +118,7 @@ def ask(
     if answer.outcome is Outcome.ASK_BACK:
         typer.echo(f"{ask_back(answer.choices)}\n")
     elif not answer.answered:
-        typer.echo("I don't know: the FAQ does not seem to answer that. The nearest:\n")
+        typer.echo("I don't know: the FAQ does not seem to answer that. The likeliest:\n")
     for hit in answer.hits:
         typer.echo(f"{hit.rank}. {hit.faq.question}   (squared L2 {hit.squared_l2:.2f})\n   {hit.faq.answer}\n")
     if query in labels:

@@ -2,8 +2,10 @@
 Answer, ask back, or decline.
 
 The cosines of one query become probabilities by a softmax over the entries and a class "none of them", as in training:
-p_i ∝ exp(scale · cos_i), p_none ∝ exp(scale · none). Two thresholds on them decide; `faqlab.calibration` finds all four
-numbers from labelled queries.
+p_none ∝ exp(scale · none) beside exp(scale · cos_i) for each entry. The rest is shared out among the entries by a
+second softmax, of scale · (cos_i + bonus_i): what query and entry have in common letter by letter (`faqlab.lexical`)
+tells which entry is meant, but not whether any is. Two thresholds decide; `faqlab.calibration` finds all five numbers
+from labelled queries.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ class Outcome(StrEnum):
     DECLINE = "decline"
 
 
-def probabilities(cosines: np.ndarray, scale: float, none: float) -> np.ndarray:
+def probabilities(cosines: np.ndarray, scale: float, none: float, bonus: np.ndarray | None = None) -> np.ndarray:
     """
     Return the probability that each entry is the right one, and in the last column that none is.
 
@@ -29,11 +31,18 @@ def probabilities(cosines: np.ndarray, scale: float, none: float) -> np.ndarray:
         cosines: Shape (queries, entries).
         scale: Of the softmax.
         none: The cosine that "none" stands for.
+        bonus: Added to the cosines where entries are weighed against one another; shape (queries, entries).
 
     Returns:
         Shape (queries, entries + 1); rows sum to 1.
     """
-    logits = scale * np.concatenate([cosines, np.full((len(cosines), 1), none)], axis=1, dtype=float)
+    p = _softmax(scale * np.concatenate([cosines, np.full((len(cosines), 1), none)], axis=1, dtype=float))
+    if bonus is not None:
+        p[:, :-1] = p[:, :-1].sum(axis=1, keepdims=True) * _softmax(scale * (cosines + bonus))
+    return p
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
     odds = np.exp(logits - logits.max(axis=1, keepdims=True))
     return odds / odds.sum(axis=1, keepdims=True)
 

@@ -265,7 +265,7 @@ def share_by_distance(results: pd.DataFrame, width: float = 0.2) -> Figure:
 
 @styled
 def ranked_answers(query: str, hits: Sequence[Hit]) -> Figure:
-    """Draw the *hits* for *query* as bars, nearest on top."""
+    """Draw the *hits* for *query* as bars, best on top."""
     figure, (ax,) = _subplots(9.0, 1.5 + 0.4 * len(hits))
     distances = np.array([hit.squared_l2 for hit in hits])
     rows = np.arange(len(hits))

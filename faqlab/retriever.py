@@ -1,4 +1,4 @@
-"""A question in, the FAQ's nearest answers out, and the decision whether they answer it."""
+"""A question in, the FAQ's best answers out, and the decision whether they answer it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import logging
 import re
 import time
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import asdict, dataclass, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,6 +21,7 @@ from faqlab.encoder import MINILM, Encoder, load_encoder
 from faqlab.errors import FaqlabError
 from faqlab.faqs import Faq, FaqSet
 from faqlab.index import VIEWS, VectorIndex
+from faqlab.lexical import NgramIndex
 from faqlab.settings import RETRIEVAL, settings
 from faqlab.text import says_something
 
@@ -27,6 +30,7 @@ log = logging.getLogger(__name__)
 _RANGES = {
     "scale": (1, 1000),
     "none": (-1, 1),
+    "lexical": (0, 10),
     "decline_below": (0, 1),
     "answer_from": (0, 1),
 }
@@ -43,6 +47,8 @@ class RetrievalConfig:
         top_k: How many entries are handed to the model.
         scale: Turns cosines into probabilities, with *none*; see `faqlab.decision`. Without it everything is answered.
         none: The cosine that "no entry is right" stands for.
+        lexical: How much the similarity letter by letter (see `faqlab.lexical`) counts beside the cosine, for the order
+            of the entries; 0: nothing.
         decline_below: Calibrated, decline where the probability that some entry is right is less.
         answer_from: Else answer where the probability that the first is right is at least this, or ask back.
     """
@@ -52,6 +58,7 @@ class RetrievalConfig:
     top_k: int = 3
     scale: float | None = None
     none: float = 0.5
+    lexical: float = 0.0
     decline_below: float = 0.0
     answer_from: float = 0.0
 
@@ -123,7 +130,7 @@ class RetrievalConfig:
 
 
 DEPTH = 1000
-"""How many entries are weighed for a query; an FAQ with fewer is weighed whole."""
+"""How many entries, the nearest, are weighed for a query; an FAQ with fewer is weighed whole."""
 
 THIRD_CHOICE = 0.1
 """A third choice is offered where it is at least this likely, if one of the three is right: a caller must hear it."""
@@ -142,7 +149,7 @@ class Hit:
         faq: The entry.
         squared_l2: Its squared L2 distance, 0 to 4, from the query, or from the one of two questions that it answers.
         score: Higher is better: the probability that it is right, or where nothing is calibrated the cosine
-            similarity, 1 − squared_l2 / 2.
+            similarity, 1 − squared_l2 / 2, with what `lexical` adds.
     """
 
     rank: int
@@ -161,7 +168,7 @@ class Answer:
         outcome: Whether the hits answer it.
         hits: The best `top_k` entries, best first; more where more are answered, or offered to choose from.
         confidence: Higher is surer that the FAQ holds the answer: the probability that some entry is right, or
-            where nothing is calibrated the cosine of the first. Two questions that are answered are at least as sure
+            where nothing is calibrated the cosine of the nearest. Two questions that are answered are at least as sure
             as the less sure of them alone.
         milliseconds: Time spent, by stage: `embed`, `search`.
         answers: For *answer*: how many of the first hits are the answer; 2 or 3 where so many questions are asked.
@@ -220,6 +227,11 @@ class Retriever:
     def __init__(self, faqs: FaqSet, encoder: Encoder, index: VectorIndex, config: RetrievalConfig) -> None:
         self.faqs, self.encoder, self.index, self.config = faqs, encoder, index, config
 
+    @cached_property
+    def ngrams(self) -> NgramIndex:
+        """The entries letter by letter, question and answer; made when first needed (some ms for a hundred entries)."""
+        return NgramIndex([VIEWS["question_answer"](faq) for faq in self.faqs])
+
     @classmethod
     def build(
         cls,
@@ -246,11 +258,13 @@ class Retriever:
         return cls(faqs, encoder, index, config)
 
     def with_config(self, **changes: Any) -> Retriever:
-        """Return a retriever that decides otherwise (top_k, thresholds) over the same vectors."""
+        """Return a retriever that decides otherwise (top_k, lexical, thresholds) over the same vectors."""
         config = replace(self.config, **changes)
         if (config.encoder, config.views) != (self.config.encoder, self.config.views):
             raise ValueError("another encoder or view needs Retriever.build")
-        return type(self)(self.faqs, self.encoder, self.index, config)
+        other = copy(self)
+        other.config = config
+        return other
 
     @property
     def threshold(self) -> float | None:
@@ -273,9 +287,10 @@ class Retriever:
             FaqlabError: the query holds nothing to look up.
         """
         start = time.perf_counter()
-        vectors = self.embed(self._parts(query))
+        parts = self._parts(query)
+        vectors = self.embed(parts)
         embedded = time.perf_counter()
-        ranking = self._rank(vectors)
+        ranking = self._rank(parts, vectors)
         asks = ranking.outcome is Outcome.ASK_BACK
         hits = self._hits(ranking, max(self.config.top_k, ranking.choices if asks else ranking.answers))
         choices = tuple(hit.faq.question for hit in hits[: ranking.choices]) if asks else ()
@@ -291,7 +306,7 @@ class Retriever:
             FaqlabError: the query holds nothing to look up, or *top_k* is below 1.
         """
         top_k = self.config.top_k if top_k is None else replace(self.config, top_k=top_k).top_k
-        return self._hits(self._rank(self.embed([query]), top_k), top_k)
+        return self._hits(self._rank([query], self.embed([query]), top_k), top_k)
 
     def rank(self, queries: Sequence[str], *, progress: bool = False) -> list[Ranking]:
         """
@@ -303,7 +318,7 @@ class Retriever:
         parts = [self._parts(query) for query in queries]
         vectors = self.embed([text for texts in parts for text in texts], progress=progress)
         ends = np.cumsum([len(texts) for texts in parts])
-        return [self._rank(rows) for rows in np.split(vectors, ends[:-1])] if parts else []
+        return list(map(self._rank, parts, np.split(vectors, ends[:-1]))) if parts else []
 
     def embed(self, queries: Sequence[str], *, progress: bool = False) -> np.ndarray:
         """
@@ -321,10 +336,10 @@ class Retriever:
         """Return *query* and below it, where it asks more than one thing and there is a way to decide, each of them."""
         return [query, *(questions(query) if self.config.scale is not None else ())]
 
-    def _rank(self, vectors: np.ndarray, depth: int = DEPTH) -> Ranking:
-        """Rank and decide for one query: *vectors* of its `_parts`, shape (parts, dimension)."""
+    def _rank(self, texts: Sequence[str], vectors: np.ndarray, depth: int = DEPTH) -> Ranking:
+        """Rank and decide for one query: *texts* are its `_parts`, *vectors* theirs, shape (parts, dimension)."""
         distances, entries = self.index.search(vectors, max(depth, DEPTH))
-        whole, *parts = (self._judge(d, e) for d, e in zip(distances, entries, strict=True))
+        whole, *parts = (self._judge(*of_one) for of_one in zip(texts, distances, entries, strict=True))
         firsts = {int(part.entries[0]) for part in parts if part.outcome is Outcome.ANSWER}
         if len(firsts) < max(2, len(parts)):  # one of them alone is no clear question: the whole tells more
             return whole
@@ -343,11 +358,16 @@ class Retriever:
             choices=whole.choices,
         )
 
-    def _judge(self, squared_l2: np.ndarray, entries: np.ndarray) -> Ranking:
+    def _judge(self, text: str, squared_l2: np.ndarray, entries: np.ndarray) -> Ranking:
         cosines, config = 1 - squared_l2 / 2, self.config
+        bonus = np.zeros(len(entries))
+        if config.lexical:
+            bonus = config.lexical * self.ngrams.cosines([text])[0, entries]
+            order = np.argsort(-(cosines + bonus), kind="stable")
+            squared_l2, entries, cosines, bonus = squared_l2[order], entries[order], cosines[order], bonus[order]
         if config.scale is None:
-            return Ranking(entries, squared_l2, cosines, float(cosines[0]), Outcome.ANSWER)
-        p = probabilities(cosines[None], config.scale, config.none)[0]
+            return Ranking(entries, squared_l2, cosines + bonus, float(cosines.max()), Outcome.ANSWER)
+        p = probabilities(cosines[None], config.scale, config.none, bonus[None])[0]
         outcome = decide(1 - p[-1], p[0], config.decline_below, config.answer_from)
         if outcome is Outcome.ASK_BACK and len(entries) == 1:
             outcome = Outcome.ANSWER

@@ -83,7 +83,7 @@ def query_on_map(retriever: Retriever, plane: PCA, query: str) -> Panel:
 
 
 def draw_query_on_map(retriever: Retriever, plane: PCA, query: str) -> Figure:
-    """Draw the entries in *plane*, *query* among them, joined with the three entries truly nearest to it."""
+    """Draw the entries in *plane*, *query* among them, joined with the three hits for it."""
     return plots.faq_map(
         plane.transform(retriever.index.vectors),
         [faq.category for faq in retriever.faqs],

@@ -30,6 +30,16 @@ def test_probabilities_are_a_softmax_with_one_class_more() -> None:
     np.testing.assert_allclose(p[1], [1 / 3, 1 / 3, 1 / 3])
 
 
+def test_a_bonus_moves_probability_between_the_entries_alone() -> None:
+    cosines, bonus = np.array([[0.6, 0.5, 0.1]]), np.array([[0.0, 0.2, 0.0]])
+    before, after = (probabilities(cosines, 10.0, 0.4, b)[0] for b in (None, bonus))
+    assert after[-1] == pytest.approx(before[-1])
+    assert after.sum() == pytest.approx(1)
+    assert after[1] > after[0] > before[2] > after[2]
+    odds = np.exp([6, 7, 1])
+    np.testing.assert_allclose(after[:-1] / after[:-1].sum(), odds / odds.sum())
+
+
 def test_very_large_logits_do_not_overflow() -> None:
     np.testing.assert_allclose(probabilities(np.array([[1.0, -1.0]]), 1000.0, -1.0), [[1, 0, 0]])
 
@@ -48,7 +58,8 @@ def test_the_fit_finds_the_numbers_that_the_labels_were_drawn_by() -> None:
     entries /= np.linalg.norm(entries, axis=1, keepdims=True)
     asked = rng.normal(size=(3000, 64))
     asked /= np.linalg.norm(asked, axis=1, keepdims=True)
-    p = probabilities(asked @ entries.T, 12.0, 0.2)
+    in_common = rng.uniform(size=(3000, 30))
+    p = probabilities(asked @ entries.T, 12.0, 0.2, 0.3 * in_common)
     drawn = [rng.choice(31, p=row) for row in p]
     queries = pd.DataFrame({"query": [""] * 3000, "relevant": [(str(i),) if i < 30 else () for i in drawn]})
 
@@ -56,19 +67,26 @@ def test_the_fit_finds_the_numbers_that_the_labels_were_drawn_by() -> None:
         class index:  # noqa: N801
             vectors = entries
 
+        class ngrams:  # noqa: N801
+            @staticmethod
+            def cosines(queries: Any) -> np.ndarray:
+                return in_common
+
         faqs = FaqSet(tuple(Faq(str(n), "", "") for n in range(30)))
 
         def embed(self, queries: Any) -> np.ndarray:
             return asked
 
-    scale, none = fit([(Drawn(), queries)])  # type: ignore[list-item]
+    scale, none, lexical = fit([(Drawn(), queries)])  # type: ignore[list-item]
     assert scale == pytest.approx(12, rel=0.1)
     assert none == pytest.approx(0.2, abs=0.03)
+    assert lexical == pytest.approx(0.3, abs=0.03)
 
 
 def test_fitted_probabilities_come_true_as_often_as_they_say(retriever: Retriever, queries: pd.DataFrame) -> None:
-    scale, none = fit([(retriever, queries)])
-    fitted = evaluate(retriever.with_config(scale=scale, none=none), queries)
+    scale, none, lexical = fit([(retriever, queries)])
+    fitted = evaluate(retriever.with_config(scale=scale, none=none, lexical=lexical), queries)
+    assert fitted["first"].mean() == pytest.approx((fitted["hit@1"] == 1).mean(), abs=0.03)
     assert fitted["confidence"].mean() == pytest.approx(fitted["answerable"].mean(), abs=0.02)
     table = reliability(fitted["confidence"], fitted["answerable"], bins=4)
     assert (abs(table["predicted"] - table["observed"]) < 0.2).all()

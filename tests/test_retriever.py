@@ -231,7 +231,9 @@ def test_the_second_build_over_one_file_embeds_nothing(
 
 
 def test_a_configuration_comes_back_from_its_file_as_it_was(path: Path) -> None:
-    config = RetrievalConfig(views=("question", "answer"), top_k=5, scale=22.5, none=0.4, decline_below=0.6)
+    config = RetrievalConfig(
+        views=("question", "answer"), top_k=5, scale=22.5, none=0.4, lexical=0.3, decline_below=0.6
+    )
     config.save(path)
     assert RetrievalConfig.load(path) == config
     BASELINE.save(path)
@@ -295,6 +297,8 @@ def test_a_configuration_cannot_be_changed_under_way() -> None:
         (b'{"scale": true}', "scale is True: expected a number"),
         (b'{"none": "1"}', "none is '1': expected a number from -1 to 1"),
         (b'{"none": null}', "none is None: expected a number"),
+        (b'{"lexical": -0.1}', "lexical is -0.1: expected a number from 0 to 10"),
+        (b'{"lexical": "much"}', "lexical is 'much': expected a number"),
         (b'{"decline_below": NaN}', "decline_below is nan: expected a number from 0 to 1"),
         (b'{"answer_from": 1.1}', "answer_from is 1.1: expected a number from 0 to 1"),
         (b'{"decline_below": 1}', "mean nothing without a scale: add one, or leave both out"),

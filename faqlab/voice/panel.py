@@ -55,7 +55,7 @@ def call_panel(demo: LiveDemo) -> VBox:
 def _table(records: tuple[LookupRecord, ...]) -> str:
     if not records:
         return "<i>No look-up yet: join and ask something.</i>"
-    heads = ("time", "heard", "outcome", "nearest entry", "squared L2", "first sound")
+    heads = ("time", "heard", "outcome", "first entry", "squared L2", "first sound")
     rows = "".join(
         "<tr>"
         + "".join(f"<td style='padding:2px 10px;text-align:left'>{cell}</td>" for cell in _cells(record))

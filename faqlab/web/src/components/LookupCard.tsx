@@ -2,7 +2,7 @@ import type { CSSProperties } from "react";
 import { barPercent, type Hit, type Lookup, outcomeWords } from "../lookup";
 import { OutcomeIcon } from "./icons";
 
-/** The FAQs that a question found, nearest first, and what that decided. */
+/** The FAQs that a question found, likeliest first, and what that decided. */
 export function LookupCard({ lookup }: { readonly lookup: Lookup }) {
   const limit = lookup.squared_l2_threshold;
   const times = Object.entries(lookup.milliseconds).map(([stage, time]) => `${stage}\u00a0${time.toFixed(1)}\u00a0ms`);
@@ -23,7 +23,7 @@ export function LookupCard({ lookup }: { readonly lookup: Lookup }) {
       ) : (
         <>
           <p className="heads" aria-hidden="true">
-            <span>Nearest in the FAQ</span>
+            <span>Likeliest in the FAQ</span>
             <span>distance (squared L2)</span>
           </p>
           <ol className="hits">

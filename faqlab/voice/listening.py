@@ -54,7 +54,7 @@ class Patience:
     """
 
     question: float = 0.35
-    statement: float = 0.42
+    statement: float = 0.38
     doubtful: float = 0.65
     unfinished: float = 0.9
     rejoin: float = 1.5

@@ -19,8 +19,10 @@ REGISTER_SECONDS = 20.0
 STOP_SECONDS = 10.0
 RECONNECTS = 16
 """How often a lost LiveKit server is looked for before the worker gives up: over some two minutes."""
-CALLS_AT_EASE = 2 * (os.cpu_count() or 1)
-"""How many calls one worker holds without strain; a share of them is the load by which LiveKit chooses a worker."""
+CALLS_AT_EASE = os.cpu_count() or 1
+"""How many calls one worker holds without strain: with so many its load is half of the highest."""
+HIGHEST_LOAD = 0.6
+"""Below the 0.7 from which LiveKit's server gives a worker no more calls: who then calls would hear nothing at all."""
 
 _log = logging.getLogger(__name__)
 
@@ -110,8 +112,7 @@ class Worker:
             port=0,
             num_idle_processes=1,
             max_retry=RECONNECTS,
-            # Never the CPU's: a busy notebook would refuse its own calls.
-            load_fnc=lambda server: min(0.95, len(server.active_jobs) / CALLS_AT_EASE),
+            load_fnc=_load,
             http_proxy=None if self._livekit.local else NOT_GIVEN,
         )
         server.rtc_session(self._answer, agent_name=self._agent_name)
@@ -136,6 +137,12 @@ class Worker:
     async def _answer(self, job: JobContext) -> None:
         assistant = await asyncio.shield(asyncio.wrap_future(self._assistant))
         await assistant.converse(job, self._livekit)
+
+
+def _load(server: AgentServer) -> float:
+    """Return by what LiveKit chooses among workers: never the CPU's load, or a busy notebook refuses its own calls."""
+    calls = len(server.active_jobs)
+    return HIGHEST_LOAD * calls / (calls + CALLS_AT_EASE)
 
 
 def _restore_environment(before: dict[str, str]) -> None:

@@ -26,8 +26,9 @@ from typing import Any
 import pandas as pd
 import psutil
 import pytest
-from conftest import keyless
+from conftest import caller_of, keyless
 from livekit import rtc
+from livekit.agents.worker import UPDATE_STATUS_INTERVAL
 from livekit.api import AccessToken, RoomAgentDispatch, RoomConfiguration, VideoGrants
 
 from faqlab.errors import FaqlabError
@@ -561,6 +562,18 @@ def test_a_worker_stopped_while_it_starts_ends_at_once(delay: float) -> None:
             starting.result(5)
         assert time.monotonic() - began < 5
         assert worker.problem is None
+
+
+async def test_however_many_calls_a_worker_holds_the_next_is_answered(
+    demo: LiveDemo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """LiveKit's server gives no call to a worker that says it is full, and tells nobody."""
+    monkeypatch.setattr("faqlab.voice.worker.CALLS_AT_EASE", 0.01)  # as with a hundred times as many calls
+    async with caller_of(demo) as held:
+        assert (await held.wait_for_greeting()).answer_text
+        await asyncio.sleep(UPDATE_STATUS_INTERVAL + 0.5)  # until the server has heard of the load
+        async with caller_of(demo) as caller:
+            assert (await caller.wait_for_greeting()).answer_text
 
 
 async def test_two_workers_share_the_calls_and_one_alone_goes_on(

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from faqlab.decision import probabilities
-from faqlab.retriever import Retriever
+from faqlab.retriever import RANGES, Retriever
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def fit(sets: Iterable[tuple[Retriever, pd.DataFrame]]) -> tuple[float, float, f
         return float(-np.log(np.clip(np.concatenate(on_right), 1e-12, 1)).mean())
 
     start = [np.log(20.0), 0.5, 0.2]
-    bounds = [(0.0, np.log(1000.0)), (-1.0, 1.0), (0.0, 10.0)]
+    bounds = [tuple(np.log(RANGES["scale"])), RANGES["none"], RANGES["lexical"]]
     log_scale, none, lexical = minimize(loss, np.array(start), method="Nelder-Mead", bounds=bounds).x.tolist()
     return float(np.exp(log_scale)), none, lexical
 

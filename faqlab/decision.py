@@ -23,7 +23,7 @@ class Outcome(StrEnum):
     DECLINE = "decline"
 
 
-def probabilities(cosines: np.ndarray, scale: float, none: float, bonus: np.ndarray | None = None) -> np.ndarray:
+def probabilities(cosines: np.ndarray, scale: float, none: float, bonus: np.ndarray | float = 0.0) -> np.ndarray:
     """
     Return the probability that each entry is the right one, and in the last column that none is.
 
@@ -37,8 +37,7 @@ def probabilities(cosines: np.ndarray, scale: float, none: float, bonus: np.ndar
         Shape (queries, entries + 1); rows sum to 1.
     """
     p = _softmax(scale * np.concatenate([cosines, np.full((len(cosines), 1), none)], axis=1, dtype=float))
-    if bonus is not None:
-        p[:, :-1] = p[:, :-1].sum(axis=1, keepdims=True) * _softmax(scale * (cosines + bonus))
+    p[:, :-1] = p[:, :-1].sum(axis=1, keepdims=True) * _softmax(scale * (cosines + bonus))
     return p
 
 

@@ -8,7 +8,7 @@ are answered), false-answer rate (share of the out-of-scope queries that are ans
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import ir_measures
 import numpy as np
@@ -288,6 +288,11 @@ def interval(values: np.ndarray, statistic: Callable[..., np.ndarray] = np.mean)
     draws = np.random.default_rng(SEED).integers(0, len(values), (RESAMPLES, len(values)))
     low, high = np.percentile(statistic(values[draws], axis=1), [2.5, 97.5])
     return float(statistic(values)), float(low), float(high)
+
+
+def is_clear(comparison: Mapping[str, float]) -> bool:
+    """Whether *comparison*, as `compare` returns it, is more than chance: p below 0.05, and 0 outside the interval."""
+    return comparison["p"] < 0.05 and not comparison["low"] <= 0 <= comparison["high"]
 
 
 def compare(results: pd.DataFrame, baseline: pd.DataFrame, measure: str = "hit@1") -> dict[str, float]:

@@ -9,10 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 N = 4
-"""
-Letters in a row that count as one feature: long enough to mean something, short enough to outlast a typing error.
-Must be 4: four units of UTF-16 are one number of 64 bits, which makes counting fast.
-"""
+"""Characters in a row that count as one feature: enough to mean something, few enough to outlast a typing error."""
 
 
 class NgramIndex:
@@ -40,7 +37,7 @@ class NgramIndex:
 
     def cosines(self, queries: Sequence[str]) -> np.ndarray:
         """Return the similarity, 0 to 1, of each query to each text: shape (queries, texts)."""
-        return np.stack([self._cosines(query) for query in queries])
+        return np.array([self._cosines(query) for query in queries]).reshape(len(queries), self._texts)
 
     def _cosines(self, query: str) -> np.ndarray:
         grams, counts = _ngrams(query)
@@ -62,8 +59,13 @@ _WORD = re.compile(r"[^\W_]+")
 
 
 def _ngrams(text: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the different n-grams of the words of *text*, each as one number, and how often each stands in it."""
+    """
+    Return the different n-grams of *text*, each as one number, and how often each stands in it.
+
+    They run over its words with one space around each, so that beginnings and ends of words are features, too.
+    """
     words = " ".join(_WORD.findall(unicodedata.normalize("NFC", text.lower())))
     units = np.frombuffer(f" {words} ".encode("utf-16-le"), np.uint16)
     windows = np.lib.stride_tricks.sliding_window_view(units, N) if len(units) >= N else np.empty((0, N), np.uint16)
+    # Four units of UTF-16 are one number of 64 bits: for another N, another way to count.
     return np.unique(np.ascontiguousarray(windows).view(np.uint64).ravel(), return_counts=True)

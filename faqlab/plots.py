@@ -48,7 +48,10 @@ DARK, MIDDLE, PALE = "#16425b", "#e08e2b", "#cfd4d8"
 FIRST = {"right": (DARK, "o", ""), "wrong": (MIDDLE, "s", "///"), "out of scope": (PALE, "D", "...")}
 """What the nearest entry was for a query: colour, marker, hatching."""
 
-SYSTEM_MARKERS = [("o", DARK), ("s", MIDDLE), ("^", "#7f8c94"), ("x", "#333333"), ("D", "#5b8e7d"), ("v", "#a3b8c2")]
+SYSTEM_MARKERS = [
+    *(("o", DARK), ("s", MIDDLE), ("^", "#7f8c94"), ("x", "#333333"), ("D", "#5b8e7d"), ("v", "#a3b8c2")),
+    ("P", "#8a6d3b"),
+]
 LINES = ["-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1))]
 
 FATE_COLOURS = [(DARK, ""), ("#7fa3b5", "..."), ("#e9d3b8", "\\\\"), (MIDDLE, "///"), (PALE, "")]

@@ -27,13 +27,14 @@ from faqlab.text import says_something
 
 log = logging.getLogger(__name__)
 
-_RANGES = {
+RANGES: dict[str, tuple[float, float]] = {
     "scale": (1, 1000),
     "none": (-1, 1),
     "lexical": (0, 10),
     "decline_below": (0, 1),
     "answer_from": (0, 1),
 }
+"""What each number of a configuration may be."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,8 @@ class RetrievalConfig:
         top_k: How many entries are handed to the model.
         scale: Turns cosines into probabilities, with *none*; see `faqlab.decision`. Without it everything is answered.
         none: The cosine that "no entry is right" stands for.
-        lexical: How much the similarity letter by letter (see `faqlab.lexical`) counts beside the cosine, for the order
-            of the entries; 0: nothing.
+        lexical: How much the similarity letter by letter (see `faqlab.lexical`) counts beside the cosine where entries
+            are weighed against one another (order, scores, answer or ask back), not for whether any is right.
         decline_below: Calibrated, decline where the probability that some entry is right is less.
         answer_from: Else answer where the probability that the first is right is at least this, or ask back.
     """
@@ -71,7 +72,7 @@ class RetrievalConfig:
             raise FaqlabError(f"views are {self.views!r}: expected a list of some of {list(VIEWS)}.")
         if not self.views or any(view not in list(VIEWS) for view in self.views):
             raise FaqlabError(f"views are {list(self.views)}: expected some of {list(VIEWS)}.")
-        for name, (low, high) in _RANGES.items():
+        for name, (low, high) in RANGES.items():
             value = getattr(self, name)
             if value is None and name == "scale":
                 continue
@@ -229,7 +230,7 @@ class Retriever:
 
     @cached_property
     def ngrams(self) -> NgramIndex:
-        """The entries letter by letter, question and answer; made when first needed (some ms for a hundred entries)."""
+        """The entries letter by letter, question and answer; made when first needed."""
         return NgramIndex([VIEWS["question_answer"](faq) for faq in self.faqs])
 
     @classmethod
@@ -255,7 +256,10 @@ class Retriever:
         cache_dir = cache_dir or settings().cache_dir
         encoder = encoder or load_encoder(config.encoder, cache_dir)
         index = VectorIndex.open(faqs, encoder, config.views, cache_dir, progress=progress)
-        return cls(faqs, encoder, index, config)
+        retriever = cls(faqs, encoder, index, config)
+        if config.lexical:
+            _ = retriever.ngrams  # now, not within the first look-up
+        return retriever
 
     def with_config(self, **changes: Any) -> Retriever:
         """Return a retriever that decides otherwise (top_k, lexical, thresholds) over the same vectors."""

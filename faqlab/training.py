@@ -34,7 +34,7 @@ from faqlab.encoder import (
     load_sentence_transformer,
 )
 from faqlab.errors import FaqlabError
-from faqlab.evaluation import compare, evaluate, summarise
+from faqlab.evaluation import compare, evaluate, is_clear, summarise
 from faqlab.faqs import FaqSet
 from faqlab.index import VIEWS, VectorIndex
 from faqlab.queries import load_queries
@@ -204,7 +204,7 @@ def verdict(figures: Mapping[str, float]) -> str:
     """Return in words what the figures of `train` for one FAQ say."""
     gained = f"hit@1 {figures['hit@1 before']:.3f} → {figures['hit@1']:.3f}"
     interval = f"{figures['difference']:+.3f}, 95 % interval {figures['low']:+.3f} to {figures['high']:+.3f}"
-    if figures["p"] >= 0.05 or figures["low"] <= 0 <= figures["high"]:
+    if not is_clear(figures):
         so = "these queries are too few, or the gain too small, to tell it from chance"
     else:
         so = "worth it" if figures["difference"] > 0 else "worse: keep the encoder that you had"

@@ -10,19 +10,20 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
 ROOT = Path(__file__).resolve().parents[1]
 PYTEST = ["-m", "pytest", "-p", "no:cacheprovider"]
+GRACE_S = 15
 STEPS = {
     "prepare": ["-m", "faqlab.cli", "prepare"],
-    "tests": [*PYTEST, "tests", "--ignore=tests/voice"],
     "ruff": ["-m", "ruff", "check", "--no-cache", "."],
     "format": ["-m", "ruff", "format", "--no-cache", "--check", "."],
     "mypy": ["-m", "mypy", "--no-incremental"],
     "page": ["-c", "import sys; from faqlab.voice.page import npm; sys.exit(npm('test').returncode)"],
+    "tests": [*PYTEST, "tests", "--ignore=tests/voice"],
     "voice": ["-m", "pytest", "tests/voice"],
     "notebooks": [*PYTEST, "--nbmake", "--nbmake-timeout=600", "--timeout=900", "notebooks"],
 }
@@ -49,8 +50,8 @@ def run_steps(env: dict[str, str]) -> int:
             report[name] = run(name, env)
         report["prepare"] = prepare()
     report["page"] = run("page", env)
-    # Minutes of work beside minutes of calls, which mostly wait; of what those need it must take nothing.
-    with tempfile.TemporaryFile() as words, beside("tests", env, ["nice"], words) as tests:
+    # Minutes of work beside minutes of calls, which mostly wait; of what those need it must take as little as can be.
+    with tempfile.TemporaryFile() as words, beside("tests", env, ["nice", "-n", "19"], words) as tests:
         report["voice"] = run("voice", env)
         report["tests"] = tests()
     report["notebooks"] = run("notebooks", env)
@@ -69,7 +70,7 @@ def run(name: str, env: dict[str, str]) -> tuple[int, float]:
     command = [sys.executable, *STEPS[name]]
     status = subprocess.run(command, cwd=ROOT, env=env).returncode
     if name == "voice" and status:
-        # Real calls in real time: a busy machine can lose one. Whatever failed must pass by itself, and it is said.
+        # Real calls in real time: a busy machine can lose one. What failed must pass at a second try, and it is said.
         print("\n=== voice: second try of what failed", flush=True)
         status = subprocess.run([*command, "--last-failed"], cwd=ROOT, env=env).returncode
     return status, time.monotonic() - start
@@ -90,7 +91,9 @@ def beside(
         try:
             yield ended.result
         finally:
-            process.terminate()  # does nothing but where the others were interrupted
+            with suppress(TimeoutError):  # it has ended, or was interrupted like the others and clears up
+                ended.result(GRACE_S)
+            process.terminate()
             ended.result()
             if words:
                 print(f"\n=== {name} (beside the others)", flush=True)

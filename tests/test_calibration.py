@@ -32,7 +32,7 @@ def test_probabilities_are_a_softmax_with_one_class_more() -> None:
 
 def test_a_bonus_moves_probability_between_the_entries_alone() -> None:
     cosines, bonus = np.array([[0.6, 0.5, 0.1]]), np.array([[0.0, 0.2, 0.0]])
-    before, after = (probabilities(cosines, 10.0, 0.4, b)[0] for b in (None, bonus))
+    before, after = (probabilities(cosines, 10.0, 0.4, b)[0] for b in (0.0, bonus))
     assert after[-1] == pytest.approx(before[-1])
     assert after.sum() == pytest.approx(1)
     assert after[1] > after[0] > before[2] > after[2]

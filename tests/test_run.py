@@ -47,6 +47,7 @@ def test_one_report_says_which_steps_failed_and_shows_what_ran_beside(
 
 def test_what_runs_beside_ends_with_what_it_runs_beside(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "STEPS", {"tests": ["-c", "import time; time.sleep(60)"]})
+    monkeypatch.setattr(run, "GRACE_S", 1)
     start = time.monotonic()
     with pytest.raises(KeyboardInterrupt), run.beside("tests", dict(os.environ)) as tests:
         raise KeyboardInterrupt

@@ -16,7 +16,7 @@ from faqlab.errors import FaqlabError
 from faqlab.voice import ears
 from faqlab.voice.direct import joining_directly
 from faqlab.voice.ears import Ears
-from faqlab.voice.line import RATE, Line, Mark
+from faqlab.voice.line import CHUNK, RATE, Line, Mark
 from faqlab.voice.page import LOOKUP_TOPIC
 from faqlab.voice.speech import Voice
 
@@ -92,7 +92,7 @@ class Caller:
         try:
             with joining_directly(self._url):
                 await asyncio.wait_for(self.room.connect(self._url, self._token), _CONNECT_S)
-            source = rtc.AudioSource(RATE, 1, queue_size_ms=0)
+            source = rtc.AudioSource(RATE, 1)
             microphone = rtc.LocalAudioTrack.create_audio_track("microphone", source)
             options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE, dtx=False)
             await asyncio.wait_for(self.room.local_participant.publish_track(microphone, options), _CONNECT_S)
@@ -232,7 +232,7 @@ class Caller:
         self, track: rtc.Track, publication: rtc.RemoteTrackPublication, participant: rtc.RemoteParticipant
     ) -> None:
         if track.kind == rtc.TrackKind.KIND_AUDIO:
-            stream = rtc.AudioStream(track, sample_rate=RATE, num_channels=1, frame_size_ms=10)
+            stream = rtc.AudioStream(track, sample_rate=RATE, num_channels=1, frame_size_ms=1000 * CHUNK // RATE)
             self._start(self._line.listen(stream))
 
     def _on_transcription(self, reader: rtc.TextStreamReader, identity: str) -> None:

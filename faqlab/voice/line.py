@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,17 @@ RATE = SAMPLE_RATE
 """Hz of what the caller says and hears."""
 
 FRAME = RATE // 100
-"""Samples of 10 ms: what is sent, and judged by its loudness, at once."""
+"""Samples of 10 ms: what is judged by its loudness at once."""
+
+CHUNK = 5 * FRAME
+"""
+Samples that are sent, and received, at once: 50 ms. LiveKit's SDK wakes every call in the process for each chunk sent,
+so that with chunks of 10 ms four callers at once on two cores kept each other from being heard.
+"""
+
+_FRAME_S, _CHUNK_S = FRAME / RATE, CHUNK / RATE
+_AHEAD_S = _CHUNK_S
+"""How long before it is due a chunk is sent, so that there is no gap if it is late."""
 
 AUDIBLE = 0.006 * 32768
 """The root mean square of a frame, int16, above which somebody speaks."""
@@ -77,37 +88,43 @@ class Line:
         return Mark(self.now(), len(self.heard), len(self.said), len(self.lookups))
 
     async def say(self, audio: np.ndarray) -> tuple[float, float]:
-        """Send *audio*, return when its first and last samples went."""
+        """Send *audio*, return when its first and last samples went, once they have."""
         if not len(audio):
             return self.now(), self.now()
-        samples = to_int16(np.pad(audio, (0, -len(audio) % FRAME)))
-        frames = samples.reshape(-1, FRAME)
-        done: asyncio.Future[tuple[float, float]] = asyncio.get_running_loop().create_future()
+        samples = to_int16(np.pad(audio, (0, -len(audio) % CHUNK)))
+        *chunks, last = samples.reshape(-1, CHUNK)
+        sent: asyncio.Future[tuple[float, float]] = asyncio.get_running_loop().create_future()
         self._began = 0.0
-        self._outgoing.extend((frame, None) for frame in frames[:-1])
-        self._outgoing.append((frames[-1], done))
-        return await asyncio.wait_for(done, len(audio) / RATE + _PATIENCE_S)
+        self._outgoing.extend((chunk, None) for chunk in chunks)
+        self._outgoing.append((last, sent))
+        began, ended = await asyncio.wait_for(sent, len(audio) / RATE + _PATIENCE_S)
+        ended -= (len(samples) - len(audio)) / RATE
+        await asyncio.sleep(ended + _CHUNK_S - self.now())  # until all that came in meanwhile is here, too
+        return began, ended
 
     async def talk(self, source: rtc.AudioSource) -> None:
-        """Send a frame every 10 ms: the next of what is to be said, else silence."""
-        silence, due = np.zeros(FRAME, np.int16), self.now()
+        """Send chunk after chunk: the next of what is to be said, else silence."""
+        silence, due = np.zeros(CHUNK, np.int16), 0.0
         while True:
-            frame, done = self._outgoing.popleft() if self._outgoing else (silence, None)
-            if frame is not silence and not self._began:
-                self._began = self.now()
-            await source.capture_frame(rtc.AudioFrame(frame.tobytes(), RATE, 1, FRAME))
-            due += 0.01
-            if done and not done.done():
-                done.set_result((self._began, due))
-            await asyncio.sleep(max(0.0, due - self.now()))
+            chunk, sent = self._outgoing.popleft() if self._outgoing else (silence, None)
+            due = max(due, self.now())  # later than it was to be, if the line ran dry
+            if chunk is not silence and not self._began:
+                self._began = due
+            await source.capture_frame(rtc.AudioFrame(chunk.tobytes(), RATE, 1, CHUNK))
+            due += _CHUNK_S
+            if sent and not sent.done():
+                sent.set_result((self._began, due))
+            await asyncio.sleep(due - _AHEAD_S - self.now())
 
     async def listen(self, stream: rtc.AudioStream) -> None:
-        """Keep what comes in, each frame with its time and whether it can be heard."""
+        """Keep what comes in, each frame of a chunk with the time at which it was there and whether it can be heard."""
         try:
             async for event in stream:
-                samples = np.frombuffer(event.frame.data, np.int16).copy()
-                loud = float(np.sqrt(np.mean(np.square(samples.astype(np.float32))))) > AUDIBLE
-                self._frames.append((self.now(), loud, samples))
+                now = self.now()
+                frames = np.frombuffer(event.frame.data, np.int16).copy().reshape(-1, FRAME)
+                loud = np.sqrt(np.mean(np.square(frames.astype(np.float32)), axis=1)) > AUDIBLE
+                times = now - _FRAME_S * np.arange(len(frames) - 1, -1, -1)
+                self._frames += zip(times.tolist(), loud.tolist(), frames, strict=True)
         finally:
             await stream.aclose()
 
@@ -116,15 +133,17 @@ class Line:
         segment, text = str((reader.info.attributes or {}).get("lk.segment_id", reader.info.stream_id)), ""
         self.open_texts += 1
         try:
-            async for chunk in reader:
-                text += chunk
-                texts.put(segment, text)
+            with suppress(rtc.StreamError):  # the line went dead meanwhile
+                async for chunk in reader:
+                    text += chunk
+                    texts.put(segment, text)
         finally:
             self.open_texts -= 1
 
     async def note_lookup(self, reader: rtc.TextStreamReader) -> None:
         """Keep the agent's report of one look-up."""
-        self.lookups.append(json.loads(await reader.read_all()))
+        with suppress(rtc.StreamError):  # as above
+            self.lookups.append(json.loads(await reader.read_all()))
 
     def loud_between(self, start: float, end: float) -> bool:
         """Whether the agent began to speak in this time, having been quiet before."""

@@ -50,7 +50,7 @@ def offline_stack(prepare: Callable[[str], str] | None = None) -> OfflineStack:
 
 def session_options() -> dict[str, Any]:
     """
-    Return the other arguments of the `AgentSession`, as measured; give its room `AudioInputOptions(frame_size_ms=10)`.
+    Return the other arguments of the `AgentSession`, as measured.
 
     The ears decide when a turn is over, so nothing else waits; short answers to a pause are tried as often as the
     caller pauses; a caller who speaks for 0.2 s is let in.

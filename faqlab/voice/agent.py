@@ -45,6 +45,7 @@ from faqlab.settings import settings
 from faqlab.voice.answers import SAY_AGAIN, SORRY
 from faqlab.voice.calls import CallLog, HitRecord, LookupRecord
 from faqlab.voice.direct import joining_directly
+from faqlab.voice.ears import SAMPLE_RATE
 from faqlab.voice.offline import prewarm
 from faqlab.voice.page import LOOKUP_TOPIC, NOTICE_TOPIC
 from faqlab.voice.sfu import LiveKit
@@ -84,7 +85,7 @@ LOST_SECONDS = 15.0
 HUNG_UP_SECONDS = 2.0
 """The same after a goodbye: a page that builds its connection anew says goodbye first, too."""
 
-AUDIO_INPUT = AudioInputOptions(sample_rate=16_000, frame_size_ms=20, pre_connect_audio=False)
+AUDIO_INPUT = AudioInputOptions(sample_rate=SAMPLE_RATE, frame_size_ms=20, pre_connect_audio=False)
 """The rate that ears and Gemini take, or each frame is resampled twice. Frames of 10 ms bring an answer no sooner."""
 
 _HUNG_UP = frozenset(

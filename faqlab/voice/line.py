@@ -27,9 +27,7 @@ Samples that are sent, and received, at once: 50 ms. LiveKit's SDK wakes every c
 so that with chunks of 10 ms four callers at once on two cores kept each other from being heard.
 """
 
-_FRAME_S, _CHUNK_S = FRAME / RATE, CHUNK / RATE
-_AHEAD_S = _CHUNK_S
-"""How long before it is due a chunk is sent, so that there is no gap if it is late."""
+_CHUNK_S = CHUNK / RATE
 
 AUDIBLE = 0.006 * 32768
 """The root mean square of a frame, int16, above which somebody speaks."""
@@ -114,7 +112,7 @@ class Line:
             due += _CHUNK_S
             if sent and not sent.done():
                 sent.set_result((self._began, due))
-            await asyncio.sleep(due - _AHEAD_S - self.now())
+            await asyncio.sleep(due - _CHUNK_S - self.now())  # one ahead, so that there is no gap if the next is late
 
     async def listen(self, stream: rtc.AudioStream) -> None:
         """Keep what comes in, each frame of a chunk with the time at which it was there and whether it can be heard."""
@@ -123,7 +121,7 @@ class Line:
                 now = self.now()
                 frames = np.frombuffer(event.frame.data, np.int16).copy().reshape(-1, FRAME)
                 loud = np.sqrt(np.mean(np.square(frames.astype(np.float32)), axis=1)) > AUDIBLE
-                times = now - _FRAME_S * np.arange(len(frames) - 1, -1, -1)
+                times = now - np.arange(len(frames) - 1, -1, -1) * FRAME / RATE
                 self._frames += zip(times.tolist(), loud.tolist(), frames, strict=True)
         finally:
             await stream.aclose()

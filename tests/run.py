@@ -16,6 +16,8 @@ from typing import IO
 
 ROOT = Path(__file__).resolve().parents[1]
 PYTEST = ["-m", "pytest", "-p", "no:cacheprovider"]
+NBMAKE = [*PYTEST, "--nbmake", "--nbmake-timeout=600", "--timeout=900"]
+*NOTEBOOKS, LIVE_DEMO = [f"notebooks/{path.name}" for path in sorted((ROOT / "notebooks").glob("*.ipynb"))]
 GRACE_S = 15
 STEPS = {
     "prepare": ["-m", "faqlab.cli", "prepare"],
@@ -25,7 +27,8 @@ STEPS = {
     "page": ["-c", "import sys; from faqlab.voice.page import npm; sys.exit(npm('test').returncode)"],
     "tests": [*PYTEST, "tests", "--ignore=tests/voice"],
     "voice": ["-m", "pytest", "tests/voice"],
-    "notebooks": [*PYTEST, "--nbmake", "--nbmake-timeout=600", "--timeout=900", "notebooks"],
+    "notebooks": [*NBMAKE, *NOTEBOOKS],
+    "live demo": [*NBMAKE, LIVE_DEMO],
 }
 
 
@@ -46,15 +49,20 @@ def run_steps(env: dict[str, str]) -> int:
     """Run every step with the variables *env*, and report."""
     report = {}
     with beside("prepare", env) as prepare:
-        for name in ("ruff", "format", "mypy"):
+        for name in ("ruff", "format"):
             report[name] = run(name, env)
         report["prepare"] = prepare()
     report["page"] = run("page", env)
-    # Minutes of work beside minutes of calls, which mostly wait; of what those need it must take as little as can be.
-    with tempfile.TemporaryFile() as words, beside("tests", env, ["nice", "-n", "19"], words) as tests:
-        report["voice"] = run("voice", env)
-        report["tests"] = tests()
-    report["notebooks"] = run("notebooks", env)
+    # Minutes of calls, which mostly wait, beside minutes of work, which must take little of what those need.
+    with tempfile.TemporaryFile() as words, beside("voice", env, words) as voice:
+        for name in ("mypy", "tests", "notebooks"):
+            report[name] = run(name, env, ["nice", "-n", "19"])
+        print("\n=== voice: calls in real time, the rest of them", flush=True)
+        report["voice"] = voice()
+    if report["voice"][0]:
+        # Real calls in real time: a busy machine can lose one. What failed must pass at a second try.
+        report["voice"] = run("voice", env, options=["--last-failed"])
+    report["live demo"] = run("live demo", env)
     print()
     for name, (status, seconds) in report.items():
         print(f"{name:10} {'ok' if status == 0 else 'FAILED':7} {seconds:6.1f} s")
@@ -63,26 +71,19 @@ def run_steps(env: dict[str, str]) -> int:
     return int(failed > 0)
 
 
-def run(name: str, env: dict[str, str]) -> tuple[int, float]:
-    """Run one step; return its status and how many seconds it took."""
-    print(f"\n=== {name}", flush=True)
+def run(name: str, env: dict[str, str], prefix: Sequence[str] = (), options: Sequence[str] = ()) -> tuple[int, float]:
+    """Run one step, its command after *prefix* and with *options*; return its status and how many seconds it took."""
+    print("\n===", name, *options, flush=True)
     start = time.monotonic()
-    command = [sys.executable, *STEPS[name]]
-    status = subprocess.run(command, cwd=ROOT, env=env).returncode
-    if name == "voice" and status:
-        # Real calls in real time: a busy machine can lose one. What failed must pass at a second try, and it is said.
-        print("\n=== voice: second try of what failed", flush=True)
-        status = subprocess.run([*command, "--last-failed"], cwd=ROOT, env=env).returncode
+    status = subprocess.run([*prefix, sys.executable, *STEPS[name], *options], cwd=ROOT, env=env).returncode
     return status, time.monotonic() - start
 
 
 @contextmanager
-def beside(
-    name: str, env: dict[str, str], prefix: Sequence[str] = (), words: IO[bytes] | None = None
-) -> Iterator[Callable[[], tuple[int, float]]]:
-    """Run a step beside others, its command after *prefix*; what it puts into *words* is printed when it has ended."""
+def beside(name: str, env: dict[str, str], words: IO[bytes] | None = None) -> Iterator[Callable[[], tuple[int, float]]]:
+    """Run a step beside others; what it puts into *words* is printed when it has ended."""
     start = time.monotonic()
-    command = [*prefix, sys.executable, *STEPS[name]]
+    command = [sys.executable, *STEPS[name]]
     with (
         subprocess.Popen(command, cwd=ROOT, env=env, stdout=words, stderr=words and subprocess.STDOUT) as process,
         ThreadPoolExecutor() as pool,

@@ -30,7 +30,7 @@ def test_notebook_03_writes_to_a_copy_of_the_committed_choice(monkeypatch: pytes
     assert retrieval.read_bytes() == (PROJECT_ROOT / "data" / "retrieval.json").read_bytes()
 
 
-@pytest.mark.parametrize("failing", [None, "tests", "prepare", "voice"])
+@pytest.mark.parametrize("failing", [None, "tests", "prepare", "voice", "live demo"])
 def test_one_report_says_which_steps_failed_and_shows_what_ran_beside(
     failing: str | None, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -211,7 +211,8 @@ def test_cut_off_sentences_do_not(text: str) -> None:
 
 def test_patience_grows_with_doubt() -> None:
     patience = Patience()
-    question, statement = "How long does your standard delivery take?", "I want to cancel my latest order."
+    question = "How long does your standard delivery take on Sundays?"
+    statement = "I want to cancel the latest order of mine."
     waits = [
         patience.after(Transcript(question, ended=0.95)),
         patience.after(Transcript(statement, ended=0.95)),
@@ -221,15 +222,16 @@ def test_patience_grows_with_doubt() -> None:
     assert waits == sorted(set(waits))
     assert patience.after(Transcript(question, ended=0.6)) == waits[2]
     assert patience.after(Transcript("Do I need an account?", ended=0.95)) == waits[2]
+    assert patience.after(Transcript("How do I post these trainers back?", ended=0.98)) == waits[2]
     assert patience.after(Transcript("Thank you.", ended=0.95)) == waits[1]
-    assert patience.after(Transcript("Which bus stops nearest to your door.", ended=0.75)) == waits[2]
-    assert patience.after(Transcript("Which bus stops nearest to your door.", ended=0.6)) == waits[3]
+    assert patience.after(Transcript("Which bus stops nearest to your front door.", ended=0.75)) == waits[2]
+    assert patience.after(Transcript("Which bus stops nearest to your front door.", ended=0.6)) == waits[3]
     assert patience.after(Transcript("I want to ask about.", ended=0.95)) == waits[3]
     assert patience.after(Transcript("Which bus goes to.", ended=0.95)) == waits[3]
 
 
 def test_whole_questions_are_answered_sooner_than_half_ones() -> None:
-    """Of ten questions and their first halves; measured on 206 queries: 66 % of the wholes, 10 % of the halves."""
+    """Of ten questions and their first halves; measured on 210 queries: 72 % of the wholes, 5 % of the halves."""
     queries = pd.read_csv(settings().queries)
     asked = queries[(queries.split == "tune") & (queries.kind == "paraphrase") & queries["query"].str.endswith("?")]
     wholes = [say(question) for question in asked["query"].head(10)]

@@ -16,7 +16,7 @@ from faqlab.errors import FaqlabError
 from faqlab.voice import ears
 from faqlab.voice.direct import joining_directly
 from faqlab.voice.ears import Ears
-from faqlab.voice.line import CHUNK, RATE, Line, Mark
+from faqlab.voice.line import AUDIBLE, CHUNK, RATE, Line, Mark
 from faqlab.voice.page import LOOKUP_TOPIC
 from faqlab.voice.speech import Voice
 
@@ -139,7 +139,7 @@ class Caller:
 
         Args:
             text: What to say, at once, even over the agent.
-            pause: Seconds of silence in mid-sentence, between two words.
+            pause: Seconds of silence in the middle, between two words; the voice's own break there is part of it.
             interrupt: What to say over the answer; the times are then of this.
             interrupt_after: Seconds into the answer at which to do so.
             hang_up_after: Seconds into the answer at which to leave.
@@ -147,7 +147,7 @@ class Caller:
         audio = await asyncio.to_thread(self._voice.speak_all, text)
         if pause is not None:
             at = await asyncio.to_thread(self._middle, text, audio)
-            audio = np.concatenate([audio[:at], np.zeros(int(pause * RATE), np.float32), audio[at:]])
+            audio = silent_at(audio, at, pause)
         return await self._exchange(text, audio, interrupt, interrupt_after, hang_up_after)
 
     async def _exchange(
@@ -252,3 +252,18 @@ def _at_ears_rate(audio: np.ndarray) -> np.ndarray:
     if not len(audio):
         return np.zeros(0, np.float32)
     return resample_poly(audio.astype(np.float32) / 32768, ears.SAMPLE_RATE, RATE).astype(np.float32)
+
+
+def silent_at(audio: np.ndarray, at: int, seconds: float) -> np.ndarray:
+    """
+    Return speech that is silent for *seconds* at sample *at*, in place of what silence it has there.
+
+    Args:
+        audio: Mono, float32 from -1 to 1, at `RATE`.
+        at: Where.
+        seconds: From the last sample before *at* that is audible to the first after it.
+    """
+    audible = np.abs(audio) > AUDIBLE / 32768
+    before, after = np.flatnonzero(audible[:at]), np.flatnonzero(audible[at:])
+    end, start = (before[-1] + 1 if len(before) else 0), (at + after[0] if len(after) else len(audio))
+    return np.concatenate([audio[:end], np.zeros(int(seconds * RATE), np.float32), audio[start:]])

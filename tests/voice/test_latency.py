@@ -12,7 +12,7 @@ from faqlab.faqs import FaqSet
 from faqlab.queries import load_queries
 from faqlab.settings import PROJECT_ROOT
 from faqlab.voice import latency
-from faqlab.voice.caller import Heard
+from faqlab.voice.caller import Heard, silent_at
 from faqlab.voice.demo import LiveDemo
 from faqlab.voice.line import RATE
 from faqlab.voice.speech import Voice
@@ -50,6 +50,15 @@ def test_queries_are_chosen_by_kind_in_proportion_and_always_the_same() -> None:
 def test_utterances_are_parted_by_silences_not_by_short_gaps() -> None:
     assert latency.utterances(sound((1.0, 1.5), (1.6, 2.0), (3.0, 3.2))) == [(1.0, 2.0), (3.0, 3.2)]
     assert latency.utterances(sound()) == latency.utterances(np.zeros(0, np.int16)) == []
+
+
+@pytest.mark.parametrize("its_own", [0.0, 0.1, 0.9])
+def test_a_pause_is_as_long_as_it_was_asked_for_whatever_silence_the_voice_had_there(its_own: float) -> None:
+    voice = sound((1.0, 2.0), (2.0 + its_own, 3.0)).astype(np.float32) / 32768
+    paused = silent_at(voice, int((2.0 + its_own / 2) * RATE), 0.5)
+    audible = np.flatnonzero(np.abs(paused) > 0.01)
+    assert np.diff(audible).max() / RATE == pytest.approx(0.5, abs=0.005)
+    assert (len(paused) - len(voice)) / RATE == pytest.approx(0.5 - its_own, abs=0.005)
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,9 @@ from faqlab.errors import FaqlabError
 from faqlab.voice import ears
 from faqlab.voice.direct import joining_directly
 from faqlab.voice.ears import Ears
-from faqlab.voice.line import AUDIBLE, CHUNK, RATE, Line, Mark
+from faqlab.voice.line import CHUNK, RATE, Line, Mark
 from faqlab.voice.page import LOOKUP_TOPIC
-from faqlab.voice.speech import Voice
+from faqlab.voice.speech import AUDIBLE, EDGE_S, Voice
 
 _OVER_S = 0.8
 _OVER_WITHOUT_STATE_S = 1.6
@@ -43,6 +43,7 @@ class Heard:
         audio: The agent's voice, int16, from the start of the exchange.
         rate: Of `audio`, Hz.
         transcripts: All that the agent understood meanwhile, in order.
+        spoke_until_s: Seconds from the start of the exchange to the caller's last sound.
     """
 
     asked: str
@@ -56,6 +57,7 @@ class Heard:
     audio: np.ndarray = field(repr=False)
     rate: int = RATE
     transcripts: tuple[str, ...] = ()
+    spoke_until_s: float = 0.0
 
     @classmethod
     def nothing(cls, asked: str) -> Self:
@@ -199,6 +201,7 @@ class Caller:
             yielded_s=yielded,
             audio=audio,
             transcripts=transcripts,
+            spoke_until_s=ended - mark.time,
         )
 
     def _middle(self, text: str, audio: np.ndarray) -> int:
@@ -261,9 +264,11 @@ def silent_at(audio: np.ndarray, at: int, seconds: float) -> np.ndarray:
     Args:
         audio: Mono, float32 from -1 to 1, at `RATE`.
         at: Where.
-        seconds: From the last sample before *at* that is audible to the first after it.
+        seconds: From the last audible sample before *at* to the first after it.
     """
-    audible = np.abs(audio) > AUDIBLE / 32768
+    edge, audible = int(EDGE_S * RATE), np.abs(audio) > AUDIBLE
     before, after = np.flatnonzero(audible[:at]), np.flatnonzero(audible[at:])
-    end, start = (before[-1] + 1 if len(before) else 0), (at + after[0] if len(after) else len(audio))
-    return np.concatenate([audio[:end], np.zeros(int(seconds * RATE), np.float32), audio[start:]])
+    last, first = (before[-1] + 1 if len(before) else 0), (at + after[0] if len(after) else len(audio))
+    end, start = min(at, last + edge), max(at, first - edge)
+    silence = max(0, int(seconds * RATE) - (end - last) - (first - start))
+    return np.concatenate([audio[:end], np.zeros(silence, np.float32), audio[start:]])

@@ -21,8 +21,7 @@ from faqlab.settings import settings
 from faqlab.voice.caller import Heard
 from faqlab.voice.calls import WAIT, call_table
 from faqlab.voice.demo import LiveDemo, beside
-from faqlab.voice.line import AUDIBLE, FRAME, QUIET_S, RATE
-from faqlab.voice.speech import Voice
+from faqlab.voice.line import AUDIBLE, FRAME, QUIET_S
 from faqlab.voice.spoken import judge
 
 PAUSES_S = (0.3, 0.5, 0.8)
@@ -133,7 +132,7 @@ def cut_ins(exchanges: Sequence[Heard], pause: float) -> dict[str, Any]:
     """
     over = [heard for heard in exchanges if heard.cut_in]
     spoke = [end - start for heard in over for start, end in utterances(heard.audio)[:1]]
-    yielded = [heard for heard in over if _yielded(heard, pause)]
+    yielded = [heard for heard in over if _yielded(heard)]
     return {
         "pause_s": pause,
         "queries": len(exchanges),
@@ -201,9 +200,8 @@ def _looked_up(heard: Heard) -> str:
     return str(heard.lookups[-1]["query"]) if heard.lookups else heard.heard_as
 
 
-def _yielded(heard: Heard, pause: float) -> bool:
-    ended = len(Voice.shared().speak_all(heard.asked)) / RATE + pause
-    return all(end < ended for start, end in utterances(heard.audio) if start < ended)
+def _yielded(heard: Heard) -> bool:
+    return all(end < heard.spoke_until_s for start, end in utterances(heard.audio) if start < heard.spoke_until_s)
 
 
 def _words(text: str) -> list[str]:

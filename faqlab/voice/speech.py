@@ -23,8 +23,10 @@ SAMPLE_RATE = 24_000
 MODEL_SHA256 = "5f70741d4e900f4e85d0037498736cc1b3e1b9a63a13546a5da1e63abf4fccd8"
 """`hibari.onnx` of hibari-tts 0.2.1: the voice "heart"."""
 
-_AUDIBLE = 0.01
-_EDGE_S = 0.02
+AUDIBLE = 0.01
+"""The amplitude, of 1, above which a sample of the voice is no silence."""
+EDGE_S = 0.02
+"""Of silence kept before and after what is audible: it keeps soft sounds whole."""
 _GAP_S = 0.3
 _KEPT_SENTENCES = 64
 
@@ -157,11 +159,11 @@ def to_int16(audio: np.ndarray) -> np.ndarray:
 
 
 def _trimmed(audio: np.ndarray) -> np.ndarray:
-    """Cut hibari's silence (310 ms before, 500 ms after), but for 20 ms that keep soft sounds whole."""
-    audible = np.flatnonzero(np.abs(audio) > _AUDIBLE)
+    """Cut hibari's silence (310 ms before, 500 ms after), but for `EDGE_S`."""
+    audible = np.flatnonzero(np.abs(audio) > AUDIBLE)
     if not len(audible):
         return np.zeros(0, np.float32)
-    edge = int(_EDGE_S * SAMPLE_RATE)
+    edge = int(EDGE_S * SAMPLE_RATE)
     return audio[max(0, audible[0] - edge) : audible[-1] + edge]
 
 

@@ -147,7 +147,7 @@ def create_app(livekit: LiveKit, options: TokenOptions) -> FastAPI:
     )
 
     @app.get("/getToken", summary="A token for a new caller", tags=["tokens"])
-    async def get_token() -> Token:  # async: it takes less time than starting a thread
+    async def get_token() -> Token:  # async: no thread, which would outlive the server for a moment
         """Give a fresh token: new identity, new room, the agent on its way."""
         return Token(token=mint_token(livekit, options, TokenRequest()), url=livekit.url)
 

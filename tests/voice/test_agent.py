@@ -128,8 +128,8 @@ async def test_two_callers_at_once_have_rooms_and_answers_of_their_own(demo: Liv
 async def test_four_callers_at_once_are_each_answered(demo: LiveDemo) -> None:
     """More than there are cores: with the wrong chunks they kept each other from being heard."""
     table = await asyncio.to_thread(demo.call, [PAY, RETURN] * 2, at_once=4)
-    assert table["retrieved"].map(lambda ids: ids[0]).tolist() == ["pay", "shoes"] * 2
-    assert table["first_sound_ms"].notna().all()
+    assert table["retrieved"].str[0].tolist() == ["pay", "shoes"] * 2
+    assert (table["first_sound_ms"] < 5000).all()
 
 
 async def test_who_interrupts_is_let_in_and_answered(demo: LiveDemo) -> None:

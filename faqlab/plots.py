@@ -49,7 +49,12 @@ FIRST = {"right": (DARK, "o", ""), "wrong": (MIDDLE, "s", "///"), "out of scope"
 """What the nearest entry was for a query: colour, marker, hatching."""
 
 SYSTEM_MARKERS = [
-    *(("o", DARK), ("s", MIDDLE), ("^", "#7f8c94"), ("x", "#333333"), ("D", "#5b8e7d"), ("v", "#a3b8c2")),
+    ("o", DARK),
+    ("s", MIDDLE),
+    ("^", "#7f8c94"),
+    ("x", "#333333"),
+    ("D", "#5b8e7d"),
+    ("v", "#a3b8c2"),
     ("P", "#8a6d3b"),
 ]
 LINES = ["-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1))]

@@ -226,8 +226,8 @@ def test_patience_grows_with_doubt() -> None:
     assert patience.after(Transcript("Thank you.", ended=0.95)) == waits[1]
     assert patience.after(Transcript("Which bus stops nearest to your front door.", ended=0.75)) == waits[2]
     assert patience.after(Transcript("Which bus stops nearest to your front door.", ended=0.6)) == waits[3]
-    assert patience.after(Transcript("I want to ask about.", ended=0.95)) == waits[3]
-    assert patience.after(Transcript("Which bus goes to.", ended=0.95)) == waits[3]
+    assert patience.after(Transcript("I want to ask about.", ended=0.6)) == waits[3]
+    assert patience.after(Transcript("Hers has been here for a while.", ended=0.95)) == waits[2]
 
 
 def test_whole_questions_are_answered_sooner_than_half_ones() -> None:

@@ -10,8 +10,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -108,17 +108,16 @@ def beside(
         try:
             yield ended.result
         finally:
-            if process.poll() is None:
+            if not ended.done():
                 print(f"\nWaiting for {name} to clear up.", flush=True)
                 try:  # it was interrupted like this process, or else is now
-                    with suppress(TimeoutError):
-                        ended.result(GRACE_S)
-                    if process.poll() is None:
+                    wait([ended], GRACE_S)
+                    if not ended.done():
                         process.send_signal(signal.SIGINT)
-                        with suppress(TimeoutError):
-                            ended.result(GRACE_S)
+                        wait([ended], GRACE_S)
                 finally:
                     process.terminate()
+                    ended.result()  # all its words are there
             if words:
                 print(f"\n=== {name} (beside the others)", flush=True)
                 words.seek(0)

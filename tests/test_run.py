@@ -30,24 +30,17 @@ def test_notebook_03_writes_to_a_copy_of_the_committed_choice(monkeypatch: pytes
     assert retrieval.read_bytes() == (PROJECT_ROOT / "data" / "retrieval.json").read_bytes()
 
 
-def scripts(folder: Path, **special: str) -> dict[str, list[str]]:
-    """The steps, each a script that says its name; or what *special* has for it."""
-    steps = {}
-    for name in run.STEPS:
-        path = folder / f"{name}.py"
-        path.write_text(
-            f"import sys\nprint('words of {name}', *sys.argv[1:])\n{special.get(name.replace(' ', '_'), '')}"
-        )
-        steps[name] = [str(path)]
-    return steps
+def steps(special: dict[str, str]) -> dict[str, list[str]]:
+    """Each step as code that says its name and options, and then does what *special* has for it."""
+    said = "import sys; print('words of {}', *sys.argv[1:])\n{}"
+    return {name: ["-c", said.format(name, special.get(name, ""))] for name in run.STEPS}
 
 
 @pytest.mark.parametrize("failing", [None, "tests", "prepare", "voice", "live demo"])
 def test_one_report_says_which_steps_failed_and_shows_what_ran_beside(
-    failing: str | None, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
+    failing: str | None, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    special = {failing.replace(" ", "_"): "sys.exit(3)"} if failing else {}
-    monkeypatch.setattr(run, "STEPS", scripts(tmp_path, **special))
+    monkeypatch.setattr(run, "STEPS", steps({failing: "sys.exit(3)"} if failing else {}))
     assert run.run_steps(dict(os.environ)) == (failing is not None)
     shown = capfd.readouterr().out
     for name in run.STEPS:
@@ -58,10 +51,10 @@ def test_one_report_says_which_steps_failed_and_shows_what_ran_beside(
 
 @pytest.mark.parametrize(("again", "result"), [("sys.exit(0)", "ok"), ("sys.exit(1)", "FAILED")])
 def test_calls_that_failed_are_tried_a_second_time_and_it_is_said(
-    again: str, result: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
+    again: str, result: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     voice = f"if '--last-failed' in sys.argv: {again}\nsys.exit(1)"
-    monkeypatch.setattr(run, "STEPS", scripts(tmp_path, voice=voice))
+    monkeypatch.setattr(run, "STEPS", steps({"voice": voice}))
     assert run.run_steps(dict(os.environ)) == (result == "FAILED")
     shown = capfd.readouterr().out
     assert "words of voice --cache-clear\n" in shown
@@ -69,40 +62,35 @@ def test_calls_that_failed_are_tried_a_second_time_and_it_is_said(
     assert re.search(rf"^voice, second try +{result} ", shown, re.MULTILINE)
 
 
-SLOW = """
-import sys, time
-try:
-    print("ready", flush=True)
-    time.sleep(60)
-finally:
-    {clearing_up}
-"""
-
-
-def test_what_runs_beside_may_clear_up_when_interrupted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    cleared = tmp_path / "cleared"
-    code = SLOW.format(clearing_up=f"time.sleep(0.5); open({str(cleared)!r}, 'w')")
-    monkeypatch.setattr(run, "STEPS", {"tests": ["-c", code]})
-    monkeypatch.setattr(run, "GRACE_S", 3)
+def interrupted_beside(clearing_up: str, words: Path) -> int:
+    """Interrupt what runs beside a step that, once it is under way, takes a minute; return how that ended."""
+    code = f"import time\ntry:\n    print('ready', flush=True); time.sleep(60)\nfinally:\n    {clearing_up}"
     with (
-        (tmp_path / "words").open("w+b") as words,
+        pytest.MonkeyPatch.context() as patch,
+        words.open("w+b") as file,
         pytest.raises(KeyboardInterrupt),
-        run.beside("tests", dict(os.environ), words) as tests,
     ):
-        while not (tmp_path / "words").read_bytes():
-            time.sleep(0.05)
-        raise KeyboardInterrupt
+        patch.setattr(run, "STEPS", {"tests": ["-c", code]})
+        with run.beside("tests", dict(os.environ), file) as ended:
+            while not words.read_bytes():
+                time.sleep(0.05)
+            raise KeyboardInterrupt
+    return ended()[0]
+
+
+def test_what_runs_beside_may_clear_up_when_interrupted(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    cleared = tmp_path / "cleared"
+    monkeypatch.setattr(run, "GRACE_S", 3)
+    status = interrupted_beside(f"time.sleep(0.5); open({str(cleared)!r}, 'w'); print('cleared')", tmp_path / "words")
     assert cleared.exists()
-    assert tests()[0] == -signal.SIGINT
+    assert status == -signal.SIGINT
+    assert "\ncleared\n" in capfd.readouterr().out
 
 
 def test_what_runs_beside_ends_with_what_it_runs_beside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    code = SLOW.format(clearing_up="time.sleep(60)")
-    monkeypatch.setattr(run, "STEPS", {"tests": ["-c", code]})
     monkeypatch.setattr(run, "GRACE_S", 1)
     start = time.monotonic()
-    with pytest.raises(KeyboardInterrupt), run.beside("tests", dict(os.environ)) as tests:
-        time.sleep(1)
-        raise KeyboardInterrupt
+    assert interrupted_beside("time.sleep(60)", tmp_path / "words") == -signal.SIGTERM
     assert time.monotonic() - start < 20
-    assert tests()[0] == -signal.SIGTERM

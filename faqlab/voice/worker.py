@@ -20,7 +20,7 @@ STOP_SECONDS = 10.0
 RECONNECTS = 16
 """How often a lost LiveKit server is looked for before the worker gives up: over some two minutes."""
 CALLS_AT_EASE = os.cpu_count() or 1
-"""How many calls at once a worker answers as fast as one; twice as many still within 2 s. Its load says how many."""
+"""How many calls one worker holds without strain (twice as many, within 2 s): its load is then half of the highest."""
 HIGHEST_LOAD = 0.6
 """Below the 0.7 from which LiveKit's server gives a worker no more calls: who then calls would hear nothing at all."""
 

@@ -25,14 +25,14 @@ class Source:
 class Stream:
     """What comes in: a chunk each time one is due, silent but for the given frames."""
 
-    def __init__(self, chunks: int, loud: set[int]) -> None:
-        self.chunks, self.loud, self.arrived = chunks, loud, list[float]()
+    def __init__(self, line: Line, chunks: int, loud: set[int]) -> None:
+        self.line, self.chunks, self.loud, self.arrived = line, chunks, loud, list[float]()
 
     async def __aiter__(self) -> Any:
         for chunk in range(self.chunks):
             frames = [np.full(FRAME, 9000 * (chunk * CHUNK // FRAME + n in self.loud)) for n in range(CHUNK // FRAME)]
             await asyncio.sleep(CHUNK / RATE)
-            self.arrived.append(Line().now())
+            self.arrived.append(self.line.now())
             yield SimpleNamespace(frame=SimpleNamespace(data=np.concatenate(frames).astype(np.int16)))
 
     async def aclose(self) -> None:
@@ -57,7 +57,8 @@ async def test_speech_takes_as_long_as_it_is_and_ends_where_it_ends(seconds: flo
 
 
 async def test_a_sound_is_heard_at_the_frame_in_which_it_came() -> None:
-    line, stream = Line(), Stream(chunks=4, loud={7, 8})
+    line = Line()
+    stream = Stream(line, chunks=4, loud={7, 8})
     await line.listen(stream)  # type: ignore[arg-type]
     second = stream.arrived[1]
     heard = line.first_sound(second - CHUNK / RATE)

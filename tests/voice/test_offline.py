@@ -28,7 +28,7 @@ from faqlab.voice import ears as ears_module
 from faqlab.voice import speech
 from faqlab.voice.answers import SAY_AGAIN, UNKNOWN, OfflineLLM, small_talk, spoken
 from faqlab.voice.ears import Ears, Transcript
-from faqlab.voice.listening import UNHEARD, Patience, WhisperSTT, looks_complete
+from faqlab.voice.listening import UNHEARD, Patience, WhisperSTT, looks_complete, looks_like_keywords
 from faqlab.voice.offline import offline_stack, prewarm
 from faqlab.voice.speech import HibariTTS, Voice, for_the_ear
 from faqlab.voice.weights import loaded_once
@@ -207,6 +207,30 @@ def test_whole_sentences_look_complete(text: str) -> None:
 )  # fmt: skip
 def test_cut_off_sentences_do_not(text: str) -> None:
     assert not looks_complete(text)
+
+
+@pytest.mark.parametrize("text", ["Return label price", "Days to ship", "Driver's licence", "GDPR contract"])
+def test_words_as_in_a_search_box_look_like_keywords_and_are_waited_for_as_what_may_be_whole(text: str) -> None:
+    assert looks_like_keywords(text)
+    assert Patience().after(Transcript(text)) == Patience().doubtful
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "Returns",
+        "My return",
+        "What are the",
+        "I was",
+        "If I bring...",
+        "Shoes too big for",
+        "Order can't",
+        "a b c d e",
+    ],
+)
+def test_pieces_of_sentences_do_not(text: str) -> None:
+    assert not looks_like_keywords(text)
 
 
 def test_patience_grows_with_doubt() -> None:

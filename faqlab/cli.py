@@ -6,6 +6,7 @@ import codecs
 import io
 import json
 import logging
+import re
 import signal
 import sys
 import time
@@ -44,6 +45,9 @@ RecordsOption = Annotated[
 SplitOption = Annotated[str, typer.Option(help="Which queries of a file with a split column: tune or test.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
+FEW_QUERIES = 30
+"""With fewer, the percentile bootstrap's intervals are too narrow; where all are right, it has none at all."""
+
 CHECK_SECONDS = 1.0
 """How often the commands that serve look whether they still do."""
 
@@ -80,8 +84,6 @@ def ask(
     as_json: JsonOption = False,
 ) -> None:
     """Put one question to the FAQ; with --queries, say what answers it if it is one of those."""
-    from faqlab.decision import Outcome
-    from faqlab.dialogue import ask_back
     from faqlab.text import whole
 
     query = whole(query)  # an argument that is not UTF-8 could not be printed
@@ -111,18 +113,14 @@ def ask(
                 "choices": answer.choices,
                 "hits": hits,
                 "milliseconds": milliseconds,
-                **({"relevant": labels[query]} if query in labels else {}),
+                **({"relevant": labels[_plain(query)]} if _plain(query) in labels else {}),
             }
         )
         return
-    if answer.outcome is Outcome.ASK_BACK:
-        typer.echo(f"{ask_back(answer.choices)}\n")
-    elif not answer.answered:
-        typer.echo("I don't know: the FAQ does not seem to answer that. The likeliest:\n")
-    for hit in answer.hits:
-        typer.echo(f"{hit.rank}. {hit.faq.question}   (squared L2 {hit.squared_l2:.2f})\n   {hit.faq.answer}\n")
-    if query in labels:
-        typer.echo(f"By its label it is answered by {' or '.join(labels[query]) or 'none of them'}.")
+    for line in _told(answer, retriever.config.scale is not None):
+        typer.echo(line)
+    if queries:
+        typer.echo(_told_label(answer, labels.get(_plain(query)), retriever.faqs))
 
 
 @app.command()
@@ -143,8 +141,10 @@ def evaluate(
 
     split = _checked(split)
     retriever = _retriever(faqs, config, top_k)
-    table = load_queries(queries or settings().queries, retriever.faqs, split)
-    results = evaluation.evaluate(retriever, table, progress=not as_json)
+    path = queries or settings().queries
+    table = load_queries(path, retriever.faqs, split)
+    has_splits = bool((table["split"] != "").all())
+    results = evaluation.evaluate(retriever, table, progress=sys.stderr.isatty() and not as_json)
     if per_query:
         _write_per_query(results, per_query)
     summary = evaluation.summarise(results)
@@ -153,7 +153,7 @@ def evaluate(
     kinds, shares = evaluation.by_kind(results), evaluation.outcomes(results)
     if as_json:
         report: dict[str, Any] = {
-            "split": split if (table["split"] != "").all() else None,
+            "split": split if has_splits else None,
             "queries": len(table),
         }
         for name in summary.index.drop("recall@3"):
@@ -165,10 +165,20 @@ def evaluate(
             report["by_kind"][kind] = {"queries": int(count), **report["by_kind"][kind]}
         _print_json(report)
         return
-    typer.echo(f"{len(table)} queries against the {len(retriever.faqs)} entries of {retriever.faqs.path}\n")
-    typer.echo(summary.to_string(float_format="{:.3f}".format, na_rep="–"))
-    typer.echo("\n" + shares.to_string(float_format="{:.3f}".format, na_rep="–"))
-    typer.echo("\n" + kinds.to_string(float_format="{:.3f}".format, na_rep="–"))
+    which = f"the {split} split" if has_splits else "all"
+    typer.echo(
+        f"{len(table)} queries, {which} of {path}, against the {len(retriever.faqs)} entries of {retriever.faqs.path}"
+    )
+    if not has_splits:
+        typer.echo("They have no split: if settings were chosen on them too, these figures flatter.")
+    if table["answerable"].sum() < FEW_QUERIES:
+        typer.echo(f"Fewer than {FEW_QUERIES} can be answered: the truth may well lie outside these intervals.")
+    for heading, rows in {
+        "Measures, with 95 % intervals": summary.rename_axis(None),
+        "What becomes of the queries, in shares": shares,
+        "By kind": kinds.rename_axis(None),
+    }.items():
+        typer.echo(f"\n{heading}\n{rows.to_string(float_format='{:.3f}'.format, na_rep='–')}")
 
 
 @app.command()
@@ -305,6 +315,7 @@ def prepare(
     build_page(_progress)
     if settings().livekit_url is None:
         build_server(_progress)
+    _progress("Everything is built.")
 
 
 @app.command()
@@ -315,9 +326,10 @@ def serve(
     records: RecordsOption = None,
 ) -> None:
     """Let people talk to the FAQ: LiveKit server, page and agent, until Ctrl-C."""
+    _check_config(config)
+    _progress("Starting.")
     from faqlab.voice.demo import LiveDemo
 
-    _check_config(config)
     demo = LiveDemo(faqs=faqs, config=config, port=port, records=records, progress=_progress)
     with _until_ctrl_c(demo):
         typer.echo(f"Join at {demo.listen()} (Ctrl-C ends it)")
@@ -329,13 +341,15 @@ def agent(faqs: FaqsOption = None, config: ConfigOption = None, records: Records
     """Answer the calls of the LiveKit server that LIVEKIT_URL names; run as many as the calls need."""
     from concurrent.futures import Future
 
+    _check_config(config)
+    livekit = _named_livekit()
+    _progress("Starting.")
     from faqlab.voice.agent import Assistant
     from faqlab.voice.calls import CallLog
     from faqlab.voice.stack import choose_stack
     from faqlab.voice.worker import Worker
 
-    _check_config(config)
-    livekit, stack = _named_livekit(), choose_stack(settings())
+    stack = choose_stack(settings())
     _progress(f"Loading the models. Voice: {stack.name}.")
     loaded: Future[Assistant] = Future()
     calls = CallLog(records or settings().records)
@@ -371,12 +385,14 @@ def _named_livekit() -> Any:
 @contextmanager
 def _until_ctrl_c(server: Any) -> Iterator[None]:
     """
-    Run the block, wait for Ctrl-C or SIGTERM, which may come in the block already, and stop *server*.
+    Run the block, wait for Ctrl-C or SIGTERM, which may come in the block already, and stop *server*. Ctrl-C is
+    heard also where a script started the command in the background, for which shells turn it off.
 
     Raises:
         Exit: it has ended by itself: 1, having said so.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
         yield
         while not (problem := server.problem):
@@ -413,11 +429,48 @@ def _retriever(faqs: Path | None, config: Path | None, top_k: int | None) -> Any
 
 
 def _labels(path: Path, faqs: Any) -> dict[str, tuple[str, ...]]:
-    """Return the ids that answer each query of the file, by its text."""
+    """Return the ids that answer each query of the file, by its `_plain` text."""
     from faqlab.queries import load_queries
 
     table = load_queries(path, faqs)
-    return dict(zip(table["query"], table["relevant"], strict=True))
+    return dict(zip(map(_plain, table["query"]), table["relevant"], strict=True))
+
+
+def _plain(query: str) -> str:
+    """Return what *query* has in common with the same one typed in a hurry: no capitals, marks or doubled spaces."""
+    return " ".join(re.findall(r"\w+", query.casefold())) or query
+
+
+def _told(answer: Any, calibrated: bool) -> Iterator[str]:
+    """Tell a person what becomes of the question, and what was found."""
+    from faqlab.decision import Outcome
+    from faqlab.dialogue import ask_back
+
+    match answer.outcome:
+        case Outcome.ANSWER:
+            heading, first = "Answered by:", answer.answers
+        case Outcome.ASK_BACK:
+            heading, first = f"{ask_back(answer.choices)}\n\nFound:", len(answer.hits)
+        case Outcome.DECLINE:
+            heading, first = "I don't know: the FAQ does not seem to answer that. The likeliest:", len(answer.hits)
+    yield f"{heading}\n"
+    score = "probability" if calibrated else "score"
+    for hit in answer.hits:
+        if hit.rank == first + 1:
+            yield "Also found:\n"
+        yield f"{hit.rank}. {hit.faq.question}   ({score} {hit.score:.2f}, squared L2 {hit.squared_l2:.2f})"
+        yield f"   {hit.faq.answer}\n"
+
+
+def _told_label(answer: Any, relevant: tuple[str, ...] | None, faqs: Any) -> str:
+    """Hold *answer* against the label of its query: the ids that are right, or None where it has no label."""
+    if relevant is None:
+        return "No label: the file of queries does not have this one."
+    if not relevant:
+        return "By its label nothing in the FAQ answers it."
+    ranks = {hit.faq.id: f"found as {hit.rank}." for hit in answer.hits}
+    right = [f"“{faq.question}”, {ranks.get(faq.id, 'not found')}" for faq in faqs if faq.id in relevant]
+    return f"By its label it is answered by {' or '.join(right)}"
 
 
 def _checked(split: str) -> str:

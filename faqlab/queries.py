@@ -67,6 +67,8 @@ def _read_csv(path: Path) -> pd.DataFrame:
     """Return the cells of the file as text, indexed by the line of the file in which each row ends."""
     # Not pandas.read_csv: it fills a row with too few cells and cuts one with too many, and a label is lost unseen.
     text = read_text(path, "name your queries by --queries or FAQLAB_QUERIES")
+    if text.lstrip().startswith(("{", "[")):
+        raise FaqlabError(f"{path}: looks like JSON: expected a CSV file with the columns {', '.join(COLUMNS)}.")
     csv.field_size_limit(LONGEST_CELL)
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
@@ -78,6 +80,8 @@ def _read_csv(path: Path) -> pd.DataFrame:
     if not numbered:
         raise FaqlabError(f"{path}: empty: the first row names the columns: {', '.join(COLUMNS)}.")
     (_, header), *numbered = numbered
+    if len(header) == 1 and set(header[0]) & set(";\t"):
+        raise FaqlabError(f"{path}: the columns are parted by semicolons or tabs: save the file with commas between.")
     for line, row in numbered:
         if len(row) != len(header):
             raise FaqlabError(
@@ -96,6 +100,12 @@ def _check_rows(path: Path, table: pd.DataFrame, faqs: FaqSet) -> None:
     if len(twice):
         raise FaqlabError(f"{path}: the id {twice.iloc[0]!r} stands twice: rename one.")
     has_splits = (table["split"] != "").any()
+    labels = {faq_id for ids in table["relevant"] for faq_id in ids}
+    if len(labels) > 1 and not any(faq_id in faqs for faq_id in labels):
+        raise FaqlabError(
+            f"{path}: no label names an entry of {faqs.path or 'the FAQ'}: these queries are of another FAQ: "
+            "name this one's by --queries or FAQLAB_QUERIES."
+        )
     for line, query_id, query, relevant, split in table[["id", "query", "relevant", "split"]].itertuples():
         where = f"{path}: line {line} ({query_id})"
         if not says_something(query):

@@ -23,7 +23,7 @@ from faqlab.faqs import Faq, FaqSet
 from faqlab.index import VIEWS, VectorIndex
 from faqlab.lexical import NgramIndex
 from faqlab.settings import RETRIEVAL, settings
-from faqlab.text import says_something
+from faqlab.text import has_words, says_something
 
 log = logging.getLogger(__name__)
 
@@ -372,6 +372,8 @@ class Retriever:
         if config.scale is None:
             return Ranking(entries, squared_l2, cosines + bonus, float(cosines.max()), Outcome.ANSWER)
         p = probabilities(cosines[None], config.scale, config.none, bonus[None])[0]
+        if not has_words(text):  # "???" lies somewhere too, and often near
+            return Ranking(entries, squared_l2, np.zeros(len(entries)), 0.0, Outcome.DECLINE)
         outcome = decide(1 - p[-1], p[0], config.decline_below, config.answer_from)
         if outcome is Outcome.ASK_BACK and len(entries) == 1:
             outcome = Outcome.ANSWER

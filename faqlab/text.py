@@ -12,6 +12,11 @@ def says_something(text: str) -> bool:
     return any(c.isprintable() and not c.isspace() for c in text)
 
 
+def has_words(text: str) -> bool:
+    """Whether *text* holds a letter or a digit of any script: something that can be asked."""
+    return any(c.isalnum() for c in text)
+
+
 def whole(text: str) -> str:
     """Return *text* with a question mark for each half of a surrogate pair, which can be neither hashed nor shown."""
     return text.encode("utf-8", "replace").decode()

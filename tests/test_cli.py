@@ -98,9 +98,25 @@ def test_ask_asks_back_where_the_best_are_close(cli: Cli, write_faqs: WriteFaqs,
     assert cli(*asked).out.startswith(f"Do you mean: {run.json['choices'][0]} Or: ")
 
 
-def test_ask_without_json_prints_rank_question_distance_and_answer(cli: Cli, write_faqs: WriteFaqs) -> None:
-    out = cli("ask", "How do I pay?", "--faqs", write_faqs(), "--top-k", 1).out
-    assert out.split("\n")[:2] == ["1. How do I pay?   (squared L2 0.00)", "   By card."]
+def test_ask_without_json_parts_the_answer_from_what_else_was_found(
+    cli: Cli, write_faqs: WriteFaqs, baseline: Path
+) -> None:
+    asked = ("ask", "How do I pay?", "--faqs", write_faqs())
+    lines = cli(*asked, "--top-k", 2).out.split("\n")
+    assert lines[:4] == ["Answered by:", "", "1. How do I pay?   (score 1.00, squared L2 0.00)", "   By card."]
+    assert lines[5] == "Also found:"
+    assert lines[7].startswith("2. ")
+    lines = cli(*asked, "--top-k", 1, "--config", baseline).out.split("\n")
+    assert lines[2].startswith("1. How do I pay?   (probability ")
+    assert "Also found:" not in lines
+
+
+def test_both_answers_of_a_query_that_asks_two_things_stand_above_what_else_was_found(
+    cli: Cli, write_faqs: WriteFaqs, baseline: Path
+) -> None:
+    lines = cli("ask", f"{SMALL[1][0]} {SMALL[3][0]}", "--faqs", write_faqs(), "--config", baseline).out.split("\n")
+    assert [line[0] for line in lines if line[:1].isdigit()] == ["1", "2", "3"]
+    assert lines.index("Also found:") > next(n for n, line in enumerate(lines) if line.startswith("2. "))
 
 
 def test_ask_says_what_answers_a_labelled_query(cli: Cli, write_faqs: WriteFaqs, tmp_path: Path) -> None:
@@ -112,8 +128,26 @@ def test_ask_says_what_answers_a_labelled_query(cli: Cli, write_faqs: WriteFaqs,
 
     assert asked("where are my trainers", "--json").json["relevant"] == ["2"]
     assert "relevant" not in asked("another question", "--json").json
-    assert asked("where are my trainers").out.endswith("By its label it is answered by 2.\n")
-    assert asked("who won the cup").out.endswith("By its label it is answered by none of them.\n")
+    told = f"By its label it is answered by “{SMALL[2][0]}”, "
+    assert f"{told}found as " in asked("where are my trainers").out
+    wrong = tmp_path / "wrong.csv"
+    wrong.write_text(f"query,relevant\n{SMALL[2][0]},1\n")
+    run = cli("ask", SMALL[2][0], "--faqs", write_faqs(), "--queries", wrong, "--top-k", "1")
+    assert run.out.endswith(f"By its label it is answered by “{SMALL[1][0]}”, not found\n")
+    assert asked("Where are MY  trainers?", "--json").json["relevant"] == ["2"]  # the same, typed otherwise
+    assert asked("who won the cup").out.endswith("By its label nothing in the FAQ answers it.\n")
+    assert asked("another question").out.endswith("No label: the file of queries does not have this one.\n")
+
+
+@pytest.mark.parametrize("query", ["???", "📦❓", "…", "* *"])
+def test_what_holds_no_word_is_declined_however_near_it_lies(
+    cli: Cli, write_faqs: WriteFaqs, tmp_path: Path, query: str
+) -> None:
+    config = tmp_path / "lax.json"
+    config.write_text('{"scale": 20, "none": 0}')
+    run = cli("ask", query, "--faqs", write_faqs(), "--config", config, "--json")
+    assert (run.json["outcome"], run.json["confidence"]) == ("decline", 0)
+    assert cli("ask", "7", "--faqs", write_faqs(), "--config", config, "--json").json["confidence"] > 0
 
 
 @pytest.mark.parametrize("query", ["📦❓", "我的包裹在哪里？", "my\x07 parcel\x1b", "parcel " * 10_000, "f\udcfcr"])
@@ -336,9 +370,20 @@ def test_what_has_no_query_to_be_measured_on_is_null(cli: Cli, write_faqs: Write
     assert report["hit@1"] == report["answer_rate"] == report["auroc"] == nothing
 
 
-def test_evaluate_without_json_prints_both_tables(cli: Cli, write_faqs: WriteFaqs, labels: Path) -> None:
+def test_evaluate_says_which_queries_it_measured_and_what_that_is_worth(
+    cli: Cli, write_faqs: WriteFaqs, labels: Path
+) -> None:
+    out = cli("evaluate", *COMMITTED).out
+    assert out.startswith("268 queries, the test split of ")
+    assert "no split" not in out and "Fewer than" not in out
     out = cli("evaluate", "--faqs", write_faqs(), "--queries", labels).out
-    assert "4 queries against the 4 entries" in out
+    assert out.startswith("4 queries, all of ")
+    assert "They have no split" in out and "Fewer than 30" in out
+
+
+def test_evaluate_without_json_prints_all_tables(cli: Cli, write_faqs: WriteFaqs, labels: Path) -> None:
+    out = cli("evaluate", "--faqs", write_faqs(), "--queries", labels).out
+    assert "against the 4 entries" in out
     for word in (*MEASURES, "value", "low", "high", "kind", "keyword", "far_out_of_scope", "1.000"):
         assert word in out
     assert "nan" not in out.lower()

@@ -18,8 +18,13 @@ BAD = {
     "blank lines only": (b"\n\n\n", ["empty", "the first row names the columns"]),
     "a header only": (b"query,relevant\n", ["no queries", "add some"]),
     "an open quotation mark": (b'query,relevant\n"hi,0\nyo,1\n', ["not a CSV", "close each quotation mark"]),
-    "JSON": (b'{"queries": []}\n', ["unknown column", "expected id, query, relevant, kind, split"]),
-    "semicolons": (b"query;relevant\nhi;0\n", ["unknown column 'query;relevant'", "expected id, query, relevant"]),
+    "JSON": (b'\n[{\n  "query": "hi"\n}]\n', ["looks like JSON", "expected a CSV file with the columns id, query"]),
+    "semicolons": (b"query;relevant\nhi, you;0\n", ["parted by semicolons or tabs", "with commas between"]),
+    "tabs": (b"query\trelevant\nhi\t0\n", ["parted by semicolons or tabs", "with commas between"]),
+    "the queries of another FAQ": (
+        b"query,relevant\nhi,opening-hours\nyo,tickets\nno,\n",
+        ["no label names an entry", "these queries are of another FAQ", "name this one's by --queries"],
+    ),
     "an unknown column": (
         b"query,relevant,lable\nhi,0,1\n",
         ["unknown column 'lable'", "expected id, query, relevant"],

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import webbrowser
 from contextlib import ExitStack
+from datetime import datetime
 from pathlib import Path
 from typing import IO
 
@@ -27,7 +28,9 @@ def prepare(log: Path) -> subprocess.Popen[bytes]:
     with ExitStack() as files:
         try:
             log.parent.mkdir(parents=True, exist_ok=True)
-            output: IO[bytes] | int = files.enter_context(log.open("wb"))
+            file = files.enter_context(log.open("ab", buffering=0))  # others may write there, too
+            file.write(f"{datetime.now():%Y-%m-%d %H:%M} Making the live demo ready.\n".encode())
+            output: IO[bytes] | int = file
         except OSError as error:
             print(f"{log}: cannot be written ({error.strerror}), so the preparation runs unheard.", flush=True)  # noqa: T201
             output = subprocess.DEVNULL
@@ -45,6 +48,7 @@ def jupyterlab() -> list[str]:
     command = [
         *(sys.executable, "-m", "jupyterlab", "--ip=127.0.0.1"),
         f"--ServerApp.root_dir={PROJECT_ROOT / 'notebooks'}",
+        "--log-level=WARN",  # or the link is soon out of sight
         # At its first start it asks whether to fetch its makers' news, over the notebook.
         "--LabApp.news_url=None",
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",

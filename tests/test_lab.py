@@ -34,9 +34,13 @@ def test_jupyterlab_starts_without_a_warning_and_neither_news_nor_updates_are_lo
 def test_what_the_preparation_in_the_background_says_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("FAQLAB_FAQS", str(tmp_path / "nothing.json"))
     monkeypatch.setenv("FAQLAB_RETRIEVAL", str(tmp_path / "none.json"))
-    with lab.prepare(tmp_path / "prepare.log") as process:
+    log = tmp_path / "prepare.log"
+    log.write_text("What an earlier one said.\n")
+    with lab.prepare(log) as process:
+        assert "Making the live demo ready." in log.read_text()  # from its first moment
         assert process.wait(60) == 2
-    assert re.search("^faqlab: .*nothing.json", (tmp_path / "prepare.log").read_text(), re.MULTILINE)
+    assert log.read_text().startswith("What an earlier one said.\n")
+    assert re.search("^faqlab: .*nothing.json", log.read_text(), re.MULTILINE)
 
 
 def test_jupyterlab_starts_also_where_the_cache_was_deleted_or_cannot_be_written(

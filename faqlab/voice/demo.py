@@ -166,6 +166,9 @@ class LiveDemo:
             self._progress(f"Voice: {stack.name}. LiveKit: {self._settings.livekit_url or 'on this machine'}.")
             build_page(self._progress)
             livekit = self._livekit(parts)
+            tokens = TokenServer(livekit, token_options(self._settings), self._port)
+            parts.callback(tokens.stop)
+            tokens.bind()  # now: that a port is taken is told before the models are loaded
             self._assistant = Future()
             loading = threading.Thread(target=self._load, args=(stack, begun), name="faqlab-load", daemon=True)
             loading.start()
@@ -173,8 +176,7 @@ class LiveDemo:
             worker = Worker(livekit, self._assistant, self._settings.agent_name)
             parts.callback(worker.stop)
             worker.start()
-            tokens = TokenServer(livekit, token_options(self._settings), self._port)
-            parts.callback(tokens.stop)  # first: an interrupt may come as soon as it has begun
+            parts.callback(tokens.stop)  # at the end before all others, so that nobody joins what ends
             tokens.start()
             self._tokens = tokens
             self._servers += [worker, tokens]

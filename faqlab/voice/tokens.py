@@ -270,7 +270,9 @@ def _refusal(request: Request, options: TokenOptions) -> JSONResponse | None:
     """Return why *request* is not answered at all, or None if it is."""
     host = request.headers.get("host", "")
     if _hostname(host) not in (*LOOPBACK, *options.allowed_hosts):  # a name that was made to point here
-        return _problem(HTTPStatus.FORBIDDEN, "This server does not go by that name: open it as http://127.0.0.1.")
+        _, port = request.scope["server"]
+        here = f"http://127.0.0.1:{port}/"
+        return _problem(HTTPStatus.FORBIDDEN, f"This server does not go by that name: open it as {here}")
     origin = request.headers.get("origin")
     if origin is not None and origin not in (f"{request.url.scheme}://{host}", *options.allowed_origins):
         return _problem(HTTPStatus.FORBIDDEN, "This server answers its own page only, not those of other origins.")
@@ -356,15 +358,17 @@ class TokenServer:
 
     def start(self) -> str:
         """
-        Serve in a thread of its own, and return the URL once it answers; that of a server that runs already.
+        Serve in a thread of its own, and return the URL once it answers; that of a server that runs already. What has
+        arrived since `bind` is answered then.
 
         Raises:
             FaqlabError: the port is taken.
         """
-        if self._socket is not None:
+        if self._thread is not None or self._serving:
             return self.url
         try:
-            self.bind()
+            if self._socket is None:
+                self.bind()
             self._thread = threading.Thread(target=self._run, args=(self._server,), name="faqlab-tokens", daemon=True)
             self._thread.start()
             deadline = time.monotonic() + START_SECONDS

@@ -426,6 +426,7 @@ async def test_serve_says_that_its_port_is_taken_or_its_folder_no_use_and_ends(
                 assert await asyncio.to_thread(served.wait, 60) == 2
             [said] = [line for line in lines if line.startswith("faqlab: ")]
             assert words in said and said == lines[-1]
+            assert not [line for line in lines if line.startswith("Ready")]  # before it takes the time to load models
             assert "Traceback" not in "".join(lines)
 
 
@@ -640,7 +641,7 @@ def command(name: str, faqs: Path, config: Path, **more: str) -> Iterator[tuple[
     with subprocess.Popen(
         [program, name],
         env=environment(faqs, config, PYTHONUNBUFFERED="1", **more),
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored, if the tests run in the background
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),  # as for what a script starts by `&`
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

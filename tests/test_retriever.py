@@ -103,6 +103,15 @@ def test_the_distance_threshold_is_where_a_lone_entry_would_be_declined(
         ("where is my parcel", []),
         ("I bought shoes and socks and want to return both", []),
         ("um. yes. where is my parcel?", []),
+        ("My blender stopped working after half a year. Will you fix it?", []),
+        (
+            "In the shop it was full. On Monday, how full is it, and may I bring a friend?",
+            [
+                "In the shop it was full",
+                "On Monday, how full is it",
+                "may I bring a friend",
+            ],
+        ),
     ],
 )
 def test_a_query_with_two_questions_is_told_apart(query: str, expected: list[str]) -> None:

@@ -49,9 +49,8 @@ def jupyterlab() -> list[str]:
         *(sys.executable, "-m", "jupyterlab", "--ip=127.0.0.1"),
         f"--ServerApp.root_dir={PROJECT_ROOT / 'notebooks'}",
         "--log-level=WARN",  # or the link is soon out of sight
-        # At its first start it asks whether to fetch its makers' news, over the notebook.
-        "--LabApp.news_url=None",
-        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+        # At its first start it would ask, over the notebook, whether to fetch its makers' news and updates.
+        f"--LabApp.app_settings_dir={Path(__file__).with_name('jupyterlab')}",
     ]
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         command.append("--allow-root")

@@ -11,8 +11,10 @@ import pytest
 
 from faqlab import lab
 
+NOTIFICATIONS = "@jupyterlab/apputils-extension:notification"
 
-def test_jupyterlab_starts_without_a_warning_and_neither_news_nor_updates_are_looked_for() -> None:
+
+def test_jupyterlab_starts_without_a_warning_and_does_not_ask_whether_to_look_for_news_and_updates() -> None:
     command = [*lab.jupyterlab(), "--no-browser", "--port=0"]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
         try:
@@ -23,11 +25,11 @@ def test_jupyterlab_starts_without_a_warning_and_neither_news_nor_updates_are_lo
                 if link := re.search(r"http://127\.0\.0\.1:\d+/\S*token=\w+", line):
                     break
             assert link, "".join(lines)
-            page = httpx.get(link[0], follow_redirects=True, trust_env=False).text
+            link_to_settings = link[0].replace("/lab?", f"/lab/api/settings/{NOTIFICATIONS}?")
+            settings = httpx.get(link_to_settings, trust_env=False).raise_for_status().json()
         finally:
             process.terminate()
-    assert re.search(r'"news":\s*\{"disabled":\s*true\}', page)
-    assert "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate" in command  # it knows: no warning
+    assert settings["schema"]["properties"]["fetchNews"]["default"] == "false"  # "none": it asks
     assert not [line for line in lines if re.search("warn|unrecognized|traitlets|error", line, re.IGNORECASE)]
 
 

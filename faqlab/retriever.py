@@ -371,9 +371,9 @@ class Retriever:
             squared_l2, entries, cosines, bonus = squared_l2[order], entries[order], cosines[order], bonus[order]
         if config.scale is None:
             return Ranking(entries, squared_l2, cosines + bonus, float(cosines.max()), Outcome.ANSWER)
-        p = probabilities(cosines[None], config.scale, config.none, bonus[None])[0]
         if not has_words(text):  # "???" lies somewhere too, and often near
             return Ranking(entries, squared_l2, np.zeros(len(entries)), 0.0, Outcome.DECLINE)
+        p = probabilities(cosines[None], config.scale, config.none, bonus[None])[0]
         outcome = decide(1 - p[-1], p[0], config.decline_below, config.answer_from)
         if outcome is Outcome.ASK_BACK and len(entries) == 1:
             outcome = Outcome.ANSWER

@@ -46,7 +46,7 @@ SplitOption = Annotated[str, typer.Option(help="Which queries of a file with a s
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 FEW_QUERIES = 30
-"""With fewer, the percentile bootstrap's intervals are too narrow; where all are right, it has none at all."""
+"""With fewer, the percentile bootstrap's intervals are too narrow; where all are right, they have no width at all."""
 
 CHECK_SECONDS = 1.0
 """How often the commands that serve look whether they still do."""
@@ -468,9 +468,9 @@ def _told_label(answer: Any, relevant: tuple[str, ...] | None, faqs: Any) -> str
         return "No label: the file of queries does not have this one."
     if not relevant:
         return "By its label nothing in the FAQ answers it."
-    ranks = {hit.faq.id: f"found as {hit.rank}." for hit in answer.hits}
-    right = [f"“{faq.question}”, {ranks.get(faq.id, 'not found')}" for faq in faqs if faq.id in relevant]
-    return f"By its label it is answered by {' or '.join(right)}"
+    places = {hit.faq.id: f"number {hit.rank}" for hit in answer.hits}
+    right = [f"“{faqs[faq_id].question}” ({places.get(faq_id, 'not among these')})" for faq_id in relevant]
+    return f"By its label it is answered by {' or '.join(right)}."
 
 
 def _checked(split: str) -> str:

@@ -88,7 +88,7 @@ def ask(
 
     query = whole(query)  # an argument that is not UTF-8 could not be printed
     retriever = _retriever(faqs, config, top_k)
-    labels = _labels(queries, retriever.faqs) if queries else {}
+    relevant = _label(query, queries, retriever.faqs) if queries else None
     answer = retriever.answer(query)
     milliseconds = {stage: round(ms, 2) for stage, ms in answer.milliseconds.items()}
     if as_json:
@@ -113,14 +113,14 @@ def ask(
                 "choices": answer.choices,
                 "hits": hits,
                 "milliseconds": milliseconds,
-                **({"relevant": labels[_plain(query)]} if _plain(query) in labels else {}),
+                **({} if relevant is None else {"relevant": relevant}),
             }
         )
         return
     for line in _told(answer, retriever.config.scale is not None):
         typer.echo(line)
     if queries:
-        typer.echo(_told_label(answer, labels.get(_plain(query)), retriever.faqs))
+        typer.echo(_told_label(answer, relevant, retriever.faqs))
 
 
 @app.command()
@@ -171,8 +171,11 @@ def evaluate(
     )
     if not has_splits:
         typer.echo("They have no split: if settings were chosen on them too, these figures flatter.")
-    if table["answerable"].sum() < FEW_QUERIES:
-        typer.echo(f"Fewer than {FEW_QUERIES} can be answered: the truth may well lie outside these intervals.")
+    elif split == "tune":
+        typer.echo("Settings are chosen on this split, so these figures flatter: --split test does not.")
+    for group, name in ((table["answerable"], "answerable"), (~table["answerable"], "out of scope")):
+        if 0 < group.sum() < FEW_QUERIES:
+            typer.echo(f"Only {group.sum()} {name}: the truth may well lie outside the intervals that rest on these.")
     for heading, rows in {
         "Measures, with 95 % intervals": summary.rename_axis(None),
         "What becomes of the queries, in shares": shares,
@@ -385,8 +388,10 @@ def _named_livekit() -> Any:
 @contextmanager
 def _until_ctrl_c(server: Any) -> Iterator[None]:
     """
-    Run the block, wait for Ctrl-C or SIGTERM, which may come in the block already, and stop *server*. Ctrl-C is
-    heard also where a script started the command in the background, for which shells turn it off.
+    Run the block, wait for Ctrl-C or SIGTERM, which may come in the block already, and stop *server*.
+
+    From the block on, SIGINT is heard also where a script started the command in the background, for which shells turn
+    it off: who then sends it to this process means it.
 
     Raises:
         Exit: it has ended by itself: 1, having said so.
@@ -402,7 +407,8 @@ def _until_ctrl_c(server: Any) -> Iterator[None]:
     except KeyboardInterrupt:
         pass
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for number in (signal.SIGINT, signal.SIGTERM):  # a second one would cut the stop short
+            signal.signal(number, signal.SIG_IGN)
         server.stop()
 
 
@@ -428,24 +434,32 @@ def _retriever(faqs: Path | None, config: Path | None, top_k: int | None) -> Any
     return Retriever.build(FaqSet.load(faqs or settings().faqs), chosen, progress=sys.stderr.isatty())
 
 
-def _labels(path: Path, faqs: Any) -> dict[str, tuple[str, ...]]:
-    """Return the ids that answer each query of the file, by its `_plain` text."""
+def _label(query: str, path: Path, faqs: Any) -> tuple[str, ...] | None:
+    """Return the ids that answer *query* by the file at *path*, None if it is not there, whole or but for its marks."""
     from faqlab.queries import load_queries
 
     table = load_queries(path, faqs)
-    return dict(zip(map(_plain, table["query"]), table["relevant"], strict=True))
+    for same in (str, _plain):
+        for labelled, relevant in zip(table["query"], table["relevant"], strict=True):
+            if same(labelled) == same(query):
+                return relevant
+    return None
 
 
 def _plain(query: str) -> str:
-    """Return what *query* has in common with the same one typed in a hurry: no capitals, marks or doubled spaces."""
-    return " ".join(re.findall(r"\w+", query.casefold())) or query
+    """Return *query* as if typed in a hurry: no capitals, no marks, single spaces."""
+    return " ".join(re.findall(r"\w+", re.sub("['’]", "", query.casefold()))) or query
 
 
 def _told(answer: Any, calibrated: bool) -> Iterator[str]:
     """Tell a person what becomes of the question, and what was found."""
     from faqlab.decision import Outcome
     from faqlab.dialogue import ask_back
+    from faqlab.text import has_words
 
+    if calibrated and not has_words(answer.query):
+        yield "I don't know: that holds no word. Ask something in words."
+        return
     match answer.outcome:
         case Outcome.ANSWER:
             heading, first = "Answered by:", answer.answers
@@ -470,7 +484,7 @@ def _told_label(answer: Any, relevant: tuple[str, ...] | None, faqs: Any) -> str
         return "By its label nothing in the FAQ answers it."
     places = {hit.faq.id: f"number {hit.rank}" for hit in answer.hits}
     right = [f"“{faqs[faq_id].question}” ({places.get(faq_id, 'not among these')})" for faq_id in relevant]
-    return f"By its label it is answered by {' or '.join(right)}."
+    return f"Right by its label: {', '.join(right)}."
 
 
 def _checked(split: str) -> str:

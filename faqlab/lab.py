@@ -48,7 +48,6 @@ def jupyterlab() -> list[str]:
     command = [
         *(sys.executable, "-m", "jupyterlab", "--ip=127.0.0.1"),
         f"--ServerApp.root_dir={PROJECT_ROOT / 'notebooks'}",
-        "--log-level=WARN",  # or the link is soon out of sight
         # At its first start it would ask, over the notebook, whether to fetch its makers' news and updates.
         f"--LabApp.app_settings_dir={Path(__file__).with_name('jupyterlab')}",
     ]

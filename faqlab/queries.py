@@ -36,9 +36,9 @@ def load_queries(path: str | Path, faqs: FaqSet, split: str | None = None) -> pd
         One row a query, in file order: `id`, `query`, `relevant` (a tuple of FAQ ids), `kind`, `split`, `answerable`.
 
     Raises:
-        FaqlabError: the file cannot be read, a column is unknown or missing, a query is empty, an id stands twice, a
-            label names no entry, only some rows have a split, or nothing is left. The message names the file, the
-            line and the remedy.
+        FaqlabError: the file cannot be read or is no CSV with commas, a column is unknown or missing, a query is empty,
+            an id stands twice, a label names no entry, only some rows have a split, or nothing is left. The message
+            names the file, the line and the remedy.
     """
     path = Path(path)
     table = _read_csv(path)
@@ -69,6 +69,9 @@ def _read_csv(path: Path) -> pd.DataFrame:
     text = read_text(path, "name your queries by --queries or FAQLAB_QUERIES")
     if text.lstrip().startswith(("{", "[")):
         raise FaqlabError(f"{path}: looks like JSON: expected a CSV file with the columns {', '.join(COLUMNS)}.")
+    first = next(filter(str.strip, text.splitlines()), "")
+    if "," not in first and set(first) & set(";\t"):  # before the parser stumbles over a quoted cell
+        raise FaqlabError(f"{path}: the columns are parted by semicolons or tabs: save the file with commas between.")
     csv.field_size_limit(LONGEST_CELL)
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
@@ -80,8 +83,6 @@ def _read_csv(path: Path) -> pd.DataFrame:
     if not numbered:
         raise FaqlabError(f"{path}: empty: the first row names the columns: {', '.join(COLUMNS)}.")
     (_, header), *numbered = numbered
-    if len(header) == 1 and set(header[0]) & set(";\t"):
-        raise FaqlabError(f"{path}: the columns are parted by semicolons or tabs: save the file with commas between.")
     for line, row in numbered:
         if len(row) != len(header):
             raise FaqlabError(
@@ -100,21 +101,19 @@ def _check_rows(path: Path, table: pd.DataFrame, faqs: FaqSet) -> None:
     if len(twice):
         raise FaqlabError(f"{path}: the id {twice.iloc[0]!r} stands twice: rename one.")
     has_splits = (table["split"] != "").any()
-    labels = {faq_id for ids in table["relevant"] for faq_id in ids}
-    if len(labels) > 1 and not any(faq_id in faqs for faq_id in labels):
-        raise FaqlabError(
-            f"{path}: no label names an entry of {faqs.path or 'the FAQ'}: these queries are of another FAQ: "
-            "name this one's by --queries or FAQLAB_QUERIES."
-        )
+    of_another = not any(faq_id in faqs for ids in table["relevant"] for faq_id in ids)
     for line, query_id, query, relevant, split in table[["id", "query", "relevant", "split"]].itertuples():
         where = f"{path}: line {line} ({query_id})"
         if not says_something(query):
             raise FaqlabError(f"{where} has no query: write one or delete the row.")
         for faq_id in relevant:
             if faq_id not in faqs:
+                remedies = ["mend the label", "name the queries of this FAQ by --queries or FAQLAB_QUERIES"]
+                if of_another:  # as no label has one, these are likely the queries of another
+                    remedies.reverse()
                 raise FaqlabError(
-                    f"{where}: there is no FAQ with the id {faq_id!r} in {faqs.path or 'the FAQ'}: "
-                    "mend the label, or name the queries of this FAQ by --queries or FAQLAB_QUERIES."
+                    f"{where}: there is no FAQ with the id {faq_id!r} in {faqs.path or 'the FAQ'}, which has ids like "
+                    f"{faqs.ids[0]!r}: {remedies[0]}, or {remedies[1]}."
                 )
         if has_splits and not split:
             raise FaqlabError(f"{where} has no split: write {' or '.join(SPLITS)}, or leave the column out.")

@@ -86,6 +86,7 @@ def test_ask_declines_past_the_threshold_and_still_tells_the_nearest(
     assert run.json["confidence"] < 0.5
     assert len(run.json["hits"]) == 3
     assert cli(*asked).out.startswith("I don't know")
+    assert "Also found" not in cli(*asked).out
 
 
 def test_ask_asks_back_where_the_best_are_close(cli: Cli, write_faqs: WriteFaqs, tmp_path: Path) -> None:
@@ -95,7 +96,9 @@ def test_ask_asks_back_where_the_best_are_close(cli: Cli, write_faqs: WriteFaqs,
     run = cli(*asked, "--json")
     assert (run.json["outcome"], run.json["answered"]) == ("ask_back", False)
     assert run.json["choices"] == [hit["question"] for hit in run.json["hits"]][: len(run.json["choices"])]
-    assert cli(*asked).out.startswith(f"Do you mean: {run.json['choices'][0]} Or: ")
+    out = cli(*asked).out
+    assert out.startswith(f"Do you mean: {run.json['choices'][0]} Or: ")
+    assert "\nFound:\n" in out and "Also found" not in out
 
 
 def test_ask_without_json_parts_the_answer_from_what_else_was_found(
@@ -128,11 +131,15 @@ def test_ask_says_what_answers_a_labelled_query(cli: Cli, write_faqs: WriteFaqs,
 
     assert asked("where are my trainers", "--json").json["relevant"] == ["2"]
     assert "relevant" not in asked("another question", "--json").json
-    assert f"By its label it is answered by “{SMALL[2][0]}” (number " in asked("where are my trainers").out
+    assert f"Right by its label: “{SMALL[2][0]}” (number " in asked("where are my trainers").out
     wrong = tmp_path / "wrong.csv"
     wrong.write_text(f"query,relevant\n{SMALL[2][0]},1 2\n")
     run = cli("ask", SMALL[2][0], "--faqs", write_faqs(), "--queries", wrong, "--top-k", "1")
-    assert run.out.endswith(f"answered by “{SMALL[1][0]}” (not among these) or “{SMALL[2][0]}” (number 1).\n")
+    assert run.out.endswith(f"by its label: “{SMALL[1][0]}” (not among these), “{SMALL[2][0]}” (number 1).\n")
+    wrong.write_text("query,relevant\nC#,1\nC++,2\nIt's here,3\n")
+    for query, relevant in {"C#": "1", "C++": "2", "its HERE": "3"}.items():
+        run = cli("ask", query, "--faqs", write_faqs(), "--queries", wrong, "--json")
+        assert run.json["relevant"] == [relevant]
     assert asked("Where are MY  trainers?", "--json").json["relevant"] == ["2"]  # the same, typed otherwise
     assert asked("who won the cup").out.endswith("By its label nothing in the FAQ answers it.\n")
     assert asked("another question").out.endswith("No label: the file of queries does not have this one.\n")
@@ -146,6 +153,7 @@ def test_what_holds_no_word_is_declined_however_near_it_lies(
     config.write_text('{"scale": 20, "none": 0}')
     run = cli("ask", query, "--faqs", write_faqs(), "--config", config, "--json")
     assert (run.json["outcome"], run.json["confidence"]) == ("decline", 0)
+    assert cli("ask", query, "--faqs", write_faqs(), "--config", config).out.endswith("Ask something in words.\n")
     assert cli("ask", "7", "--faqs", write_faqs(), "--config", config, "--json").json["confidence"] > 0
 
 
@@ -374,10 +382,11 @@ def test_evaluate_says_which_queries_it_measured_and_what_that_is_worth(
 ) -> None:
     out = cli("evaluate", *COMMITTED).out
     assert out.startswith("268 queries, the test split of ")
-    assert "no split" not in out and "Fewer than" not in out
+    assert "flatter" not in out and "Only" not in out
+    assert "Settings are chosen on this split" in cli("evaluate", *COMMITTED, "--split", "tune").out
     out = cli("evaluate", "--faqs", write_faqs(), "--queries", labels).out
     assert out.startswith("4 queries, all of ")
-    assert "They have no split" in out and "Fewer than 30" in out
+    assert "They have no split" in out and "Only 3 answerable" in out and "Only 1 out of scope" in out
 
 
 def test_evaluate_without_json_prints_all_tables(cli: Cli, write_faqs: WriteFaqs, labels: Path) -> None:

@@ -19,11 +19,16 @@ BAD = {
     "a header only": (b"query,relevant\n", ["no queries", "add some"]),
     "an open quotation mark": (b'query,relevant\n"hi,0\nyo,1\n', ["not a CSV", "close each quotation mark"]),
     "JSON": (b'\n[{\n  "query": "hi"\n}]\n', ["looks like JSON", "expected a CSV file with the columns id, query"]),
-    "semicolons": (b"query;relevant\nhi, you;0\n", ["parted by semicolons or tabs", "with commas between"]),
+    "an FAQ": (b'{"questions": [\n{"question": "hi"}]}\n', ["looks like JSON", "expected a CSV file"]),
+    "semicolons": (b'\nquery;relevant\n"hi; you";0\n', ["parted by semicolons or tabs", "with commas between"]),
     "tabs": (b"query\trelevant\nhi\t0\n", ["parted by semicolons or tabs", "with commas between"]),
     "the queries of another FAQ": (
         b"query,relevant\nhi,opening-hours\nyo,tickets\nno,\n",
-        ["no label names an entry", "these queries are of another FAQ", "name this one's by --queries"],
+        [
+            "line 2 (q1)",
+            "no FAQ with the id 'opening-hours'",
+            "ids like '0': name the queries of this FAQ by --queries",
+        ],
     ),
     "an unknown column": (
         b"query,relevant,lable\nhi,0,1\n",
@@ -43,6 +48,10 @@ BAD = {
         ["line 3 (b) has no query", "write one or delete the row"],
     ),
     "a query of control characters": (b"query,relevant\n\x01\x00,0\n", ["line 2 (q1) has no query", "write one"]),
+    "ids parted by commas": (
+        b'query,relevant\nhi,"0,2"\n',
+        ["line 2 (q1)", "no FAQ with the id '0,2'", "which has ids like '0'", "mend the label"],
+    ),
     "an unknown id": (
         b"id,query,relevant\na,hi,0 nine\n",
         ["line 2 (a)", "no FAQ with the id 'nine'", "mend the label, or name the queries of this FAQ by --queries"],

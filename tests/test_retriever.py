@@ -104,6 +104,7 @@ def test_the_distance_threshold_is_where_a_lone_entry_would_be_declined(
         ("I bought shoes and socks and want to return both", []),
         ("um. yes. where is my parcel?", []),
         ("My blender stopped working after half a year. Will you fix it?", []),
+        ("My order is late. Can I cancel it?", []),
         (
             "In the shop it was full. On Monday, how full is it, and may I bring a friend?",
             [

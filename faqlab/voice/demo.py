@@ -28,7 +28,7 @@ from faqlab.voice.calls import CallLog, call_table
 from faqlab.voice.page import build_page
 from faqlab.voice.sfu import LiveKit, LocalServer, build_server, livekit_from_settings
 from faqlab.voice.stack import Stack, choose_stack
-from faqlab.voice.tokens import TokenOptions, TokenServer
+from faqlab.voice.tokens import TokenOptions, TokenServer, listen
 from faqlab.voice.worker import Worker
 
 if TYPE_CHECKING:
@@ -162,13 +162,12 @@ class LiveDemo:
         begun = time.monotonic()
         with ExitStack() as parts:
             parts.enter_context(_quiet_livekit())
+            if self._port is not None:
+                listen(self._port).close()  # that it is taken is told now, and not after minutes of building
             stack = choose_stack(self._settings)
             self._progress(f"Voice: {stack.name}. LiveKit: {self._settings.livekit_url or 'on this machine'}.")
             build_page(self._progress)
             livekit = self._livekit(parts)
-            tokens = TokenServer(livekit, token_options(self._settings), self._port)
-            parts.callback(tokens.stop)
-            tokens.bind()  # now: that a port is taken is told before the models are loaded
             self._assistant = Future()
             loading = threading.Thread(target=self._load, args=(stack, begun), name="faqlab-load", daemon=True)
             loading.start()
@@ -176,7 +175,8 @@ class LiveDemo:
             worker = Worker(livekit, self._assistant, self._settings.agent_name)
             parts.callback(worker.stop)
             worker.start()
-            parts.callback(tokens.stop)  # at the end before all others, so that nobody joins what ends
+            tokens = TokenServer(livekit, token_options(self._settings), self._port)
+            parts.callback(tokens.stop)  # first: an interrupt may come as soon as it has begun
             tokens.start()
             self._tokens = tokens
             self._servers += [worker, tokens]

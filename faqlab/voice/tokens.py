@@ -270,9 +270,9 @@ def _refusal(request: Request, options: TokenOptions) -> JSONResponse | None:
     """Return why *request* is not answered at all, or None if it is."""
     host = request.headers.get("host", "")
     if _hostname(host) not in (*LOOPBACK, *options.allowed_hosts):  # a name that was made to point here
-        _, port = request.scope["server"]
-        here = f"http://127.0.0.1:{port}/"
-        return _problem(HTTPStatus.FORBIDDEN, f"This server does not go by that name: open it as {here}")
+        _, port = request.scope.get("server") or ("", PORT)
+        here = f"on its own machine as http://127.0.0.1:{port}/, or add the name to FAQLAB_ALLOWED_HOSTS"
+        return _problem(HTTPStatus.FORBIDDEN, f"This server does not go by that name: open it {here}.")
     origin = request.headers.get("origin")
     if origin is not None and origin not in (f"{request.url.scheme}://{host}", *options.allowed_origins):
         return _problem(HTTPStatus.FORBIDDEN, "This server answers its own page only, not those of other origins.")
@@ -358,17 +358,15 @@ class TokenServer:
 
     def start(self) -> str:
         """
-        Serve in a thread of its own, and return the URL once it answers; that of a server that runs already. What has
-        arrived since `bind` is answered then.
+        Serve in a thread of its own, and return the URL once it answers; that of a server that runs already.
 
         Raises:
             FaqlabError: the port is taken.
         """
-        if self._thread is not None or self._serving:
+        if self._socket is not None:
             return self.url
         try:
-            if self._socket is None:
-                self.bind()
+            self.bind()
             self._thread = threading.Thread(target=self._run, args=(self._server,), name="faqlab-tokens", daemon=True)
             self._thread.start()
             deadline = time.monotonic() + START_SECONDS
@@ -409,7 +407,7 @@ class TokenServer:
         Raises:
             FaqlabError: the port is taken.
         """
-        self._socket = _listen(self._port)
+        self._socket = listen(self._port)
         self._server = uvicorn.Server(
             uvicorn.Config(
                 self._app,
@@ -447,7 +445,13 @@ class TokenServer:
         self._socket = self._server = None
 
 
-def _listen(port: int | None) -> socket.socket:
+def listen(port: int | None) -> socket.socket:
+    """
+    Return a socket that listens on *port* of 127.0.0.1; None takes 8000 or the next that is free.
+
+    Raises:
+        FaqlabError: the port is taken.
+    """
     for candidate in range(PORT, PORT + PORTS_TRIED) if port is None else [port]:
         try:
             return socket.create_server(("127.0.0.1", candidate))

@@ -209,7 +209,7 @@ def test_cut_off_sentences_do_not(text: str) -> None:
     assert not looks_complete(text)
 
 
-@pytest.mark.parametrize("text", ["Return label price", "Days to ship", "Driver's licence", "GDPR contract"])
+@pytest.mark.parametrize("text", ["Return label price", "Days to ship", "Opening hours", "GDPR contract"])
 def test_words_as_in_a_search_box_look_like_keywords_and_are_waited_for_as_what_may_be_whole(text: str) -> None:
     assert looks_like_keywords(text)
     assert Patience().after(Transcript(text)) == Patience().doubtful
@@ -218,17 +218,11 @@ def test_words_as_in_a_search_box_look_like_keywords_and_are_waited_for_as_what_
 @pytest.mark.parametrize(
     "text",
     [
-        "",
-        "Returns",
-        "My return",
-        "What are the",
-        "I was",
-        "If I bring...",
-        "Shoes too big for",
-        "Order can't",
-        "a b c d e",
+        "", "Returns", "My return", "What are the", "I was", "Return label...", "Shoes too big for", "Order can't",
+        "b c d e f", "Send it back", "You sent me", "Return this", "She bought shoes", "Not working properly",
+        "Let's say shoes",
     ],
-)
+)  # fmt: skip
 def test_pieces_of_sentences_do_not(text: str) -> None:
     assert not looks_like_keywords(text)
 

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import logging
+import re
 import signal
 import socket
 import threading
@@ -218,6 +219,8 @@ def test_a_foreign_name_that_points_here_is_refused(serve: Serve, host: str, pat
     answer = serve().get(path, headers={"Host": host})
     assert answer.status_code in (400, 403)  # uvicorn itself refuses what is no name at all
     assert "token" not in answer.text
+    if answer.status_code == 403:
+        assert re.search(r"open it on its own machine as http://127\.0\.0\.1:\d+/, or add the name", answer.text)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "localhost:8888", "LOCALHOST:8000"])

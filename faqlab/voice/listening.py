@@ -107,7 +107,7 @@ def looks_like_keywords(text: str) -> bool:
         and text[-1].isalnum()
         and words[-1] not in _PREPOSITIONS
         and _ONLY_IN_SENTENCES.isdisjoint(words)
-        and not any("'" in word for word in words)
+        and not any("'" in word and not word.endswith("'s") for word in words)
     )
 
 
@@ -130,7 +130,8 @@ _ASKING = _words(
     "has"
 )
 _ONLY_IN_SENTENCES = (_NEVER_LAST | _LAST_IN_QUESTIONS | _OPENERS | _ASKING) - _PREPOSITIONS | _words(
-    "it this that these those you me us them she they who not no got get gets sent bought had want need"
+    "it this that these those you me us them she they who not no got get gets sent bought had want need "
+    "let's he's she's how's who's where's here's"
 )
 
 

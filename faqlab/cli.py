@@ -109,7 +109,7 @@ def ask(
                 "outcome": answer.outcome,
                 "answered": answer.answered,
                 "confidence": round(answer.confidence, 4),
-                "answers": answer.answers,
+                "answers": answer.answers if answer.answered else 0,
                 "choices": answer.choices,
                 "hits": hits,
                 "milliseconds": milliseconds,
@@ -176,6 +176,7 @@ def evaluate(
     for group, name in ((table["answerable"], "answerable"), (~table["answerable"], "out of scope")):
         if 0 < group.sum() < FEW_QUERIES:
             typer.echo(f"Only {group.sum()} {name}: the truth may well lie outside the intervals that rest on these.")
+    summary.loc["false_answer_rate_at_85", "value"] = evaluation.false_answer_rate_at(results, 0.85)
     for heading, rows in {
         "Measures, with 95 % intervals": summary.rename_axis(None),
         "What becomes of the queries, in shares": shares,
@@ -290,6 +291,7 @@ def train(
     else:
         trades, judged_by = (training.load_trades(PROJECT_ROOT / f"data/training/{p}") for p in ("train", "validation"))
         start = training.MINILM
+    _progress(f"Training {start} further on {faqs or 'data/training/train'}, to be written to {out}.")
     if epochs:
         config = replace(config, epochs=epochs)
     figures = training.train(trades, out, config, start=start, judged_by=judged_by)
@@ -496,8 +498,10 @@ def _checked(split: str) -> str:
 
 
 def _write_per_query(results: Any, path: Path) -> None:
-    table = results[["id", "kind", "ranked", "squared_l2", "confidence", "answered", "outcome", "first"]].copy()
-    table["ranked"] = [" ".join(ranked[:10]) for ranked in table["ranked"]]
+    columns = ["id", "kind", "ranked", "squared_l2", "confidence", "answered", "outcome", "first", "query", "relevant"]
+    table = results[columns].copy()
+    for name in ("ranked", "relevant"):
+        table[name] = [" ".join(ids[:10]) for ids in table[name]]
     _write_csv(table, path, "name another file by --per-query.")
 
 

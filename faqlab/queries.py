@@ -68,7 +68,7 @@ def _read_csv(path: Path) -> pd.DataFrame:
     # Not pandas.read_csv: it fills a row with too few cells and cuts one with too many, and a label is lost unseen.
     text = read_text(path, "name your queries by --queries or FAQLAB_QUERIES")
     if text.lstrip().startswith(("{", "[")):
-        raise FaqlabError(f"{path}: looks like JSON: expected a CSV file with the columns {', '.join(COLUMNS)}.")
+        raise FaqlabError(f"{path}: looks like JSON: expected a CSV file whose first row is query,relevant.")
     first = next(filter(str.strip, text.splitlines()), "")
     if "," not in first and set(first) & set(";\t"):  # before the parser stumbles over a quoted cell
         raise FaqlabError(f"{path}: the columns are parted by semicolons or tabs: save the file with commas between.")

@@ -38,12 +38,18 @@ STEPS = {
 
 def main() -> int:
     """Run every step, also after one has failed; 0 if all passed."""
+    heed_interrupts()
     try:
         with tempfile.TemporaryDirectory() as folder:
             return run_steps(environment(Path(folder)))
     except KeyboardInterrupt:
         print("\nInterrupted.")
         return 128 + signal.SIGINT
+
+
+def heed_interrupts() -> None:
+    """Let Ctrl-C end this process and its steps, also where a script put it in the background: shells turn it off."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def environment(folder: Path) -> dict[str, str]:

@@ -83,6 +83,7 @@ def test_ask_declines_past_the_threshold_and_still_tells_the_nearest(
     asked = ("ask", "who won the world cup?", "--faqs", write_faqs(), "--config", config)
     run = cli(*asked, "--json")
     assert (run.json["outcome"], run.json["answered"], run.json["choices"]) == ("decline", False, [])
+    assert run.json["answers"] == 0
     assert run.json["confidence"] < 0.5
     assert len(run.json["hits"]) == 3
     assert cli(*asked).out.startswith("I don't know")
@@ -305,10 +306,14 @@ def test_the_rows_of_per_query_give_the_figures_of_the_report(cli: Cli, baseline
     report = cli("evaluate", *COMMITTED, *options, "--per-query", file, "--json").json
     with file.open(newline="") as opened:
         rows = list(csv.DictReader(opened))
-    assert list(rows[0]) == ["id", "kind", "ranked", "squared_l2", "confidence", "answered", "outcome", "first"]
+    assert list(rows[0]) == [
+        *("id", "kind", "ranked", "squared_l2", "confidence", "answered", "outcome", "first", "query", "relevant")
+    ]
     assert len(rows) == report["queries"]
     labels = pd.read_csv(DATA / "queries.csv", dtype=str, keep_default_na=False).set_index("id")
     assert [row["id"] for row in rows] == labels.index[labels["split"] == "tune"].tolist()
+    for column in ("query", "relevant"):
+        assert [row[column] for row in rows] == labels.loc[[row["id"] for row in rows], column].tolist()
 
     ranked = [row["ranked"].split(" ") for row in rows]
     assert {len(ids) for ids in ranked} == {10}
@@ -392,7 +397,17 @@ def test_evaluate_says_which_queries_it_measured_and_what_that_is_worth(
 def test_evaluate_without_json_prints_all_tables(cli: Cli, write_faqs: WriteFaqs, labels: Path) -> None:
     out = cli("evaluate", "--faqs", write_faqs(), "--queries", labels).out
     assert "against the 4 entries" in out
-    for word in (*MEASURES, "value", "low", "high", "kind", "keyword", "far_out_of_scope", "1.000"):
+    for word in (
+        *MEASURES,
+        "false_answer_rate_at_85",
+        "value",
+        "low",
+        "high",
+        "kind",
+        "keyword",
+        "far_out_of_scope",
+        "1.000",
+    ):
         assert word in out
     assert "nan" not in out.lower()
 

@@ -18,7 +18,7 @@ BAD = {
     "blank lines only": (b"\n\n\n", ["empty", "the first row names the columns"]),
     "a header only": (b"query,relevant\n", ["no queries", "add some"]),
     "an open quotation mark": (b'query,relevant\n"hi,0\nyo,1\n', ["not a CSV", "close each quotation mark"]),
-    "JSON": (b'\n[{\n  "query": "hi"\n}]\n', ["looks like JSON", "expected a CSV file with the columns id, query"]),
+    "JSON": (b'\n[{\n  "query": "hi"\n}]\n', ["looks like JSON", "expected a CSV file whose first row"]),
     "an FAQ": (b'{"questions": [\n{"question": "hi"}]}\n', ["looks like JSON", "expected a CSV file"]),
     "semicolons": (b'\nquery;relevant\n"hi; you";0\n', ["parted by semicolons or tabs", "with commas between"]),
     "tabs": (b"query\trelevant\nhi\t0\n", ["parted by semicolons or tabs", "with commas between"]),

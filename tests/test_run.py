@@ -71,6 +71,7 @@ def interrupted_beside(clearing_up: str, words: Path) -> int:
         pytest.raises(KeyboardInterrupt),
     ):
         patch.setattr(run, "STEPS", {"tests": ["-c", code]})
+        run.heed_interrupts()
         with run.beside("tests", dict(os.environ), file) as ended:
             while not words.read_bytes():
                 time.sleep(0.05)

@@ -6,7 +6,6 @@ import codecs
 import io
 import json
 import logging
-import re
 import signal
 import sys
 import time
@@ -151,6 +150,7 @@ def evaluate(
     if top_k:
         summary.loc[f"hit@{top_k}"] = evaluation.hit_curve(results, [top_k]).loc[0, ["value", "low", "high"]]
     kinds, shares = evaluation.by_kind(results), evaluation.outcomes(results)
+    at_85 = evaluation.false_answer_rate_at(results, 0.85)
     if as_json:
         report: dict[str, Any] = {
             "split": split if has_splits else None,
@@ -158,7 +158,7 @@ def evaluate(
         }
         for name in summary.index.drop("recall@3"):
             report[name] = {key: _number(value) for key, value in summary.loc[name].items()}
-        report["false_answer_rate_at_85"] = _number(evaluation.false_answer_rate_at(results, 0.85))
+        report["false_answer_rate_at_85"] = _number(at_85)
         report["outcomes"] = _numbers(shares)
         report["by_kind"] = _numbers(kinds.drop(columns="queries"))
         for kind, count in kinds["queries"].items():
@@ -176,7 +176,7 @@ def evaluate(
     for group, name in ((table["answerable"], "answerable"), (~table["answerable"], "out of scope")):
         if 0 < group.sum() < FEW_QUERIES:
             typer.echo(f"Only {group.sum()} {name}: the truth may well lie outside the intervals that rest on these.")
-    summary.loc["false_answer_rate_at_85", "value"] = evaluation.false_answer_rate_at(results, 0.85)
+    summary.loc["false_answer_rate_at_85", "value"] = at_85
     for heading, rows in {
         "Measures, with 95 % intervals": summary.rename_axis(None),
         "What becomes of the queries, in shares": shares,
@@ -439,18 +439,14 @@ def _retriever(faqs: Path | None, config: Path | None, top_k: int | None) -> Any
 def _label(query: str, path: Path, faqs: Any) -> tuple[str, ...] | None:
     """Return the ids that answer *query* by the file at *path*, None if it is not there, whole or but for its marks."""
     from faqlab.queries import load_queries
+    from faqlab.text import plain
 
     table = load_queries(path, faqs)
-    for same in (str, _plain):
-        for labelled, relevant in zip(table["query"], table["relevant"], strict=True):
-            if same(labelled) == same(query):
-                return relevant
+    for same in (str, plain):
+        found = table.loc[table["query"].map(same) == same(query), "relevant"]
+        if same(query) and len(found):  # what is all marks is like nothing but itself
+            return found.iloc[0]
     return None
-
-
-def _plain(query: str) -> str:
-    """Return *query* as if typed in a hurry: no capitals, no marks, single spaces."""
-    return " ".join(re.findall(r"\w+", re.sub("['’]", "", query.casefold()))) or query
 
 
 def _told(answer: Any, calibrated: bool) -> Iterator[str]:
@@ -500,8 +496,8 @@ def _checked(split: str) -> str:
 def _write_per_query(results: Any, path: Path) -> None:
     columns = ["id", "kind", "ranked", "squared_l2", "confidence", "answered", "outcome", "first", "query", "relevant"]
     table = results[columns].copy()
-    for name in ("ranked", "relevant"):
-        table[name] = [" ".join(ids[:10]) for ids in table[name]]
+    table["ranked"] = [" ".join(ids[:10]) for ids in table["ranked"]]
+    table["relevant"] = table["relevant"].map(" ".join)
     _write_csv(table, path, "name another file by --per-query.")
 
 

@@ -101,7 +101,6 @@ def _check_rows(path: Path, table: pd.DataFrame, faqs: FaqSet) -> None:
     if len(twice):
         raise FaqlabError(f"{path}: the id {twice.iloc[0]!r} stands twice: rename one.")
     has_splits = (table["split"] != "").any()
-    of_another = not any(faq_id in faqs for ids in table["relevant"] for faq_id in ids)
     for line, query_id, query, relevant, split in table[["id", "query", "relevant", "split"]].itertuples():
         where = f"{path}: line {line} ({query_id})"
         if not says_something(query):
@@ -109,7 +108,7 @@ def _check_rows(path: Path, table: pd.DataFrame, faqs: FaqSet) -> None:
         for faq_id in relevant:
             if faq_id not in faqs:
                 remedies = ["mend the label", "name the queries of this FAQ by --queries or FAQLAB_QUERIES"]
-                if of_another:  # as no label has one, these are likely the queries of another
+                if not any(known in faqs for ids in table["relevant"] for known in ids):  # likely another FAQ's
                     remedies.reverse()
                 raise FaqlabError(
                     f"{where}: there is no FAQ with the id {faq_id!r} in {faqs.path or 'the FAQ'}, which has ids like "

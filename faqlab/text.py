@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from faqlab.errors import FaqlabError
@@ -15,6 +16,11 @@ def says_something(text: str) -> bool:
 def has_words(text: str) -> bool:
     """Whether *text* holds a letter or a digit of any script: something that can be asked."""
     return any(c.isalnum() for c in text)
+
+
+def plain(text: str) -> str:
+    """Return *text* without what cannot be heard and is left out in a hurry: capitals, marks, doubled spaces."""
+    return " ".join("".join(c if c.isalnum() else " " for c in re.sub("['’]", "", text.lower())).split())
 
 
 def whole(text: str) -> str:

@@ -137,10 +137,11 @@ def test_ask_says_what_answers_a_labelled_query(cli: Cli, write_faqs: WriteFaqs,
     wrong.write_text(f"query,relevant\n{SMALL[2][0]},1 2\n")
     run = cli("ask", SMALL[2][0], "--faqs", write_faqs(), "--queries", wrong, "--top-k", "1")
     assert run.out.endswith(f"by its label: “{SMALL[1][0]}” (not among these), “{SMALL[2][0]}” (number 1).\n")
-    wrong.write_text("query,relevant\nC#,1\nC++,2\nIt's here,3\n")
-    for query, relevant in {"C#": "1", "C++": "2", "its HERE": "3"}.items():
+    wrong.write_text("query,relevant\nC#,1\nC++,2\nIt's here,3\n!!!,0\n")
+    for query, relevant in {"C#": "1", "C++": "2", "its HERE": "3", "!!!": "0"}.items():
         run = cli("ask", query, "--faqs", write_faqs(), "--queries", wrong, "--json")
         assert run.json["relevant"] == [relevant]
+    assert "relevant" not in cli("ask", "???", "--faqs", write_faqs(), "--queries", wrong, "--json").json
     assert asked("Where are MY  trainers?", "--json").json["relevant"] == ["2"]  # the same, typed otherwise
     assert asked("who won the cup").out.endswith("By its label nothing in the FAQ answers it.\n")
     assert asked("another question").out.endswith("No label: the file of queries does not have this one.\n")
@@ -345,6 +346,14 @@ def test_the_rows_of_per_query_give_the_figures_of_the_report(cli: Cli, baseline
     most = np.where(answered, np.array(ranks) <= 1, (outcomes == "ask_back") & (np.array(ranks) <= 3))
     assert right[inside].mean() <= report["two_turn_success"]["value"] + 1e-4 <= most[inside].mean() + 2e-4
     assert [row["kind"] for row in rows] == labels.loc[[row["id"] for row in rows], "kind"].tolist()
+
+
+def test_a_label_of_many_ids_is_written_whole(cli: Cli, write_faqs: WriteFaqs, tmp_path: Path) -> None:
+    queries, file, ids = tmp_path / "queries.csv", tmp_path / "rows.csv", " ".join(map(str, range(12)))
+    queries.write_text(f"query,relevant\nwhich rules are there,{ids}\n")
+    faqs = write_faqs([(f"What is rule {n}?", "This.") for n in range(12)])
+    cli("evaluate", "--faqs", faqs, "--queries", queries, "--per-query", file)
+    assert pd.read_csv(file)["relevant"].tolist() == [ids]
 
 
 def test_the_two_splits_are_apart_and_test_is_the_default(cli: Cli, tmp_path: Path) -> None:

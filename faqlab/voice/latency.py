@@ -7,7 +7,6 @@ Caller, agent and server share one machine, and what it has to spare: no network
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from faqlab.settings import settings
+from faqlab.text import plain
 from faqlab.voice.caller import Heard
 from faqlab.voice.calls import WAIT, call_table
 from faqlab.voice.demo import LiveDemo, beside
@@ -155,7 +155,7 @@ def utterances(audio: np.ndarray) -> list[tuple[float, float]]:
 
 def holds_both_halves(query: str, heard: str) -> bool:
     """Whether of each half of *query*, parted in its middle, at least every other word was *heard* in its place."""
-    said, words = _words(query), _words(heard)
+    said, words = plain(query).split(), plain(heard).split()
     if len(said) < 2 or not words:
         return False
     [chunks] = jiwer.process_words(" ".join(said), " ".join(words)).alignments
@@ -202,10 +202,6 @@ def _looked_up(heard: Heard) -> str:
 
 def _yielded(heard: Heard) -> bool:
     return all(end < heard.spoke_until_s for start, end in utterances(heard.audio) if start < heard.spoke_until_s)
-
-
-def _words(text: str) -> list[str]:
-    return re.findall(r"\w+", text.lower().replace("'", ""))
 
 
 def _percentile(values: Any, percent: float, digits: int = 0) -> float | None:

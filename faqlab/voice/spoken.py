@@ -18,6 +18,7 @@ from tqdm.auto import tqdm
 from faqlab.decision import Outcome
 from faqlab.evaluation import compare, evaluate, false_answer_rate_at, summarise
 from faqlab.retriever import Retriever
+from faqlab.text import plain
 from faqlab.voice import ears, speech
 from faqlab.voice.ears import Ears
 from faqlab.voice.speech import Voice
@@ -92,7 +93,7 @@ def judge(heard: pd.DataFrame, queries: pd.DataFrame, retriever: Retriever) -> t
     conditions: Any = heard.groupby(CONDITION, sort=False)
     for (speed, ratio), rows in conditions:
         words = queries["id"].map(rows.set_index("id")["heard"]).fillna("")
-        spoken = queries.assign(query=[text if _plain(text) else "?" for text in words])
+        spoken = queries.assign(query=[text if plain(text) else "?" for text in words])
         table = evaluate(retriever, spoken).assign(speed=speed, snr_db=ratio, heard=words)
         table[["words", "word_errors"]] = [_errors(q, h) for q, h in zip(queries["query"], words, strict=True)]
         found = np.where(table["outcome"] == Outcome.ASK_BACK, table["choice_right"], table["hit@1"] == 1)
@@ -156,13 +157,8 @@ def _ends_well(table: pd.DataFrame) -> np.ndarray:
 
 
 def _errors(said: str, heard: str) -> tuple[int, int]:
-    said, heard = _plain(said), _plain(heard)
+    said, heard = plain(said), plain(heard)
     if not said:
         return 0, len(heard.split())
     counts = jiwer.process_words(said, heard)
     return len(said.split()), counts.substitutions + counts.deletions + counts.insertions
-
-
-def _plain(text: str) -> str:
-    """Return *text* without what cannot be heard: case and marks."""
-    return " ".join("".join(c if c.isalnum() else " " for c in text.lower().replace("'", "")).split())

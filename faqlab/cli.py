@@ -1,68 +1,70 @@
-"""The command line: `faqlab ask`, `evaluate`, `bench`, `train`, `prepare`; and by voice: `serve`, `agent`, `tokens`."""
+"""The command line: `faqlab ask`, `chat` and `evaluate`; `serve`, `agent` and `tokens` for calls."""
 
 from __future__ import annotations
 
-import codecs
+import asyncio
 import io
 import json
 import logging
 import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 import faqlab
 from faqlab.errors import FaqlabError
-from faqlab.settings import PROJECT_ROOT, exists, settings
+from faqlab.settings import exists, settings
+
+# Everything else is imported where it's needed: pandas and LiveKit alone would double the time of `ask`.
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from faqlab.retriever import Answer, Retriever
+    from faqlab.voice.demo import LiveDemo
+    from faqlab.voice.livekit_server import LiveKit
+    from faqlab.voice.services import BackgroundService
 
 app = typer.Typer(
-    help="Put a question to an FAQ, and measure how well questions find their answers.",
+    help="Ask an FAQ, talk to it, and measure how often a question finds its answer.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
 
-FaqsOption = Annotated[Path | None, typer.Option("--faqs", metavar="PATH", help="The FAQ, a JSON file.")]
-QueriesOption = Annotated[Path | None, typer.Option("--queries", metavar="PATH", help="Labelled queries, a CSV file.")]
-TopKOption = Annotated[int | None, typer.Option("--top-k", metavar="N", help="How many answers to retrieve.")]
-ConfigOption = Annotated[Path | None, typer.Option("--config", metavar="PATH", help="How to retrieve, a JSON file.")]
-PortOption = Annotated[
-    int | None,
-    typer.Option("--port", metavar="N", min=1, max=65535, help="Of the page; 8000 or the next free one if left out."),
+Query = Annotated[str, typer.Argument(help="The question.", metavar="QUERY")]
+Faqs = Annotated[Path | None, typer.Option("--faqs", metavar="PATH", help="The FAQ, a JSON file.")]
+Queries = Annotated[Path | None, typer.Option("--queries", metavar="PATH", help="Labelled queries, a CSV file.")]
+Split = Annotated[Literal["tune", "test"], typer.Option(help="Which queries, if the file has splits.")]
+Config = Annotated[Path | None, typer.Option("--config", metavar="PATH", help="The configuration, a JSON file.")]
+TopK = Annotated[int | None, typer.Option("--top-k", metavar="N", help="How many entries to return.")]
+PerQuery = Annotated[Path | None, typer.Option(metavar="FILE", help="Write a CSV file, one row per query.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Make each line a new conversation.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Port = Annotated[
+    int | None, typer.Option(metavar="N", min=1, max=65535, help="The page's port (default: 8000 or the next free).")
 ]
-RecordsOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--records", metavar="FOLDER", help="Keep each look-up there. Callers' words are personal: they must know."
-    ),
+Records = Annotated[
+    Path | None, typer.Option(metavar="FOLDER", help="Save look-ups here. Tell callers that their words are kept.")
 ]
-SplitOption = Annotated[str, typer.Option(help="Which queries of a file with a split column: tune or test.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
-FEW_QUERIES = 30
-"""With fewer, the percentile bootstrap's intervals are too narrow; where all are right, they have no width at all."""
-
-CHECK_SECONDS = 1.0
-"""How often the commands that serve look whether they still do."""
 
 
 def main() -> None:
-    """Run the command line; what the user can mend is one sentence on stderr, and exit status 2."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a terminal that is not UTF-8 shows what it cannot as \\u….
-            stream.reconfigure(errors="backslashreplace")
+    """Run the command line. A `FaqlabError` is printed to stderr as one sentence, with exit status 2."""
+    for stream, errors in ((sys.stdin, "replace"), (sys.stdout, "backslashreplace"), (sys.stderr, "backslashreplace")):
+        if isinstance(stream, io.TextIOWrapper):  # encodings other than UTF-8 lack some characters
+            stream.reconfigure(errors=errors)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    if sys.stderr.isatty():  # somebody waits
+    if sys.stderr.isatty():
         logging.getLogger("faqlab.cache").setLevel(logging.INFO)
     try:
         app()
     except FaqlabError as error:
-        print(f"faqlab: {error}", file=sys.stderr)  # noqa: T201
+        _progress(f"faqlab: {error}")
         sys.exit(2)
 
 
@@ -74,452 +76,203 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
 
 
 @app.command()
-def ask(
-    query: Annotated[str, typer.Argument(help="What to ask.", metavar="QUERY")],
-    faqs: FaqsOption = None,
-    queries: QueriesOption = None,
-    top_k: TopKOption = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Put one question to the FAQ; with --queries, say what answers it if it is one of those."""
-    from faqlab.text import whole
+def ask(query: Query, faqs: Faqs = None, top_k: TopK = None, config: Config = None, as_json: Json = False) -> None:
+    """Ask one question: print what the assistant says, and the best entries."""
+    from faqlab.replies import reply
+    from faqlab.text import replace_surrogates
 
-    query = whole(query)  # an argument that is not UTF-8 could not be printed
     retriever = _retriever(faqs, config, top_k)
-    relevant = _label(query, queries, retriever.faqs) if queries else None
-    answer = retriever.answer(query)
-    milliseconds = {stage: round(ms, 2) for stage, ms in answer.milliseconds.items()}
+    answer = retriever.answer(replace_surrogates(query))
     if as_json:
-        hits = [
-            {
-                "rank": hit.rank,
-                "id": hit.faq.id,
-                "question": hit.faq.question,
-                "answer": hit.faq.answer,
-                "squared_l2": round(hit.squared_l2, 4),
-                "score": round(hit.score, 4),
-            }
-            for hit in answer.hits
-        ]
-        _print_json(
-            {
-                "query": query,
-                "outcome": answer.outcome,
-                "answered": answer.answered,
-                "confidence": round(answer.confidence, 4),
-                "answers": answer.answers if answer.answered else 0,
-                "choices": answer.choices,
-                "hits": hits,
-                "milliseconds": milliseconds,
-                **({} if relevant is None else {"relevant": relevant}),
-            }
-        )
+        _print_json(answer.as_dict(), indent=2)
         return
-    for line in _told(answer, retriever.config.scale is not None):
-        typer.echo(line)
-    if queries:
-        typer.echo(_told_label(answer, relevant, retriever.faqs))
+    typer.echo(f"{reply(answer, retriever.faqs)}\n")
+    typer.echo(f"Outcome: {answer.outcome} ({answer.reason.replace('_', ' ')}). Best entries:")
+    score = "cosine" if retriever.config.scale is None else "probability"
+    for hit in answer.hits:
+        typer.echo(f"{hit.rank}. {hit.faq.question}   ({score} {hit.score:.2f}, squared L2 {hit.squared_l2:.2f})")
+
+
+@app.command()
+def chat(
+    faqs: Faqs = None, top_k: TopK = None, config: Config = None, fresh: Fresh = False, as_json: Json = False
+) -> None:
+    """Chat with the offline agent, by keyboard or from a pipe. Ctrl-D ends the chat."""
+    from faqlab.replies import GREETING
+    from faqlab.voice.chat import chat as converse
+
+    def emit(said: str, answer: Answer | None) -> None:
+        if as_json:
+            report = answer.as_dict() if answer else {"hits": [], "choices": []}
+            _print_json({"said": said} | {key: report.get(key) for key in ("outcome", "reason", "hits", "choices")})
+        else:
+            typer.echo(said)
+
+    retriever = _retriever(faqs, config, top_k)
+    if not as_json:
+        typer.echo(GREETING)
+    # With the default handler, asyncio would act on the first Ctrl-C only after the next line.
+    signal.signal(signal.SIGINT, lambda number, frame: signal.default_int_handler(number, frame))
+    prompt = "> " if sys.stdin.isatty() and sys.stdout.isatty() and not as_json else ""
+    asyncio.run(converse(_lines(prompt), retriever, emit, fresh))
+
+
+def _lines(prompt: str) -> Iterator[str]:
+    """Yield the lines of stdin, until it ends."""
+    with suppress(EOFError):
+        while True:
+            yield input(prompt)
 
 
 @app.command()
 def evaluate(
-    faqs: FaqsOption = None,
-    queries: QueriesOption = None,
-    split: SplitOption = "test",
-    top_k: TopKOption = None,
-    config: ConfigOption = None,
-    per_query: Annotated[
-        Path | None, typer.Option("--per-query", metavar="FILE", help="Write a CSV, one row a query.")
-    ] = None,
-    as_json: JsonOption = False,
+    faqs: Faqs = None,
+    queries: Queries = None,
+    split: Split = "test",
+    top_k: TopK = None,
+    config: Config = None,
+    per_query: PerQuery = None,
+    as_json: Json = False,
 ) -> None:
-    """Put labelled queries to the FAQ and measure the answers, with 95 % intervals."""
+    """Measure ranking and decisions on labelled queries, with 95% confidence intervals."""
     from faqlab import evaluation
     from faqlab.queries import load_queries
 
-    split = _checked(split)
     retriever = _retriever(faqs, config, top_k)
     path = queries or settings().queries
     table = load_queries(path, retriever.faqs, split)
-    has_splits = bool((table["split"] != "").all())
+    has_splits = bool(table["split"].all())
     results = evaluation.evaluate(retriever, table, progress=sys.stderr.isatty() and not as_json)
     if per_query:
         _write_per_query(results, per_query)
-    summary = evaluation.summarise(results)
+    measures = evaluation.summarise(results)
     if top_k:
-        summary.loc[f"hit@{top_k}"] = evaluation.hit_curve(results, [top_k]).loc[0, ["value", "low", "high"]]
-    kinds, shares = evaluation.by_kind(results), evaluation.outcomes(results)
+        measures.loc[f"hit@{top_k}"] = evaluation.interval(results["mrr"].dropna() >= 1 / top_k)
     at_85 = evaluation.false_answer_rate_at(results, 0.85)
+    outcomes, kinds = evaluation.outcomes(results), evaluation.by_kind(results)
     if as_json:
-        report: dict[str, Any] = {
-            "split": split if has_splits else None,
-            "queries": len(table),
-        }
-        for name in summary.index.drop("recall@3"):
-            report[name] = {key: _number(value) for key, value in summary.loc[name].items()}
-        report["false_answer_rate_at_85"] = _number(at_85)
-        report["outcomes"] = _numbers(shares)
-        report["by_kind"] = _numbers(kinds.drop(columns="queries"))
-        for kind, count in kinds["queries"].items():
-            report["by_kind"][kind] = {"queries": int(count), **report["by_kind"][kind]}
-        _print_json(report)
+        report = {"split": split if has_splits else None, "queries": len(table), **measures.to_dict("index")}
+        last = {"outcomes": outcomes.to_dict("index"), "by_kind": kinds.to_dict("index")}
+        _print_json(report | {"false_answer_rate_at_85": at_85} | last, indent=2)
         return
-    which = f"the {split} split" if has_splits else "all"
-    typer.echo(
-        f"{len(table)} queries, {which} of {path}, against the {len(retriever.faqs)} entries of {retriever.faqs.path}"
-    )
-    if not has_splits:
-        typer.echo("They have no split: if settings were chosen on them too, these figures flatter.")
-    elif split == "tune":
-        typer.echo("Settings are chosen on this split, so these figures flatter: --split test does not.")
-    for group, name in ((table["answerable"], "answerable"), (~table["answerable"], "out of scope")):
-        if 0 < group.sum() < FEW_QUERIES:
-            typer.echo(f"Only {group.sum()} {name}: the truth may well lie outside the intervals that rest on these.")
-    summary.loc["false_answer_rate_at_85", "value"] = at_85
-    for heading, rows in {
-        "Measures, with 95 % intervals": summary.rename_axis(None),
-        "What becomes of the queries, in shares": shares,
-        "By kind": kinds.rename_axis(None),
-    }.items():
-        typer.echo(f"\n{heading}\n{rows.to_string(float_format='{:.3f}'.format, na_rep='–')}")
+    typer.echo(f"{len(table)} queries from {path}, {len(retriever.faqs)} entries from {retriever.faqs.path}")
+    if not has_splits or split == "tune":
+        typer.echo("If the configuration was tuned on these queries, the figures are optimistic.")
+    measures.loc["false_answer_rate_at_85", "value"] = at_85
+    headings = ("Measures, with 95% confidence intervals", "Outcomes, as shares of the queries", "By kind")
+    for heading, rows in zip(headings, (measures, outcomes, kinds), strict=True):
+        typer.echo(f"\n{heading}\n{rows.rename_axis(None).to_string(float_format='{:.3f}'.format, na_rep='–')}")
+
+
+def _write_per_query(results: pd.DataFrame, path: Path) -> None:
+    columns = ["id", "kind", "ranked", "squared_l2", "confidence", "answered", "outcome", "reason", "first"]
+    table = results[[*columns, "query", "relevant"]].round(6)
+    table["ranked"] = [" ".join(ids[:10]) for ids in table["ranked"]]
+    table["relevant"] = table["relevant"].map(" ".join)
+    try:
+        table.to_csv(path, index=False)
+    except OSError as error:
+        why = error.strerror or error
+        raise FaqlabError(f"{path}: can't be written ({why}); name another file with --per-query.") from None
+
+
+def _print_json(data: Mapping[Any, Any], indent: int | None = None) -> None:
+    """Print *data* with floats rounded to four digits and NaN as null."""
+    data = json.loads(json.dumps(data), parse_float=lambda x: round(float(x), 4), parse_constant=lambda nan: None)
+    typer.echo(json.dumps(data, indent=indent, ensure_ascii=sys.stdout.encoding.lower() != "utf-8"))
 
 
 @app.command()
-def bench(
-    faqs: FaqsOption = None,
-    queries: QueriesOption = None,
-    spoken: Annotated[bool, typer.Option("--spoken", help="Say the queries aloud instead: minutes.")] = False,
-    calls: Annotated[bool, typer.Option("--calls", help="Ask some of them in calls instead: ten minutes.")] = False,
-    number: Annotated[
-        int | None, typer.Option("--number", min=1, metavar="N", help="How many, with --calls; 20 if not given.")
-    ] = None,
-    split: Annotated[
-        str | None, typer.Option(help="With --spoken or --calls, which queries: tune or test; test if not given.")
-    ] = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """
-    Compare the serving path with the reference (ranks, time of a query, start, memory); or, with --spoken, queries
-    typed with the same said aloud and heard, and write what was heard beside the queries' file; or, with --calls, have
-    a caller ask some aloud, and measure what was heard, how soon the answer came, and how a pause was borne.
-    """
-    faqs, queries = faqs or settings().faqs, queries or settings().queries
-    if spoken and calls:
-        raise FaqlabError("--spoken and --calls are two measurements: name one of them.")
-    if number and not calls:
-        raise FaqlabError("--number goes with --calls: all others take every query.")
-    if split and not (spoken or calls):
-        raise FaqlabError("--split goes with --spoken or --calls: the two paths are compared on all queries.")
-    split = split or "test"
-    if calls:
-        _bench_calls(faqs, queries, split, number or 20, config, as_json)
-        return
-    if spoken:
-        _bench_spoken(_retriever(faqs, config, None), queries, split, as_json)
-        return
-    import pandas as pd
-
-    from faqlab.bench import compare_paths
-    from faqlab.retriever import RetrievalConfig
-
-    _check_config(config)
-    report = compare_paths(faqs, queries, RetrievalConfig.load(config or settings().retrieval))
-    if as_json:
-        _print_json(report)
-        return
-    typer.echo(pd.DataFrame(report).to_string(float_format="{:g}".format))
-
-
-def _bench_spoken(retriever: Any, path: Path, split: str, as_json: bool) -> None:
-    from faqlab.queries import load_queries
-    from faqlab.voice import spoken
-
-    queries = load_queries(path, retriever.faqs, _checked(split))
-    heard = spoken.hear(queries, progress=not as_json)
-    file = path.with_suffix(".spoken.csv")
-    _write_csv(heard, file, "put the queries into a folder that can be written to.")
-    table = spoken.summary(*spoken.judge(heard, queries, retriever))
-    if as_json:
-        _print_json(list(_numbers(table).values()))
-        return
-    typer.echo(table.to_string(index=False, float_format="{:.3f}".format, na_rep="typed"))
-    typer.echo(f"\nWhat was heard: {file}")
-
-
-def _bench_calls(faqs: Path, path: Path, split: str, number: int, config: Path | None, as_json: bool) -> None:
-    from faqlab.faqs import FaqSet
-    from faqlab.queries import load_queries
-    from faqlab.voice import latency
-
-    _check_config(config)
-    queries = latency.choose(load_queries(path, FaqSet.load(faqs), _checked(split)), number)
-    with latency.own_demo(faqs, config or settings().retrieval, _progress) as demo:
-        report = latency.measure(demo, queries, progress=not as_json)
-    if as_json:
-        _print_json(report)
-        return
-    typer.echo(latency.table(report))
-
-
-@app.command()
-def train(
-    faqs: FaqsOption = None,
-    queries: QueriesOption = None,
-    out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Where the encoder is written.")] = Path(
-        "encoder"
-    ),
-    epochs: Annotated[int | None, typer.Option("--epochs", min=1, metavar="N", help="Passes over the queries.")] = None,
-) -> None:
-    """
-    Fine-tune the encoder and say what it gained: MiniLM on the FAQs of data/training/train, or the encoder of
-    data/retrieval.json on your own two files (their tune split, judged by their test split).
-    """
-    from dataclasses import replace
-
-    from faqlab import training
-    from faqlab.retriever import RetrievalConfig
-
-    if (faqs is None) != (queries is None):
-        raise FaqlabError("--faqs and --queries go together: name both of your files, or neither.")
-    config = training.TrainingConfig()
-    if faqs and queries:
-        own, tune, test = training.load_own(faqs, queries)
-        trades, judged_by = {faqs.stem: (own, tune)}, {faqs.stem: (own, test)}
-        start = RetrievalConfig.load(settings().retrieval).encoder
-    else:
-        trades, judged_by = (training.load_trades(PROJECT_ROOT / f"data/training/{p}") for p in ("train", "validation"))
-        start = training.MINILM
-    _progress(f"Training {start} further on {faqs or 'data/training/train'}, to be written to {out}.")
-    if epochs:
-        config = replace(config, epochs=epochs)
-    figures = training.train(trades, out, config, start=start, judged_by=judged_by)
-    for name, values in figures.items():
-        typer.echo(f"{name}: {training.verdict(values)}")
-    typer.echo(f'Written to {out}. To use it, put "encoder": "{out}" into {settings().retrieval.name}, run notebook 3.')
-
-
-@app.command()
-def prepare(
-    faqs: FaqsOption = None,
-    encoders: Annotated[bool, typer.Option("--encoders", help="Only the encoders, the seed's and yours.")] = False,
-) -> None:
-    """Build what the first question and the first call would have to wait for."""
-    from faqlab.encoder import MINILM, load_encoder
-    from faqlab.retriever import RetrievalConfig
-    from faqlab.voice.page import build_page
-    from faqlab.voice.sfu import build_server
-
-    logging.getLogger("faqlab").setLevel(logging.INFO)
-    if encoders:
-        for name in (RetrievalConfig.load(settings().retrieval).encoder, MINILM):
-            load_encoder(name, settings().cache_dir)
-        return
-    _retriever(faqs, None, None)
-    build_page(_progress)
-    if settings().livekit_url is None:
-        build_server(_progress)
-    _progress("Everything is built.")
-
-
-@app.command()
-def serve(
-    faqs: FaqsOption = None,
-    config: ConfigOption = None,
-    port: PortOption = None,
-    records: RecordsOption = None,
-) -> None:
-    """Let people talk to the FAQ: LiveKit server, page and agent, until Ctrl-C."""
-    _check_config(config)
+def serve(faqs: Faqs = None, config: Config = None, port: Port = None, records: Records = None) -> None:
+    """Run the live demo, until Ctrl-C: LiveKit server, page and agent."""
+    config = _config_file(config)
     _progress("Starting.")
     from faqlab.voice.demo import LiveDemo
 
     demo = LiveDemo(faqs=faqs, config=config, port=port, records=records, progress=_progress)
     with _until_ctrl_c(demo):
-        typer.echo(f"Join at {demo.listen()} (Ctrl-C ends it)")
-        demo.wait_until_warm()
+        typer.echo(f"Join at {demo.start().url} (Ctrl-C ends it)")
 
 
 @app.command()
-def agent(faqs: FaqsOption = None, config: ConfigOption = None, records: RecordsOption = None) -> None:
-    """Answer the calls of the LiveKit server that LIVEKIT_URL names; run as many as the calls need."""
-    from concurrent.futures import Future
-
-    _check_config(config)
-    livekit = _named_livekit()
-    _progress("Starting.")
-    from faqlab.voice.agent import Assistant
-    from faqlab.voice.calls import CallLog
-    from faqlab.voice.stack import choose_stack
+def agent(faqs: Faqs = None, config: Config = None, records: Records = None) -> None:
+    """Run a voice agent for the LiveKit server in LIVEKIT_URL. Start several for more calls."""
+    config, livekit = _config_file(config), _livekit()
+    from faqlab.voice.call import Assistant
+    from faqlab.voice.lookup_log import LookupLog
+    from faqlab.voice.pipeline import choose_pipeline
     from faqlab.voice.worker import Worker
 
-    stack = choose_stack(settings())
-    _progress(f"Loading the models. Voice: {stack.name}.")
-    loaded: Future[Assistant] = Future()
-    calls = CallLog(records or settings().records)
-    loaded.set_result(Assistant.load(stack, calls, faqs or settings().faqs, config or settings().retrieval))
-    worker = Worker(livekit, loaded, settings().agent_name)
+    pipeline = choose_pipeline(settings())
+    _progress(f"Loading the models. Speech and replies: {pipeline.name}.")
+    log = LookupLog(records or settings().records)
+    assistant = Assistant.load(pipeline, log, faqs or settings().faqs, config)
+    worker = Worker(livekit, assistant, settings().agent_name)
     with _until_ctrl_c(worker):
         worker.start()
         _progress(f"Ready: answering calls at {livekit.url} as {settings().agent_name} (Ctrl-C ends it).")
 
 
 @app.command()
-def tokens(port: PortOption = None) -> None:
-    """Serve the page and its tokens alone, for the LiveKit server that LIVEKIT_URL names."""
-    from faqlab.voice.demo import token_options
-    from faqlab.voice.page import build_page
-    from faqlab.voice.tokens import TokenServer
+def tokens(port: Port = None) -> None:
+    """Serve the page, and tokens to join calls on the LiveKit server in LIVEKIT_URL."""
+    from faqlab.voice.token_server import TokenServer
 
-    livekit = _named_livekit()
-    build_page(_progress)
-    server = TokenServer(livekit, token_options(settings()), port or settings().port)
+    server = TokenServer(_livekit(), settings(), port or settings().port)
     with _until_ctrl_c(server):
-        typer.echo(f"Join at {server.start()} (Ctrl-C ends it)")
+        typer.echo(f"Join at {server.start().url} (Ctrl-C ends it)")
 
 
-def _named_livekit() -> Any:
-    from faqlab.voice.sfu import livekit_from_settings
+def _livekit() -> LiveKit:
+    from faqlab.voice.livekit_server import livekit_from_settings
 
     if livekit := livekit_from_settings(settings()):
         return livekit
-    raise FaqlabError("LIVEKIT_URL is not set: set it with its key and secret, or use `faqlab serve`.")
+    raise FaqlabError("LIVEKIT_URL isn't set; set it with its key and secret, or use `faqlab serve`.")
 
 
 @contextmanager
-def _until_ctrl_c(server: Any) -> Iterator[None]:
+def _until_ctrl_c(server: LiveDemo | BackgroundService) -> Iterator[None]:
     """
-    Run the block, wait for Ctrl-C or SIGTERM, which may come in the block already, and stop *server*.
+    Run the block, wait for SIGINT (Ctrl-C) or SIGTERM, and stop *server*; exit with 1 if it stopped unexpectedly.
 
-    From the block on, SIGINT is heard also where a script started the command in the background, for which shells turn
-    it off: who then sends it to this process means it.
-
-    Raises:
-        Exit: it has ended by itself: 1, having said so.
+    SIGINT works even in a background job of a script, where shells set it to be ignored.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     try:
         yield
         while not (problem := server.problem):
-            time.sleep(CHECK_SECONDS)
+            time.sleep(1)
         _progress(f"faqlab: {problem}")
         raise typer.Exit(1)
     except KeyboardInterrupt:
         pass
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):  # a second one would cut the stop short
+        for number in (signal.SIGINT, signal.SIGTERM):  # a second signal would interrupt the stop
             signal.signal(number, signal.SIG_IGN)
         server.stop()
 
 
-def _progress(line: str) -> None:
-    typer.echo(line, err=True)
-
-
-def _check_config(config: Path | None) -> None:
-    if config and not exists(config):
-        raise FaqlabError(f"{config}: no such file: leave --config out for {settings().retrieval}.")
-
-
-def _retriever(faqs: Path | None, config: Path | None, top_k: int | None) -> Any:
-    from dataclasses import replace
-
+def _retriever(faqs: Path | None, config: Path | None, top_k: int | None) -> Retriever:
+    from faqlab.config import RetrievalConfig
     from faqlab.faqs import FaqSet
-    from faqlab.retriever import RetrievalConfig, Retriever
+    from faqlab.retriever import Retriever
 
-    _check_config(config)
-    chosen = RetrievalConfig.load(config or settings().retrieval)
+    chosen = RetrievalConfig.load(_config_file(config))
     if top_k is not None:
-        chosen = replace(chosen, top_k=top_k)
+        chosen = chosen.with_changes(top_k=top_k)
     return Retriever.build(FaqSet.load(faqs or settings().faqs), chosen, progress=sys.stderr.isatty())
 
 
-def _label(query: str, path: Path, faqs: Any) -> tuple[str, ...] | None:
-    """Return the ids that answer *query* by the file at *path*, None if it is not there, whole or but for its marks."""
-    from faqlab.queries import load_queries
-    from faqlab.text import plain
-
-    table = load_queries(path, faqs)
-    for same in (str, plain):
-        found = table.loc[table["query"].map(same) == same(query), "relevant"]
-        if same(query) and len(found):  # what is all marks is like nothing but itself
-            return found.iloc[0]
-    return None
+def _config_file(option: Path | None) -> Path:
+    if option and not exists(option):  # a missing file in the settings means the baseline
+        raise FaqlabError(f"{option}: no such file; leave out --config to use {settings().retrieval}.")
+    return option or settings().retrieval
 
 
-def _told(answer: Any, calibrated: bool) -> Iterator[str]:
-    """Tell a person what becomes of the question, and what was found."""
-    from faqlab.decision import Outcome
-    from faqlab.dialogue import ask_back
-    from faqlab.text import has_words
-
-    if calibrated and not has_words(answer.query):
-        yield "I don't know: that holds no word. Ask something in words."
-        return
-    match answer.outcome:
-        case Outcome.ANSWER:
-            heading, first = "Answered by:", answer.answers
-        case Outcome.ASK_BACK:
-            heading, first = f"{ask_back(answer.choices)}\n\nFound:", len(answer.hits)
-        case Outcome.DECLINE:
-            heading, first = "I don't know: the FAQ does not seem to answer that. The likeliest:", len(answer.hits)
-    yield f"{heading}\n"
-    score = "probability" if calibrated else "score"
-    for hit in answer.hits:
-        if hit.rank == first + 1:
-            yield "Also found:\n"
-        yield f"{hit.rank}. {hit.faq.question}   ({score} {hit.score:.2f}, squared L2 {hit.squared_l2:.2f})"
-        yield f"   {hit.faq.answer}\n"
-
-
-def _told_label(answer: Any, relevant: tuple[str, ...] | None, faqs: Any) -> str:
-    """Hold *answer* against the label of its query: the ids that are right, or None where it has no label."""
-    if relevant is None:
-        return "No label: the file of queries does not have this one."
-    if not relevant:
-        return "By its label nothing in the FAQ answers it."
-    places = {hit.faq.id: f"number {hit.rank}" for hit in answer.hits}
-    right = [f"“{faqs[faq_id].question}” ({places.get(faq_id, 'not among these')})" for faq_id in relevant]
-    return f"Right by its label: {', '.join(right)}."
-
-
-def _checked(split: str) -> str:
-    from faqlab.queries import SPLITS
-
-    if split not in SPLITS:
-        raise FaqlabError(f"--split {split}: expected {' or '.join(SPLITS)}.")
-    return split
-
-
-def _write_per_query(results: Any, path: Path) -> None:
-    columns = ["id", "kind", "ranked", "squared_l2", "confidence", "answered", "outcome", "first", "query", "relevant"]
-    table = results[columns].copy()
-    table["ranked"] = [" ".join(ids[:10]) for ids in table["ranked"]]
-    table["relevant"] = table["relevant"].map(" ".join)
-    _write_csv(table, path, "name another file by --per-query.")
-
-
-def _write_csv(table: Any, path: Path, remedy: str) -> None:
-    try:
-        table.round(6).to_csv(path, index=False)
-    except OSError as error:
-        raise FaqlabError(f"{path}: cannot be written ({error.strerror or error}): {remedy}") from None
-
-
-def _number(value: Any) -> float | None:
-    """Return a JSON number: NaN, which JSON does not have, as null."""
-    return None if value != value else round(float(value), 4)
-
-
-def _numbers(table: Any) -> dict[str, dict[str, float | None]]:
-    return {str(name): {k: _number(v) for k, v in row.items()} for name, row in table.iterrows()}
-
-
-def _print_json(data: Any) -> None:
-    ascii_only = codecs.lookup(sys.stdout.encoding).name != "utf-8"
-    typer.echo(json.dumps(data, indent=2, ensure_ascii=ascii_only))
+def _progress(line: str) -> None:
+    typer.echo(line, err=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Labelled queries: what callers ask, and which entries answer it."""
+"""Labelled queries: what callers ask, and which entries of the FAQ answer it."""
 
 from __future__ import annotations
 
@@ -11,110 +11,92 @@ import pandas as pd
 
 from faqlab.errors import FaqlabError
 from faqlab.faqs import FaqSet
-from faqlab.text import read_text, says_something
+from faqlab.text import is_blank, read_text
 
 COLUMNS = ("id", "query", "relevant", "kind", "split")
 SPLITS = ("tune", "test")
-OUT_OF_SCOPE = ("near_out_of_scope", "far_out_of_scope")
-LONGEST_CELL = 2**31 - 1
-KINDS = ("paraphrase", "keyword", "indirect", "typo", "spoken", "multi", *OUT_OF_SCOPE)
 
 
 def load_queries(path: str | Path, faqs: FaqSet, split: str | None = None) -> pd.DataFrame:
     """
-    Read labelled queries from a CSV file.
+    Read labelled queries from a CSV file; its `id`, `kind` and `split` are optional.
 
-    `query` and `relevant` are needed; `id`, `kind` and `split` may be left out. `relevant` holds FAQ ids parted
-    by spaces, and nothing for a query that the FAQ does not answer.
-
-    Args:
-        path: The file.
-        faqs: The FAQ whose ids the labels name.
-        split: Keep only `tune` or `test`; a file without a `split` column is used whole.
+    `relevant` holds the ids of the entries of *faqs* that answer the query, separated by spaces; it's empty if the
+    query is out of scope. With *split*, only the queries of `tune` or `test` are kept; a file without splits is used
+    whole.
 
     Returns:
-        One row a query, in file order: `id`, `query`, `relevant` (a tuple of FAQ ids), `kind`, `split`, `answerable`.
+        One row per query, in the order of the file: the `COLUMNS`, `relevant` as a tuple, and `answerable`.
 
     Raises:
-        FaqlabError: the file cannot be read or is no CSV with commas, a column is unknown or missing, a query is empty,
-            an id stands twice, a label names no entry, only some rows have a split, or nothing is left. The message
-            names the file, the line and the remedy.
+        FaqlabError: The file can't be read, or something in it is missing, wrong or a duplicate.
     """
     path = Path(path)
     table = _read_csv(path)
-    unknown = [c for c in table.columns if c not in COLUMNS]
-    missing = [c for c in ("query", "relevant") if c not in table.columns]
-    if unknown or missing:
-        what = f"unknown column {unknown[0]!r}" if unknown else f"no column {missing[0]!r}"
-        raise FaqlabError(f"{path}: {what}: expected {', '.join(COLUMNS)} (id, kind and split may be left out).")
-    if "id" not in table:
-        table["id"] = [f"q{n}" for n in range(1, len(table) + 1)]
-    if "kind" not in table:
-        table["kind"] = np.where(table["relevant"].str.strip() == "", "out_of_scope", "answerable")
-    if "split" not in table:
-        table["split"] = ""
     table["relevant"] = [tuple(dict.fromkeys(cell.split())) for cell in table["relevant"]]
     table["answerable"] = table["relevant"].map(bool)
+    kinds = np.where(table["answerable"], "answerable", "out_of_scope")
+    defaults = pd.DataFrame({"id": [f"q{n + 1}" for n in range(len(table))], "kind": kinds, "split": ""}, table.index)
+    table = table.join(defaults.drop(columns=table.columns, errors="ignore"))
     _check_rows(path, table, faqs)
     if split and (table["split"] != "").any():
         table = table[table["split"] == split]
     if table.empty:
-        raise FaqlabError(f"{path}: no queries{f' in the split {split!r}' if split else ''}: add some.")
+        raise FaqlabError(f"{path}: no queries{f' in the split {split!r}' if split else ''}; add some.")
     return table[[*COLUMNS, "answerable"]].reset_index(drop=True)
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
-    """Return the cells of the file as text, indexed by the line of the file in which each row ends."""
-    # Not pandas.read_csv: it fills a row with too few cells and cuts one with too many, and a label is lost unseen.
-    text = read_text(path, "name your queries by --queries or FAQLAB_QUERIES")
-    if text.lstrip().startswith(("{", "[")):
-        raise FaqlabError(f"{path}: looks like JSON: expected a CSV file whose first row is query,relevant.")
+    """Return the cells of the file as text, indexed by the line in which each row ends."""
+    # pandas.read_csv fills short rows and shifts long ones, so that labels get lost without a warning.
+    text = read_text(path, "name your queries with --queries or FAQLAB_QUERIES")
     first = next(filter(str.strip, text.splitlines()), "")
-    if "," not in first and set(first) & set(";\t"):  # before the parser stumbles over a quoted cell
-        raise FaqlabError(f"{path}: the columns are parted by semicolons or tabs: save the file with commas between.")
-    csv.field_size_limit(LONGEST_CELL)
+    if "," not in first and set(first) & set(";\t"):
+        raise FaqlabError(f"{path}: columns are separated by semicolons or tabs; save the file with commas.")
+    csv.field_size_limit(2**31 - 1)
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
-        numbered = [(reader.line_num, row) for row in reader if row]
+        rows = {line: row for row, line in ((row, reader.line_num) for row in reader) if row}
     except csv.Error as error:
-        raise FaqlabError(
-            f"{path}: not a CSV ({error}): close each quotation mark, double one within a text."
-        ) from None
-    if not numbered:
-        raise FaqlabError(f"{path}: empty: the first row names the columns: {', '.join(COLUMNS)}.")
-    (_, header), *numbered = numbered
-    for line, row in numbered:
+        remedy = 'close every quotation mark, and write "" for one inside a text'
+        raise FaqlabError(f"{path}: not CSV ({error}); {remedy}.") from None
+    if not rows:
+        raise FaqlabError(f"{path}: empty; the first row names the columns: {', '.join(COLUMNS)}.")
+    header = rows.pop(min(rows))
+    problems = [f"unknown column {column!r}" for column in header if column not in COLUMNS]
+    problems += [f"no column {column!r}" for column in ("query", "relevant") if column not in header]
+    problems += [f"two columns {column!r}" for column in header if header.count(column) > 1]
+    if problems:
+        expected = f"expected {', '.join(COLUMNS)}; id, kind and split are optional"
+        raise FaqlabError(f"{path}: {problems[0]} ({expected}).")
+    for line, row in rows.items():
         if len(row) != len(header):
-            raise FaqlabError(
-                f"{path}: line {line} has {len(row)} cells, the header {len(header)}: "
-                "put a query that has a comma in it in quotation marks."
-            )
-    for column in header:
-        if header.count(column) > 1:
-            raise FaqlabError(f"{path}: the column {column!r} stands twice: delete one.")
-    lines, rows = [line for line, _ in numbered], [row for _, row in numbered]
-    return pd.DataFrame(rows, index=lines, columns=header, dtype=str)
+            remedy = "put quotation marks around a query that contains a comma"
+            raise FaqlabError(f"{path}: line {line} has {len(row)} cells, the header {len(header)}; {remedy}.")
+    return pd.DataFrame(list(rows.values()), index=list(rows), columns=header, dtype=str)
 
 
 def _check_rows(path: Path, table: pd.DataFrame, faqs: FaqSet) -> None:
-    twice = table["id"][table["id"].duplicated()]
-    if len(twice):
-        raise FaqlabError(f"{path}: the id {twice.iloc[0]!r} stands twice: rename one.")
-    has_splits = (table["split"] != "").any()
+    duplicates = table.loc[table["id"].duplicated(), "id"]
+    if len(duplicates):
+        raise FaqlabError(f"{path}: two queries have the id {duplicates.iloc[0]!r}; rename one.")
+    splits = SPLITS if (table["split"] != "").any() else ("",)
     for line, query_id, query, relevant, split in table[["id", "query", "relevant", "split"]].itertuples():
         where = f"{path}: line {line} ({query_id})"
-        if not says_something(query):
-            raise FaqlabError(f"{where} has no query: write one or delete the row.")
-        for faq_id in relevant:
-            if faq_id not in faqs:
-                remedies = ["mend the label", "name the queries of this FAQ by --queries or FAQLAB_QUERIES"]
-                if not any(known in faqs for ids in table["relevant"] for known in ids):  # likely another FAQ's
-                    remedies.reverse()
-                raise FaqlabError(
-                    f"{where}: there is no FAQ with the id {faq_id!r} in {faqs.path or 'the FAQ'}, which has ids like "
-                    f"{faqs.ids[0]!r}: {remedies[0]}, or {remedies[1]}."
-                )
-        if has_splits and not split:
-            raise FaqlabError(f"{where} has no split: write {' or '.join(SPLITS)}, or leave the column out.")
-        if split not in ("", *SPLITS):
-            raise FaqlabError(f"{where}: the split {split!r} is unknown: expected {' or '.join(SPLITS)}.")
+        if is_blank(query):
+            raise FaqlabError(f"{where} has no query; write one or delete the row.")
+        unknown = [faq_id for faq_id in relevant if faq_id not in faqs.position]
+        if unknown:
+            there = f"{faqs.path or 'the FAQ'} has no entry {unknown[0]!r} (it has, for example, {faqs.ids[0]!r})"
+            raise FaqlabError(f"{where}: {there}; fix the label, or name this FAQ's queries with --queries.")
+        if split not in splits:
+            raise FaqlabError(f"{where} has the split {split!r}; write {' or '.join(SPLITS)}, or leave the column out.")
+
+
+def load_domains(folder: Path) -> dict[str, tuple[FaqSet, pd.DataFrame]]:
+    """Return each FAQ in *folder* and its labelled queries by name: `NAME.json` with `NAME.csv`."""
+    domains = {}
+    for path in sorted(folder.glob("*.json")):
+        faqs = FaqSet.load(path)
+        domains[path.stem] = faqs, load_queries(path.with_suffix(".csv"), faqs)
+    return domains

@@ -17,39 +17,23 @@ RETRIEVAL = PROJECT_ROOT / "data/retrieval.json"
 
 
 def exists(path: Path) -> bool:
-    """Whether something is there; no file has a name that the system does not take."""
-    try:
-        return path.exists()
-    except OSError:
-        return False
+    """Return whether there is a file or folder at *path*; False for a name that the system doesn't allow."""
+    return os.path.exists(path)  # noqa: PTH110 (Path.exists raises an error for such a name)
 
 
 def resolve(path: Path) -> Path:
-    """
-    Make *path* absolute: from the current folder if something is there, else from the project's root.
-
-    So `FAQLAB_FAQS=data/mine.json` means the same file in a shell at the root and in a notebook's kernel.
-
-    Raises:
-        FaqlabError: it begins with `~` and the name of nobody.
-    """
-    try:
-        path = path.expanduser()
-    except RuntimeError:
-        raise FaqlabError(f"{path}: there is no such user: write the path out, from / on.") from None
+    """Return the absolute *path*, relative to the current folder if it exists there, otherwise to the project root."""
+    path = Path(os.path.expanduser(path))  # noqa: PTH111 (Path.expanduser raises an error for an unknown user)
     here = Path.cwd() / path
     return here if exists(here) else PROJECT_ROOT / path
 
 
 ProjectPath = Annotated[Path, AfterValidator(resolve)]
-
-
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(lambda v: v.split() if isinstance(v, str) else v)]
-"""Several of them, parted by spaces."""
 
 
 class Settings(BaseSettings):
-    """All that can be set from outside. `.env.example` says the same in words."""
+    """All settings; `.env.example` explains them."""
 
     model_config = SettingsConfigDict(
         env_prefix="FAQLAB_",
@@ -61,7 +45,7 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,
     )
 
-    # Absolute, or a folder `data` that happens to be here would be read instead.
+    # Absolute, so that a folder `data` in the current folder isn't read instead.
     faqs: ProjectPath = PROJECT_ROOT / "data/ecommerce.json"
     queries: ProjectPath = PROJECT_ROOT / "data/queries.csv"
     retrieval: ProjectPath = RETRIEVAL
@@ -72,9 +56,8 @@ class Settings(BaseSettings):
 
     agent_name: str = "faqlab"
     port: int | None = Field(None, ge=1, le=65535)
-    token_minutes: float = Field(10, gt=0)
+    token_minutes: float = Field(10, gt=0, le=1440)
     room: str | None = None
-    allow_choice: bool = False
     allowed_hosts: Words = ()
     allowed_origins: Words = ()
     records: ProjectPath | None = None
@@ -87,18 +70,13 @@ class Settings(BaseSettings):
 
 @cache
 def settings() -> Settings:
-    """
-    Return the settings, read at the first call.
-
-    Raises:
-        FaqlabError: `.env` cannot be read, or a variable has a value that cannot be used; the message names it, not its
-            value, but for a path's.
-    """
+    """Return the settings, read at the first call. A FaqlabError names an unusable variable without its value."""
     try:
-        return Settings()  # type: ignore[call-arg]  # the fields come from the environment
+        return Settings()
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise FaqlabError(f"The environment or .env holds a setting that cannot be used: {problems}.") from None
-    except (OSError, RuntimeError, UnicodeDecodeError) as error:
-        file = Settings.model_config.get("env_file")
-        raise FaqlabError(f"{file}: cannot be read ({error}): save it as a file of text in UTF-8.") from None
+        name, what = str(error.errors()[0]["loc"][0]), error.errors()[0]["msg"].lower()
+        variable = name if name.isupper() else f"FAQLAB_{name.upper()}"
+        raise FaqlabError(f"{variable} in the environment or .env: {what}.") from None
+    except (OSError, ValueError) as error:
+        remedy = "check its permissions" if isinstance(error, OSError) else "save it as UTF-8"
+        raise FaqlabError(f"{Settings.model_config['env_file']}: can't be read ({error}); {remedy}.") from None

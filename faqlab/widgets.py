@@ -1,42 +1,41 @@
 """
-What can be typed into and dragged in the notebooks: controls above a picture that follows them.
+Controls in the notebooks, above a picture that is redrawn when they change.
 
-The picture is redrawn in the kernel and sent as a PNG, without threads or captured output, so that a widget runs in
-JupyterLab and under nbmake alike and looks the same in both.
+The kernel redraws it and sends it as a PNG, without threads or captured output, so that widgets work both in JupyterLab
+and under nbmake.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import ipywidgets
+import numpy as np
 import pandas as pd
 from IPython.display import HTML
-from ipywidgets import FloatSlider, Image, IntSlider, Layout, Text, VBox
+from ipywidgets import Button, FloatSlider, Image, IntSlider, Layout, Text, VBox
 from matplotlib.figure import Figure
-from sklearn.decomposition import PCA
 
 from faqlab import evaluation, plots
-from faqlab.calibration import Costs, cheapest
+from faqlab.calibration import Costs, min_cost_thresholds
+from faqlab.config import RetrievalConfig
+from faqlab.decision import Reason
 from faqlab.errors import FaqlabError
 from faqlab.retriever import Retriever
 
-WIDE = Layout(width="min(100%, 700px)")
-LABELS = {"description_width": "90px"}
-MOST_HITS = 20
-
 
 class Panel(VBox):
-    """Controls above a picture; where no widget can be shown, one line says what would be here."""
+    """Controls above a picture; where widgets can't be shown, a line of text."""
 
     def __repr__(self) -> str:
-        return "[a widget: open this notebook in JupyterLab and run the cell to use it]"
+        return "[a widget: open this notebook in JupyterLab and run its cells to use it]"
 
 
 def panel(draw: Callable[..., Figure], *controls: Any) -> Panel:
-    """Return the *controls* above what *draw* makes of their values; what the user can mend is said in a sentence."""
+    """Return *controls* above the figure that *draw* makes of their values, or the sentence of its `FaqlabError`."""
     picture = Image(format="png", layout=Layout(max_width="100%", align_self="flex-start"))
     message = ipywidgets.HTML()
 
@@ -48,18 +47,74 @@ def panel(draw: Callable[..., Figure], *controls: Any) -> Panel:
             message.value = f"<b>{escape(str(error))}</b>"
 
     for control in controls:
+        control.style, control.layout = {"description_width": "190px"}, Layout(width="min(100%, 700px)")
+        control.continuous_update = False
         control.observe(redraw, "value")
     redraw()
     return Panel([*controls, message, picture])
 
 
-def table(rows: pd.DataFrame | Mapping[str, Any] | Sequence[Any]) -> HTML:
-    """
-    Return *rows* as an HTML table to be read: text to the left and whole, numbers short, what is missing a dash.
+def query_on_map(retriever: Retriever, points: np.ndarray, query: str) -> Panel:
+    """Return a box for a question above the map on which it is placed."""
+    return panel(lambda typed: draw_query_on_map(retriever, points, typed), _query_box(query))
 
-    Args:
-        rows: A table (its index is not shown), columns by name, or a list of dictionaries or dataclasses.
-    """
+
+def draw_query_on_map(retriever: Retriever, points: np.ndarray, query: str) -> Figure:
+    """Draw the entries at *points*, shape (entries, 2), and *query* in the middle of the three hits for it."""
+    hits = retriever.with_config(top_k=3).answer(query).hits[:3]
+    figure = plots.faq_map(points, [faq.category for faq in retriever.faqs])
+    plots.place_query(figure.axes[0], points[[retriever.faqs.position[hit.faq.id] for hit in hits]], query, hits)
+    return figure
+
+
+def explorer(retriever: Retriever, query: str) -> Panel:
+    """Return a box for a question and a slider for k, above the entries found, and the decision if calibrated."""
+
+    def draw(typed: str, k: int) -> Figure:
+        answer = retriever.with_config(top_k=k).answer(typed)
+        decision = f"{answer.outcome}; P(FAQ has the answer) = {answer.confidence:.2f}"
+        calibrated = answer.reason is not Reason.UNCALIBRATED
+        return plots.ranked_answers(typed, answer.hits[:k], decision=decision if calibrated else "")
+
+    most = min(20, len(retriever.faqs))
+    return panel(draw, _query_box(query), IntSlider(min(5, most), 1, most, description="entries"))
+
+
+def cost_tuner(results: pd.DataFrame, config: RetrievalConfig, path: Path, costs: Costs) -> Panel:
+    """Return sliders for costs above the *results* at the cheapest thresholds, and a button that saves those."""
+    kept: dict[str, float] = {}
+    wrong = FloatSlider(costs.wrong, min=1, max=10, step=0.5, description="cost of a wrong answer")
+    clarify = FloatSlider(costs.clarify, min=0, max=2, step=0.1, description="cost of clarifying")
+    share = float((~results["answerable"]).mean())
+    outside = FloatSlider(share, min=0, max=1, step=0.05, description="share out of scope")
+    button, saved = Button(description="Save these thresholds", layout=Layout(width="200px")), ipywidgets.HTML()
+
+    def draw(wrong: float, clarify: float, outside: float) -> Figure:
+        low, high, cost = min_cost_thresholds(results, Costs(wrong, clarify), outside)
+        kept.update(decline_below=low, answer_from=high)
+        counts = evaluation.result_counts(evaluation.decide_again(results, low, high))
+        return plots.result_bars(counts, f"Decline below {low:.2f}, answer from {high:.2f}: {cost:.2f} per query")
+
+    def save(_: Button) -> None:
+        try:
+            config.with_changes(**kept).save(path)
+            numbers = f"decline below {kept['decline_below']:.2f}, answer from {kept['answer_from']:.2f}"
+            saved.value = f"Saved to {escape(path.name)}: {numbers}. Rerunning the notebook overwrites this."
+        except FaqlabError as error:
+            saved.value = f"<b>{escape(str(error))}</b>"
+
+    button.on_click(save)
+    tuner = panel(draw, wrong, clarify, outside)
+    tuner.children = (*tuner.children, button, saved)
+    return tuner
+
+
+def _query_box(query: str) -> Text:
+    return Text(query, description="question", placeholder="type a question, then press Enter")
+
+
+def table(rows: pd.DataFrame | Mapping[str, Any] | Sequence[Any]) -> HTML:
+    """Return *rows*, without their index, as HTML: text whole and left-aligned, numbers short, a dash for NaN."""
     styler = pd.DataFrame(rows).style.hide(axis="index").format(_cell, escape="html")
     styler.set_table_attributes('class="dataframe"').set_uuid("table")
     aligned: Any = [("text-align", "left"), ("vertical-align", "top"), ("max-width", "32em"), ("white-space", "normal")]
@@ -75,68 +130,3 @@ def _cell(value: Any) -> str:
             return "&lt; 0.001" if value > 0 else "&gt; -0.001"
         return f"{value:.{3 if abs(value) < 10 else 1 if abs(value) < 100 else 0}f}"
     return str(value)
-
-
-def query_on_map(retriever: Retriever, plane: PCA, query: str) -> Panel:
-    """Return a box for a question and the map on which it is placed."""
-    return panel(lambda typed: draw_query_on_map(retriever, plane, typed), _query_box(query))
-
-
-def draw_query_on_map(retriever: Retriever, plane: PCA, query: str) -> Figure:
-    """Draw the entries in *plane*, *query* among them, joined with the three hits for it."""
-    return plots.faq_map(
-        plane.transform(retriever.index.vectors),
-        [faq.category for faq in retriever.faqs],
-        plane.explained_variance_ratio_,
-        query=query,
-        query_point=plane.transform(retriever.embed([query]))[0],
-        nearest=[(retriever.faqs.position[hit.faq.id], hit) for hit in retriever.search(query, 3)],
-    )
-
-
-def explorer(retriever: Retriever, query: str, top_k: int = 5) -> Panel:
-    """Return a box for a question and a slider for k, above the ranked answers and their distances."""
-    most = min(MOST_HITS, len(retriever.faqs))
-    slider = IntSlider(min(top_k, most), 1, most, description="answers", style=LABELS, layout=WIDE)
-
-    def draw(typed: str, k: int) -> Figure:
-        return plots.ranked_answers(typed, retriever.search(typed, k))
-
-    return panel(draw, _query_box(query), slider)
-
-
-def k_tuner(curve: pd.DataFrame, top_k: int) -> Panel:
-    """Return a slider for k above the picture of `evaluation.hit_curve`."""
-    most = int(curve["top_k"].max())
-    slider = IntSlider(min(top_k, most), 1, most, description="k", style=LABELS, layout=WIDE)
-    return panel(lambda k: plots.hit_curve(curve, k), slider)
-
-
-def cost_tuner(results: pd.DataFrame, costs: Costs) -> Panel:
-    """Return sliders for the costs above what becomes of the queries; *results* by `evaluation.evaluate`."""
-    style = {"description_width": "170px"}
-    wrong = FloatSlider(costs.wrong, min=1, max=10, step=0.5, description="a wrong answer costs", style=style)
-    ask = FloatSlider(costs.ask, min=0, max=2, step=0.1, description="asking back costs", style=style)
-    for slider in (wrong, ask):
-        slider.layout, slider.continuous_update = WIDE, False
-
-    def draw(wrong: float, ask: float) -> Figure:
-        decline_below, answer_from, _ = cheapest(results, Costs(wrong, ask))
-        again = evaluation.decide_again(results, decline_below, answer_from)
-        title = (
-            f"Declined where in scope is below {decline_below:.2f}, answered where the first is {answer_from:.2f} sure"
-        )
-        return plots.fates(evaluation.fates(again), title)
-
-    return panel(draw, wrong, ask)
-
-
-def _query_box(query: str) -> Text:
-    return Text(
-        query,
-        description="question",
-        placeholder="ask something, then press Enter",
-        continuous_update=False,
-        style=LABELS,
-        layout=WIDE,
-    )

@@ -1,4 +1,4 @@
-"""Shared parts, all of them real: the serving encoder, the committed FAQ, the command line."""
+"""What tests share: the serving encoder, the committed FAQ, the command line."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ import pandas as pd
 import pytest
 
 from faqlab import cli as command_line
-from faqlab.encoder import MINILM, Encoder, ReferenceEncoder, load_encoder
+from faqlab.encoder import Encoder, load_encoder
 from faqlab.faqs import FaqSet
 from faqlab.queries import load_queries
+from faqlab.reference import MINILM
 from faqlab.retriever import Retriever
 from faqlab.settings import PROJECT_ROOT, Settings, settings
+from faqlab.small_talk import SmallTalk
 
 DATA = PROJECT_ROOT / "data"
-BASELINE_FILE = Path(__file__).with_name("baseline.json")
 MODEL_FOLDER = PROJECT_ROOT / "embeddings_cache" / "serving-all-minilm-l6-v2"
 
 SMALL = [
@@ -33,12 +34,12 @@ SMALL = [
 
 
 @pytest.fixture(scope="session", autouse=True)
-def nothing_of_the_developers_own() -> Iterator[None]:
-    """Neither a FAQLAB_ variable nor a `.env` of whoever runs the tests reaches them."""
+def no_settings_of_the_developer() -> Iterator[None]:
+    """No `FAQLAB_` variable and no `.env` of the developer reaches the tests or the processes that they start."""
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("FAQLAB_")]:
             patch.delenv(name)
-        patch.setenv("FAQLAB_ENV_FILE", os.devnull)  # for the processes that tests start
+        patch.setenv("FAQLAB_ENV_FILE", os.devnull)
         patch.setitem(Settings.model_config, "env_file", None)
         settings.cache_clear()
         yield
@@ -47,14 +48,13 @@ def nothing_of_the_developers_own() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def encoder() -> Encoder:
-    """The serving encoder from the project's own cache: exported once, not once a run."""
+    """The baseline's serving encoder, from the project's own cache."""
     return load_encoder(MINILM, MODEL_FOLDER.parent)
 
 
 @pytest.fixture(scope="session")
-def reference() -> ReferenceEncoder:
-    """sentence-transformers itself; some ten seconds."""
-    return ReferenceEncoder()
+def small_talk(encoder: Encoder) -> SmallTalk:
+    return SmallTalk.load(encoder)
 
 
 @pytest.fixture(scope="session")
@@ -75,7 +75,7 @@ def retriever(ecommerce: FaqSet, encoder: Encoder, tmp_path_factory: pytest.Temp
 
 @pytest.fixture
 def cache_dir(tmp_path: Path) -> Path:
-    """An empty cache that already has the serving model, so that no process exports it again."""
+    """A cache that has the ONNX model but no index."""
     folder = tmp_path / "cache"
     folder.mkdir()
     (folder / MODEL_FOLDER.name).symlink_to(MODEL_FOLDER)
@@ -101,7 +101,7 @@ def write_faqs(tmp_path: Path) -> WriteFaqs:
 
 @dataclass
 class CountingEncoder:
-    """A real encoder that remembers what it was asked."""
+    """An encoder that remembers the texts it has encoded."""
 
     inner: Encoder
     name: str = MINILM
@@ -121,7 +121,7 @@ def counting(encoder: Encoder) -> CountingEncoder:
 
 @dataclass(frozen=True)
 class Run:
-    """What a command left behind."""
+    """How a command ended, and what it printed."""
 
     status: int
     out: str
@@ -139,9 +139,10 @@ Cli = Callable[..., Run]
 def cli(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], cache_dir: Path, encoder: Encoder
 ) -> Iterator[Cli]:
-    """Run `faqlab …` in this process, by the same `main`: a new cache, the baseline, the encoder loaded already."""
+    """Run `faqlab …` in this process, by its own `main`: an empty cache, the baseline, the encoder loaded already."""
+    (cache_dir / "baseline.json").write_text("{}")
     monkeypatch.setenv("FAQLAB_CACHE_DIR", str(cache_dir))
-    monkeypatch.setenv("FAQLAB_RETRIEVAL", str(BASELINE_FILE))
+    monkeypatch.setenv("FAQLAB_RETRIEVAL", str(cache_dir / "baseline.json"))
     monkeypatch.setattr("faqlab.retriever.load_encoder", lambda name, folder: encoder)
 
     def run(*arguments: object) -> Run:
@@ -157,11 +158,10 @@ def cli(
     settings.cache_clear()
 
 
-def assert_one_sentence(run: Run) -> None:
-    """A user's mistake ends in status 2 and one line on stderr, never in a traceback."""
-    assert run.status == 2
-    assert run.out == ""
+def assert_one_sentence(run: Run, *parts: object) -> None:
+    """A mistake of the user ends in status 2 and one line on stderr that has all *parts*, never in a traceback."""
+    assert (run.status, run.out, run.err.count("\n")) == (2, "", 1)
     assert run.err.startswith("faqlab: ")
-    assert run.err.count("\n") == 1
     assert run.err.endswith(".\n")
-    assert "Traceback" not in run.err
+    for part in parts:
+        assert str(part) in run.err

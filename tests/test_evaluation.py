@@ -1,4 +1,4 @@
-"""The measures are those of the field: held against cases worked by hand, brute force and scikit-learn."""
+"""Measures and tests agree with cases worked by hand, brute force and scikit-learn."""
 
 from __future__ import annotations
 
@@ -14,50 +14,42 @@ import pytest
 from conftest import SMALL
 from sklearn.metrics import roc_auc_score
 
+from benchmarks.bm25 import evaluate_bm25
 from faqlab import evaluation
 from faqlab.evaluation import (
+    RESULTS,
     by_kind,
     compare,
+    decide_again,
     evaluate,
-    evaluate_bm25,
-    evaluate_chance,
     false_answer_rate_at,
-    hit_curve,
     interval,
     judge,
+    outcomes,
+    result_counts,
     summarise,
-    threshold_curve,
 )
 from faqlab.faqs import Faq, FaqSet
 from faqlab.retriever import Retriever
 
 FAQS = FaqSet(tuple(Faq(name, question, answer) for name, (question, answer) in zip("abcd", SMALL, strict=True)))
+NAN = float("nan")
 
 
 @pytest.fixture(autouse=True)
 def no_warnings() -> Iterator[None]:
-    """A mean of nothing, a division by zero and what is deprecated are errors here."""
+    """A mean of nothing and a division by zero are errors here."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         yield
 
 
-def labelled(*rows: tuple[str, ...], kind: str = "paraphrase") -> pd.DataFrame:
+def labelled(*rows: tuple[str, ...]) -> pd.DataFrame:
     """Queries from (text, id, id …)."""
     table = pd.DataFrame({"id": [f"q{n}" for n in range(len(rows))], "query": [row[0] for row in rows]})
     table["relevant"] = [row[1:] for row in rows]
-    table["kind"] = [kind if row[1:] else "near_out_of_scope" for row in rows]
-    table["split"] = ""
     table["answerable"] = [bool(row[1:]) for row in rows]
-    return table
-
-
-def rows(table: pd.DataFrame) -> list[Any]:
-    return list(table.itertuples())
-
-
-BY_HAND = labelled(("second is right", "b"), ("two are right", "a", "c"), ("fourth", "d"), ("none", "x"), ("out",))
-RANKED = [tuple("abc"), tuple("abc"), tuple("abcd"), tuple("abc"), tuple("cab")]
+    return table.assign(kind=np.where(table["answerable"], "paraphrase", "near_out_of_scope"), split="")
 
 
 @pytest.fixture
@@ -65,22 +57,26 @@ def results() -> pd.DataFrame:
     """Eight answerable and four out-of-scope queries with ties in their confidence."""
     queries = labelled(*[(f"in {n}", "a") for n in range(8)], *[(f"out {n}",) for n in range(4)])
     ranked = [("a", "b", "c")] * 5 + [("b", "a", "c")] * 2 + [("b", "c", "a")] + [("a", "b", "c")] * 4
-    confidence = np.array([0.9, 0.8, 0.8, 0.7, 0.5, 0.6, 0.4, 0.3, 0.8, 0.45, 0.2, 0.1])
-    judged = judge(queries, ranked, confidence)
-    judged["squared_l2"] = 2 - 2 * confidence
-    return judged
+    return judge(queries, ranked, np.array([0.9, 0.8, 0.8, 0.7, 0.5, 0.6, 0.4, 0.3, 0.8, 0.45, 0.2, 0.1]))
+
+
+@pytest.fixture(scope="module")
+def decided(retriever: Retriever, queries: pd.DataFrame) -> pd.DataFrame:
+    """Some of the committed queries, by a retriever that answers, clarifies and declines."""
+    calibrated = retriever.with_config(scale=15.0, null_cosine=0.5, decline_below=0.4, answer_from=0.5)
+    return evaluate(calibrated, queries[::9].reset_index(drop=True))
 
 
 def test_the_measures_of_a_query_are_those_worked_out_by_hand() -> None:
-    judged = judge(BY_HAND, RANKED, np.arange(5.0))
-    nan = float("nan")
+    queries = labelled(("second is right", "b"), ("two are right", "a", "c"), ("fourth", "d"), ("none", "x"), ("out",))
+    judged = judge(queries, [tuple("abc"), tuple("abc"), tuple("abcd"), tuple("abc"), tuple("cab")], np.arange(5.0))
     both = (1 + 1 / math.log2(4)) / (1 + 1 / math.log2(3))
     expected = {
-        "hit@1": [0, 1, 0, 0, nan],
-        "hit@3": [1, 1, 0, 0, nan],
-        "mrr": [1 / 2, 1, 1 / 4, 0, nan],
-        "ndcg@10": [1 / math.log2(3), both, 1 / math.log2(5), 0, nan],
-        "recall@3": [1, 1, 0, 0, nan],
+        "hit@1": [0, 1, 0, 0, NAN],
+        "hit@3": [1, 1, 0, 0, NAN],
+        "mrr": [1 / 2, 1, 1 / 4, 0, NAN],
+        "ndcg@10": [1 / math.log2(3), both, 1 / math.log2(5), 0, NAN],
+        "recall@3": [1, 1, 0, 0, NAN],
     }
     for name, values in expected.items():
         np.testing.assert_allclose(judged[name].to_numpy(float), values, atol=1e-9, err_msg=name)
@@ -91,105 +87,129 @@ def test_recall_counts_every_relevant_entry_and_hit_only_one() -> None:
     assert (judged["hit@3"][0], judged["recall@3"][0]) == (1, 0.5)
 
 
-def test_hit_at_k_is_the_share_of_queries_with_a_relevant_entry_among_the_first_k(
-    retriever: Retriever, queries: pd.DataFrame
-) -> None:
-    judged = evaluate(retriever, queries[::5].reset_index(drop=True))
-    answerable = judged[judged["answerable"]]
-    for row in rows(hit_curve(judged)):
-        hits = [
-            bool(set(ranked[: row.top_k]) & set(relevant))
-            for ranked, relevant in zip(answerable["ranked"], answerable["relevant"], strict=True)
-        ]
-        assert row.value == pytest.approx(np.mean(hits))
-        assert row.low <= row.value <= row.high
-    curve = hit_curve(judged)
-    assert curve["top_k"].tolist() == list(range(1, 11))
-    assert curve["value"].is_monotonic_increasing
-    summary = summarise(judged)
-    assert curve["value"][0] == summary.loc["hit@1", "value"]
-    assert curve["value"][2] == summary.loc["hit@3", "value"]
-
-
-def test_evaluation_ranks_and_decides_as_the_retriever_does(retriever: Retriever, queries: pd.DataFrame) -> None:
-    strict = retriever.with_config(scale=20.0, none=0.5, decline_below=0.5, answer_from=0.6)
-    some = queries[::40].reset_index(drop=True)
-    for row in rows(evaluate(strict, some)):
-        answer = strict.answer(row.query)
-        assert list(row.ranked[:3]) == [hit.faq.id for hit in answer.hits]
-        assert len(row.ranked) == len(set(row.ranked)) == len(retriever.faqs)
-        assert row.answered == answer.answered
-        assert row.outcome == answer.outcome
+def test_evaluation_ranks_and_decides_as_the_retriever_does(retriever: Retriever, decided: pd.DataFrame) -> None:
+    calibrated = retriever.with_config(scale=15.0, null_cosine=0.5, decline_below=0.4, answer_from=0.5)
+    rows: list[Any] = list(decided[::4].itertuples())
+    for row in rows:
+        answer = calibrated.answer(row.query)
+        assert list(row.ranked[:3]) == [hit.faq.id for hit in answer.hits[:3]]
+        assert (row.outcome, row.reason, row.answered) == (answer.outcome, answer.reason, answer.answered)
         assert row.confidence == pytest.approx(answer.confidence, abs=1e-5)
+        assert row.first == pytest.approx(answer.hits[0].score, abs=1e-5)
         assert row.squared_l2 == pytest.approx(answer.hits[0].squared_l2, abs=1e-5)
+    assert set(decided["outcome"]) == {"answer", "clarify", "decline"}
+
+
+def test_evaluation_leaves_the_queries_as_they_were(retriever: Retriever, queries: pd.DataFrame) -> None:
+    given = queries[:3].copy()
+    evaluate(retriever, given)
+    pd.testing.assert_frame_equal(given, queries[:3])
+
+
+def test_each_query_has_one_result_and_only_the_right_ones_succeed_in_two_turns() -> None:
+    queries = labelled(*(("in", "a"),) * 5, *(("out",),) * 3)
+    judged = judge(queries, [tuple("ab")] * 8, np.zeros(8)).assign(
+        outcome=["answer", "answer", "clarify", "clarify", "decline", "answer", "clarify", "decline"],
+        choice_right=[False, False, True, False, True, False, False, False],
+    )
+    judged.loc[1, "hit@1"] = 0.0
+    judged = evaluation._with_results(judged)
+    right, wrong, clarified_right, clarified_wrong, declined = (RESULTS[n] for n in (0, 3, 1, 2, 4))
+    expected = [right, wrong, clarified_right, clarified_wrong, declined, wrong, clarified_wrong, declined]
+    assert judged["result"].tolist() == expected
+    assert judged["two_turns"].tolist()[:5] == [1, 0, 1, 0, 0]
+    assert judged["two_turns"][5:].isna().all()
+
+
+def test_counts_and_shares_add_up_to_the_queries(decided: pd.DataFrame) -> None:
+    counts = result_counts(decided)
+    assert list(counts) == list(RESULTS)
+    assert counts.sum(axis=1).to_dict() == {
+        "answerable": decided["answerable"].sum(),
+        "out of scope": (~decided["answerable"]).sum(),
+    }
+    assert outcomes(decided).sum(axis=1).tolist() == pytest.approx([1, 1])
+    summary = summarise(decided)["value"]
+    assert summary["right_at_once"] + summary["wrong_at_once"] == pytest.approx(summary["answer_rate"])
+
+
+def test_deciding_again_is_deciding_so_in_the_first_place(retriever: Retriever, decided: pd.DataFrame) -> None:
+    stricter = retriever.with_config(scale=15.0, null_cosine=0.5, decline_below=0.7, answer_from=0.8)
+    columns = ["id", "query", "relevant", "kind", "split", "answerable"]
+    before = decided["outcome"].copy()
+    again = decide_again(decided, 0.7, 0.8)
+    pd.testing.assert_frame_equal(again, evaluate(stricter, decided[columns]))
+    assert decided["outcome"].equals(before)
+    assert not again["outcome"].equals(before)
+
+
+def test_a_query_without_words_stays_declined(retriever: Retriever) -> None:
+    calibrated = retriever.with_config(scale=15.0, null_cosine=0.5, decline_below=0.4, answer_from=0.5)
+    results = evaluate(calibrated, labelled(("???",)))
+    assert decide_again(results, 0, 0)["reason"].tolist() == ["no_words"]
 
 
 def test_answer_rates_are_shares_of_the_answerable_and_of_the_out_of_scope_queries(results: pd.DataFrame) -> None:
     results["answered"] = results["confidence"] >= 0.5
-    summary = summarise(results)
-    assert summary.loc["answer_rate", "value"] == 6 / 8
-    assert summary.loc["false_answer_rate", "value"] == 1 / 4
+    summary = summarise(results)["value"]
+    assert (summary["answer_rate"], summary["false_answer_rate"]) == (6 / 8, 1 / 4)
 
 
-def test_auroc_is_scikit_learns_with_ties_counted_half(results: pd.DataFrame) -> None:
-    expected = roc_auc_score(results["answerable"], results["confidence"])
-    value, low, high = map(float, summarise(results).loc["auroc"])
-    assert value == pytest.approx(expected)
+def test_auroc_is_scikit_learns_with_ties_counting_half(results: pd.DataFrame) -> None:
+    value, low, high = summarise(results).loc["auroc"].tolist()
+    assert value == pytest.approx(roc_auc_score(results["answerable"], results["confidence"]))
     assert low <= value <= high
+    assert summarise(results.assign(confidence=1.0)).loc["auroc"].tolist() == [0.5, 0.5, 0.5]
 
 
-def test_auroc_of_confidences_that_say_nothing_is_a_half(results: pd.DataFrame) -> None:
-    results["confidence"] = 1.0
-    assert tuple(summarise(results).loc["auroc"]) == (0.5, 0.5, 0.5)
+def test_the_false_answer_rate_is_that_of_the_strictest_threshold_that_answers_enough(results: pd.DataFrame) -> None:
+    # Confidences of the answerable: .9 .8 .8 .7 .6 .5 .4 .3; out of scope: .8 .45 .2 .1.
+    rates = [false_answer_rate_at(results, share) for share in (1 / 8, 2 / 8, 6 / 8, 7 / 8, 1)]
+    assert rates == [0, 1 / 4, 1 / 4, 2 / 4, 2 / 4]
 
 
-def test_an_interval_contains_its_value_and_is_the_same_at_each_call() -> None:
-    values = np.random.default_rng(0).random(100)
-    value, low, high = interval(values)
-    assert value == pytest.approx(values.mean())
-    assert low < value < high
-    assert interval(values) == (value, low, high)
+def test_what_cannot_be_measured_is_nan_and_the_rest_stands(results: pd.DataFrame) -> None:
+    inside = results[results["answerable"]].reset_index(drop=True)
+    summary = summarise(inside)
+    assert summary.loc[["false_answer_rate", "auroc"]].isna().all(axis=None)
+    assert summary.drop(["false_answer_rate", "auroc"]).notna().all(axis=None)
+    assert math.isnan(false_answer_rate_at(inside))
+    outside = judge(labelled(("out",), ("far",)), [tuple("ab"), tuple("ba")], np.array([0.3, 0.2]))
+    summary = summarise(outside)
+    assert summary.loc["false_answer_rate"].tolist() == [1, 1, 1]
+    assert summary.drop("false_answer_rate").isna().all(axis=None)
+    assert math.isnan(false_answer_rate_at(outside))
+    assert all(math.isnan(value) for value in compare(outside, outside).values())
+
+
+def test_every_interval_contains_its_value_and_is_the_same_at_each_call(decided: pd.DataFrame) -> None:
+    summary = summarise(decided)
+    assert (summary["low"] <= summary["value"]).all()
+    assert (summary["value"] <= summary["high"]).all()
+    pd.testing.assert_frame_equal(summary, summarise(decided))
 
 
 def test_an_interval_is_as_wide_as_the_normal_approximation_says() -> None:
-    hits = np.repeat([1.0, 0.0], [320, 80])
-    value, low, high = interval(hits)
+    value, low, high = interval(np.repeat([1.0, 0.0], [320, 80]))
     assert (high - low) / 2 == pytest.approx(1.96 * math.sqrt(value * (1 - value) / 400), rel=0.15)
 
 
 def test_an_interval_of_nothing_is_nan_and_of_one_value_is_that_value() -> None:
-    assert np.isnan(interval(np.array([]))).all()
-    assert interval(np.array([0.25])) == (0.25, 0.25, 0.25)
+    assert np.isnan(interval([])).all()
+    assert interval([0.25]) == (0.25, 0.25, 0.25)
 
 
-def test_every_interval_of_a_summary_contains_its_value(retriever: Retriever, queries: pd.DataFrame) -> None:
-    summary = summarise(
-        evaluate(retriever.with_config(scale=20.0, none=0.5, decline_below=0.5), queries[::5].reset_index(drop=True))
-    )
-    assert list(summary.index) == [
-        *evaluation.MEASURES,
-        "two_turn_success",
-        "answer_rate",
-        "false_answer_rate",
-        "auroc",
-    ]
-    assert (summary["low"] <= summary["value"]).all()
-    assert (summary["value"] <= summary["high"]).all()
-
-
-def test_a_configuration_does_not_differ_from_itself(results: pd.DataFrame) -> None:
+def test_a_system_does_not_differ_from_itself(results: pd.DataFrame) -> None:
     assert compare(results, results) == {"difference": 0, "low": 0, "high": 0, "p": 1}
 
 
-def test_a_clear_difference_has_a_small_p_and_an_interval_on_its_side(results: pd.DataFrame) -> None:
+def test_a_clear_difference_has_a_small_p_and_an_interval_on_its_side() -> None:
     queries = labelled(*[(f"q {n}", "a") for n in range(40)])
-    right = judge(queries, [("a", "b")] * 40, np.zeros(40))
-    wrong = judge(queries, [("b", "a")] * 40, np.zeros(40))
-    better = compare(right, wrong)
+    right, wrong = (judge(queries, [order] * 40, np.zeros(40)) for order in (("a", "b"), ("b", "a")))
+    better, worse = compare(right, wrong), compare(wrong, right)
     assert (better["difference"], better["low"], better["high"]) == (1, 1, 1)
-    assert better["p"] < 0.001
-    worse = compare(wrong, right)
-    assert (worse["difference"], worse["p"]) == (-1, better["p"])
+    assert better["p"] == worse["p"] < 0.001
+    assert worse["difference"] == -1
     assert compare(right, wrong, "mrr")["difference"] == 0.5
 
 
@@ -200,89 +220,26 @@ def test_p_is_the_share_of_all_signs_that_are_as_far_from_0() -> None:
     differences = (first["hit@1"] - second["hit@1"]).to_numpy()
     signs = np.array(list(itertools.product([-1, 1], repeat=9)))
     exact = (np.abs((signs * differences).mean(axis=1)) >= abs(differences.mean()) - 1e-12).mean()
-    assert 0.01 < exact < 0.5
-    assert compare(first, second)["p"] == pytest.approx(exact, abs=0.015)
+    assert compare(first, second)["p"] == pytest.approx(exact)
 
 
 def test_results_of_different_queries_are_not_compared(results: pd.DataFrame) -> None:
     for other in (results[1:], results[::-1], results.assign(id=[f"x{n}" for n in range(len(results))])):
-        with pytest.raises(ValueError, match="the two results are of different queries"):
+        with pytest.raises(ValueError, match="the two results are for different queries"):
             compare(results, other)
 
 
-def test_nothing_to_compare_is_no_evidence(results: pd.DataFrame) -> None:
-    outside = results[~results["answerable"]].reset_index(drop=True)
-    assert all(math.isnan(value) for value in compare(outside, outside).values())
-
-
-def test_a_threshold_curve_is_what_each_threshold_would_do(results: pd.DataFrame) -> None:
-    curve = threshold_curve(results)
-    assert len(curve) == len(results)
-    inside, outside = results[results["answerable"]], results[~results["answerable"]]
-    for row in rows(curve):
-
-        def passed(table: pd.DataFrame, threshold: float = row.threshold) -> pd.Series:
-            return table["confidence"] >= threshold
-
-        assert row.answer_rate == pytest.approx(passed(inside).mean())
-        assert row.right_rate == pytest.approx((passed(inside) & (inside["hit@1"] == 1)).mean())
-        assert row.false_answer_rate == pytest.approx(passed(outside).mean())
-    assert curve["answer_rate"].is_monotonic_increasing
-    assert curve["answer_rate"].iloc[-1] == curve["false_answer_rate"].iloc[-1] == 1
-
-
-def test_the_false_answer_rate_is_told_at_the_strictest_threshold_that_answers_enough(results: pd.DataFrame) -> None:
-    # Confidences of the answerable: .9 .8 .8 .7 .6 .5 .4 .3; out of scope: .8 .45 .2 .1.
-    assert false_answer_rate_at(results, 1 / 8) == 0  # at .9
-    assert false_answer_rate_at(results, 2 / 8) == 1 / 4  # at .8, where one out-of-scope query passes
-    assert false_answer_rate_at(results, 6 / 8) == 1 / 4  # at .5
-    assert false_answer_rate_at(results, 7 / 8) == 2 / 4  # at .4
-    assert false_answer_rate_at(results, 1) == 2 / 4  # at .3
-
-
-def test_without_out_of_scope_queries_their_measures_are_nan_and_the_others_stand(results: pd.DataFrame) -> None:
-    inside = results[results["answerable"]].reset_index(drop=True)
-    summary = summarise(inside)
-    assert summary.loc[["false_answer_rate", "auroc"]].isna().all(axis=None)
-    assert summary.drop(["false_answer_rate", "auroc"]).notna().all(axis=None)
-    assert threshold_curve(inside)["false_answer_rate"].isna().all()
-    assert math.isnan(false_answer_rate_at(inside))
-
-
-def test_with_out_of_scope_queries_only_their_rate_stands_and_the_others_are_nan() -> None:
-    outside = judge(labelled(("out",), ("far",)), [tuple("ab"), tuple("ba")], np.array([0.3, 0.2]))
-    summary = summarise(outside)
-    assert tuple(summary.loc["false_answer_rate"]) == (1, 1, 1)
-    assert summary.drop("false_answer_rate").isna().all(axis=None)
-    assert hit_curve(outside)["value"].isna().all()
-    assert math.isnan(false_answer_rate_at(outside))
-    assert by_kind(outside).loc["near_out_of_scope", "queries"] == 2
-    assert threshold_curve(outside)["false_answer_rate"].tolist() == [0.5, 1]
-
-
-def test_the_table_by_kind_has_each_kinds_own_means(results: pd.DataFrame) -> None:
+def test_the_table_by_kind_has_each_kinds_means(results: pd.DataFrame) -> None:
     results.loc[:3, "kind"] = "typo"
-    results["answered"] = results["confidence"] >= 0.75
-    table = by_kind(results)
-    assert table["queries"].to_dict() == {"typo": 4, "paraphrase": 4, "near_out_of_scope": 4}
-    assert table["hit@1"].to_dict() == pytest.approx(
-        {"typo": 1, "paraphrase": 1 / 4, "near_out_of_scope": float("nan")}, nan_ok=True
-    )
-    assert table["answered"].to_dict() == {"typo": 3 / 4, "paraphrase": 0, "near_out_of_scope": 1 / 4}
+    table = by_kind(results.assign(answered=results["confidence"] >= 0.75))
     assert list(table.index) == ["typo", "paraphrase", "near_out_of_scope"]
-
-
-def test_each_way_to_fail_has_its_cause_and_what_ends_well_has_none() -> None:
-    table = labelled(*(("asked", "a"),) * 7, *(("outside",),) * 3)
-    table["outcome"] = ["answer"] * 2 + ["ask_back"] * 2 + ["decline"] * 3 + ["answer", "ask_back", "decline"]
-    table["hit@1"] = [1, 0, 0, 0, 1, 0, 0] + [np.nan] * 3
-    table["choice_right"] = [False, False, True, False, False, False, True] + [False] * 3
-    assert [cause[:1] for cause in evaluation.causes(table)] == ["", "1", "", "3", "5", "6", "6", "2", "4", ""]
+    assert table["queries"].tolist() == [4, 4, 4]
+    assert table["hit@1"].tolist() == pytest.approx([1, 1 / 4, NAN], nan_ok=True)
+    assert table["answered"].tolist() == [3 / 4, 0, 1 / 4]
 
 
 def test_bm25_finds_what_shares_rare_words_with_the_query() -> None:
-    queries = labelled(("shoes return", "c"), ("which countries abroad", "d"), ("card", "b"))
-    judged = evaluate_bm25(FAQS, queries)
+    judged = evaluate_bm25(FAQS, labelled(("shoes return", "c"), ("which countries abroad", "d"), ("card", "b")))
     assert judged["hit@1"].tolist() == [1, 1, 1]
     assert judged["answered"].all()
     assert all(sorted(ranked) == list("abcd") for ranked in judged["ranked"])
@@ -296,20 +253,6 @@ def test_bm25_ranks_in_file_order_and_with_no_confidence_where_no_word_counts(qu
     assert judged["hit@1"][1] == 1
 
 
-def test_bm25_over_an_faq_of_stop_words_finds_nothing_and_says_so_in_its_confidence() -> None:
+def test_bm25_over_an_faq_of_stop_words_has_no_confidence() -> None:
     faqs = FaqSet((Faq("a", "Is it?", "It is."), Faq("b", "Was it?", "It was.")))
-    judged = evaluate_bm25(faqs, labelled(("parcel", "a")))
-    assert judged["confidence"].tolist() == [0]
-
-
-def test_chance_finds_the_right_one_of_four_a_quarter_of_the_time() -> None:
-    judged = evaluate_chance(FAQS, labelled(*[(f"q {n}", "a") for n in range(400)]))
-    assert judged["hit@1"].mean() == pytest.approx(0.25, abs=0.07)
-    assert judged["hit@3"].mean() == pytest.approx(0.75, abs=0.07)
-
-
-def test_evaluation_leaves_the_queries_as_they_were(retriever: Retriever, queries: pd.DataFrame) -> None:
-    before = queries[:5].copy()
-    given = queries[:5].copy()
-    evaluate(retriever, given)
-    pd.testing.assert_frame_equal(given, before)
+    assert evaluate_bm25(faqs, labelled(("parcel", "a")))["confidence"].tolist() == [0]

@@ -1,4 +1,4 @@
-"""Settings come from the environment or `.env`, and mean the same wherever the shell or the kernel stands."""
+"""Settings come from the environment or `.env`, and mean the same in every current folder."""
 
 from __future__ import annotations
 
@@ -15,27 +15,25 @@ from faqlab.settings import PROJECT_ROOT, Settings, resolve, settings
 
 
 @pytest.fixture(autouse=True)
-def read_anew() -> Iterator[None]:
+def read_again() -> Iterator[None]:
     settings.cache_clear()
     yield
     settings.cache_clear()
 
 
-def test_without_any_setting_the_projects_own_files_are_meant_also_where_others_have_their_names(
+def test_the_defaults_are_the_projects_files_even_if_the_current_folder_has_files_of_these_names(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "data").mkdir()
-    (tmp_path / "embeddings_cache").mkdir()
-    for decoy in ("ecommerce.json", "queries.csv", "retrieval.json"):
-        (tmp_path / "data" / decoy).touch()
+    for name in ("ecommerce.json", "queries.csv", "retrieval.json"):
+        (tmp_path / "data" / name).touch()
     monkeypatch.chdir(tmp_path)
-    assert settings().faqs == PROJECT_ROOT / "data" / "ecommerce.json"
-    assert settings().queries == PROJECT_ROOT / "data" / "queries.csv"
-    assert settings().retrieval == PROJECT_ROOT / "data" / "retrieval.json"
+    files = settings().faqs, settings().queries, settings().retrieval
+    assert files == tuple(PROJECT_ROOT / "data" / name for name in ("ecommerce.json", "queries.csv", "retrieval.json"))
     assert settings().cache_dir == PROJECT_ROOT / "embeddings_cache"
 
 
-def test_a_path_is_taken_from_here_if_something_is_there_and_else_from_the_root(
+def test_a_path_is_relative_to_the_current_folder_if_it_exists_there_else_to_the_root(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -43,65 +41,64 @@ def test_a_path_is_taken_from_here_if_something_is_there_and_else_from_the_root(
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "mine.json").touch()
     assert resolve(Path("data/mine.json")) == tmp_path / "data" / "mine.json"
-    assert resolve(tmp_path / "elsewhere.json") == tmp_path / "elsewhere.json"
+    assert resolve(Path("/elsewhere.json")) == Path("/elsewhere.json")
     assert resolve(Path("~/mine.json")) == Path.home() / "mine.json"
 
 
-def test_a_variable_that_is_set_to_nothing_is_as_if_unset(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FAQLAB_FAQS", "")
-    assert settings().faqs == PROJECT_ROOT / "data" / "ecommerce.json"
+@pytest.mark.parametrize("name", ["a" * 300, "~nobody-of-this-name/mine.json"])
+def test_a_path_that_cannot_exist_is_not_an_error_of_the_settings(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAQLAB_FAQS", name)
+    assert settings().faqs == PROJECT_ROOT / name
 
 
-def test_the_environment_wins_over_the_env_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    file = tmp_path / ".env"
-    file.write_text("FAQLAB_FAQS=/from/file.json\nFAQLAB_QUERIES=/from/file.csv\nSOMETHING_ELSE=1\n")
-    monkeypatch.setitem(Settings.model_config, "env_file", file)
-    monkeypatch.setenv("FAQLAB_FAQS", "/from/environment.json")
-    assert settings().faqs == Path("/from/environment.json")
-    assert settings().queries == Path("/from/file.csv")
+def test_the_environment_wins_over_the_env_file_and_an_empty_variable_counts_as_unset(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / ".env").write_text("FAQLAB_FAQS=/file.json\nFAQLAB_QUERIES=/file.csv\nSOMETHING_ELSE=1\n")
+    monkeypatch.setitem(Settings.model_config, "env_file", tmp_path / ".env")
+    monkeypatch.setenv("FAQLAB_FAQS", "/environment.json")
+    monkeypatch.setenv("FAQLAB_RETRIEVAL", "")
+    assert (settings().faqs, settings().queries) == (Path("/environment.json"), Path("/file.csv"))
+    assert settings().retrieval == PROJECT_ROOT / "data" / "retrieval.json"
 
 
 def test_another_env_file_can_be_named(tmp_path: Path) -> None:
-    (tmp_path / "other.env").write_text("FAQLAB_AGENT_NAME=another\n")
+    (tmp_path / "other.env").write_text("FAQLAB_ALLOWED_HOSTS=a.example b.example\n")
     run = subprocess.run(
-        [sys.executable, "-c", "from faqlab.settings import settings; print(settings().agent_name)"],
+        [sys.executable, "-c", "from faqlab.settings import settings; print(settings().allowed_hosts)"],
         env={**os.environ, "FAQLAB_ENV_FILE": str(tmp_path / "other.env")},
+        cwd=PROJECT_ROOT,
         capture_output=True,
         text=True,
     )
-    assert run.stdout == "another\n"
+    assert run.stdout == "('a.example', 'b.example')\n"
 
 
-def test_a_setting_that_cannot_be_used_is_named_without_its_value(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FAQLAB_PORT", "a-secret-of-mine")
-    with pytest.raises(FaqlabError, match="port") as error:
+@pytest.mark.parametrize(
+    ("name", "value", "what"),
+    [
+        ("FAQLAB_PORT", "a-secret-of-mine", "input should be a valid integer"),
+        ("FAQLAB_TOKEN_MINUTES", "inf", "input should be less than or equal to 1440"),
+        ("FAQLAB_TOKEN_MINUTES", "nan", "input should be"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_refused_by_the_name_of_its_variable(
+    name: str, value: str, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(FaqlabError, match=rf"^{name} in the environment or \.env: {what}") as error:
         settings()
     assert "a-secret-of-mine" not in str(error.value)
 
 
-@pytest.mark.parametrize("content", ["FAQLAB_AGENT_NAME=für\n".encode("latin-1"), "FAQLAB_PORT=1\n".encode("utf-16")])
-def test_an_env_file_that_is_not_utf_8_is_named(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes
-) -> None:
-    file = tmp_path / ".env"
-    file.write_bytes(content)
-    monkeypatch.setitem(Settings.model_config, "env_file", file)
-    with pytest.raises(FaqlabError, match=r"\.env: cannot be read .*: save it as a file of text in UTF-8"):
+def test_an_env_file_that_is_not_utf_8_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes("FAQLAB_AGENT_NAME=für\n".encode("latin-1"))
+    monkeypatch.setitem(Settings.model_config, "env_file", tmp_path / ".env")
+    with pytest.raises(FaqlabError, match=r"\.env: can't be read .*; save it as UTF-8\.$"):
         settings()
 
 
-def test_a_path_in_the_home_of_nobody_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FAQLAB_FAQS", "~nobody-of-this-name/mine.json")
-    with pytest.raises(FaqlabError, match=r"^~nobody-of-this-name/mine\.json: there is no such user: write the path"):
-        settings()
-
-
-def test_a_path_that_the_system_does_not_take_is_left_to_whoever_opens_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FAQLAB_FAQS", "a" * 300)
-    assert settings().faqs == PROJECT_ROOT / ("a" * 300)
-
-
-def test_a_key_is_not_shown_when_the_settings_are(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_is_not_shown_with_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GOOGLE_API_KEY", "a-key-of-mine")
     assert settings().google_api_key is not None
     assert "a-key-of-mine" not in repr(settings())

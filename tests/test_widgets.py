@@ -1,58 +1,51 @@
 """The widgets follow their controls, without a browser."""
 
+from __future__ import annotations
+
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import SMALL
 
-from faqlab import evaluation, plots, widgets
+from faqlab import evaluation, widgets
 from faqlab.calibration import Costs
-from faqlab.encoder import MINILM, load_encoder
-from faqlab.faqs import FaqSet
-from faqlab.retriever import RetrievalConfig, Retriever
-from faqlab.settings import settings
+from faqlab.config import RetrievalConfig
+from faqlab.encoder import Encoder
+from faqlab.faqs import Faq, FaqSet
+from faqlab.retriever import Retriever
 
-FAQS = [
-    ("Do you ship abroad?", "Yes."),
-    ("Can I return shoes?", "Within 30 days."),
-    ("How do I pay?", "By card."),
-    ("Where is my parcel?", "See the link."),
-]
+FAQS = FaqSet(tuple(Faq(str(n), question, answer) for n, (question, answer) in enumerate(SMALL)))
 
 
 @pytest.fixture(scope="module")
-def retriever(tmp_path_factory) -> Retriever:
-    folder = tmp_path_factory.mktemp("faq")
-    path = folder / "mine.json"
-    path.write_text(json.dumps({"questions": [{"question": q, "answer": a} for q, a in FAQS]}))
-    faqs = FaqSet.load(path)
-    encoder = load_encoder(MINILM, settings().cache_dir)
-    return Retriever.build(
-        faqs, RetrievalConfig(scale=20.0, answer_from=0.6), encoder=encoder, cache_dir=folder / "cache"
-    )
+def tuned(encoder: Encoder, tmp_path_factory: pytest.TempPathFactory) -> Retriever:
+    config = RetrievalConfig(scale=20.0, answer_from=0.6)
+    return Retriever.build(FAQS, config, encoder=encoder, cache_dir=tmp_path_factory.mktemp("cache"))
 
 
-def test_the_explorer_redraws_when_a_question_is_typed(retriever):
-    explorer = widgets.explorer(retriever, "send shoes back")
-    text, k, message, picture = explorer.children
-    before = picture.value
+@pytest.fixture
+def results(tuned: Retriever) -> pd.DataFrame:
+    queries = pd.DataFrame({"id": ["a", "b"], "query": ["send shoes back", "what is the capital of Peru"]})
+    queries["relevant"] = [("2",), ()]
+    return evaluation.evaluate(tuned, queries.assign(kind="x", split="", answerable=[True, False]))
+
+
+def test_the_explorer_redraws_when_a_question_is_typed_or_more_entries_are_wanted(tuned: Retriever) -> None:
+    text, k, message, picture = widgets.explorer(tuned, "send shoes back").children
+    pictures = [picture.value]
     text.value = "do you deliver to Norway?"
-    assert picture.value != before
-    assert message.value == ""
-    before = picture.value
+    pictures.append(picture.value)
     k.value = 2
-    assert picture.value != before
+    pictures.append(picture.value)
+    assert len(set(pictures)) == 3
+    assert (k.max, message.value) == (len(FAQS), "")
 
 
-def test_the_explorers_slider_ends_at_the_number_of_entries(retriever):
-    assert widgets.explorer(retriever, "shoes", 50).children[1].max == len(FAQS)
-
-
-def test_an_empty_question_is_said_in_a_sentence_and_the_picture_stays(retriever):
-    text, message, picture = widgets.query_on_map(
-        retriever, plots.fit_plane(retriever.index.vectors), "can I send shoes back?"
-    ).children
+def test_an_empty_question_is_answered_in_a_sentence_and_the_picture_stays(tuned: Retriever) -> None:
+    text, message, picture = widgets.query_on_map(tuned, np.zeros((4, 2)), "can I send shoes back?").children
     before = picture.value
     text.value = "   "
     assert "empty" in message.value
@@ -61,63 +54,60 @@ def test_an_empty_question_is_said_in_a_sentence_and_the_picture_stays(retriever
     assert message.value == ""
 
 
-def test_the_map_joins_the_query_with_its_three_nearest(retriever):
-    figure = widgets.draw_query_on_map(retriever, plots.fit_plane(retriever.index.vectors), "can I send shoes back?")
-    title = figure.axes[0].get_title(loc="left")
-    assert title.split("\n")[1].startswith("1  Can I return shoes?")
-    assert len(title.split("\n")) == 4
+def test_the_map_joins_the_query_with_its_three_nearest(tuned: Retriever) -> None:
+    figure = widgets.draw_query_on_map(tuned, np.zeros((4, 2)), "can I send shoes back?")
+    title = figure.axes[0].get_title().split("\n")
+    assert title[1].startswith("1  Can I return shoes?")
+    assert len(title) == 4
 
 
-def test_dragged_costs_and_k_redraw_the_picture(retriever):
-    queries = pd.DataFrame(
-        {
-            "id": ["a", "b"],
-            "query": ["send shoes back", "what is the capital of Peru"],
-            "relevant": [("1",), ()],
-            "kind": "x",
-            "split": "",
-            "answerable": [True, False],
-        }
-    )
-    results = evaluation.evaluate(retriever, queries)
-    wrong, ask, _, picture = widgets.cost_tuner(results, Costs()).children
-    assert (wrong.value, ask.value) == (Costs().wrong, Costs().ask)
+def test_dragged_costs_redraw_the_picture_and_only_the_button_saves_their_thresholds(
+    tuned: Retriever, results: pd.DataFrame, tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.json"
+    tuner = widgets.cost_tuner(results, tuned.config, path, Costs())
+    wrong, clarify, _, _, picture, button, saved = tuner.children
+    assert (wrong.value, clarify.value) == (Costs().wrong, Costs().clarify)
     before = picture.value
-    ask.value = 0.0
+    clarify.value = 0.0
     assert picture.value != before
-    k, _, picture = widgets.k_tuner(evaluation.hit_curve(results, range(1, 5)), 3).children
-    assert (k.value, k.max) == (3, 4)
-    before = picture.value
-    k.value = 1
-    assert picture.value != before
+    assert not path.exists()
+    button.click()
+    kept = json.loads(path.read_text())
+    assert (kept["decline_below"], kept["answer_from"]) != (0.0, 0.6)
+    assert kept["scale"] == tuned.config.scale
+    assert "mine.json" in saved.value
 
 
-def test_a_widget_that_cannot_be_shown_says_what_to_do(retriever):
-    assert repr(widgets.explorer(retriever, "shoes")) == (
-        "[a widget: open this notebook in JupyterLab and run the cell to use it]"
+def test_a_file_that_cannot_be_written_is_reported_in_a_sentence(
+    tuned: Retriever, results: pd.DataFrame, tmp_path: Path
+) -> None:
+    *_, button, saved = widgets.cost_tuner(results, tuned.config, tmp_path, Costs()).children
+    button.click()
+    assert "Is a directory" in saved.value
+
+
+def test_a_widget_that_cannot_be_shown_says_what_to_do(tuned: Retriever) -> None:
+    assert repr(widgets.explorer(tuned, "shoes")) == (
+        "[a widget: open this notebook in JupyterLab and run its cells to use it]"
     )
 
 
-def test_a_table_shows_text_whole_and_escaped_and_numbers_short():
+def test_a_table_shows_text_whole_and_escaped_numbers_short_and_missing_values_as_dashes() -> None:
     long = "word " * 50
-    rows = {
-        "text": ["<b>", long],
-        "number": [np.float64(0.123456), np.nan],
-        "rank": pd.array([1, pd.NA], dtype="Int64"),
-    }
+    rows = {"text": ["<b>", long], "number": [0.123456, np.nan], "rank": pd.array([1, pd.NA], dtype="Int64")}
     html = widgets.table(pd.DataFrame(rows)).data
     assert "&lt;b&gt;" in html
     assert long in html
-    assert "0.123<" in html.replace("\n", "")
+    assert "0.123<" in html
     assert html.count("–") == 2
 
 
-def test_a_table_takes_columns_dictionaries_and_dataclasses(retriever):
-    assert "Do you ship abroad?" in widgets.table(retriever.faqs.entries).data
-    assert "<td" in widgets.table([{"a": 1}]).data
-    assert "<td" in widgets.table({"a": [1]}).data
+def test_a_table_takes_columns_dictionaries_and_dataclasses() -> None:
+    for rows in (FAQS.entries, [{"a": SMALL[3][0]}], {"a": [SMALL[3][0]]}):
+        assert SMALL[3][0] in widgets.table(rows).data
 
 
 @pytest.mark.parametrize(("value", "shown"), [(0.0001, "&lt; 0.001"), (0, "0"), (12.345, "12.3"), (261.4, "261")])
-def test_numbers_are_as_long_as_they_need_to_be(value, shown):
+def test_numbers_are_as_long_as_they_need_to_be(value: float, shown: str) -> None:
     assert f">{shown}<" in widgets.table([{"a": value}]).data

@@ -1,1 +1,1 @@
-"""The voice on the FAQ: LiveKit's server, the tokens that let callers in, and the agent that answers them."""
+"""Calls to the FAQ: LiveKit's server, the tokens that let callers in, and the agent that answers them."""

@@ -1,254 +1,172 @@
 """
-Gemini Live as the agent's ears, mind and voice; and how the call goes on when Gemini fails for good.
+Gemini Live, which transcribes, answers and speaks, and how a call continues on the offline models when it fails.
 
-What stack.py and agent.py do with it::
-
-    import_on_main_thread()                                     # once, before any worker thread
-    session = AgentSession(stt=…, llm=…, tts=…, vad=…)          # the offline stack: what the call falls back on
-    Failover(session, notify, lambda chat_ctx: FaqAgent(…, chat_ctx=chat_ctx))
-    await session.start(FaqAgent(…, **agent_options(settings)), room=room)
-
-Both agents live in the one session, so that the room, the caller's audio and our track stay as they are.
+Both agents live in one session, so the room, the caller's audio and the agent's track stay as they are. Import this on
+the main thread: livekit's plugin registers itself, and takes seconds to load.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from livekit.agents import (
-    Agent,
-    AgentSession,
-    AgentStateChangedEvent,
-    APIConnectOptions,
-    ErrorEvent,
-    UserInputTranscribedEvent,
-    UserStateChangedEvent,
-    llm,
-    utils,
-)
-from livekit.agents.voice.events import EventTypes
+from google.genai import types
+from livekit.agents import APIConnectOptions, llm
+from livekit.agents.voice import events
+from livekit.plugins.google.realtime import RealtimeModel
 
-from faqlab.errors import FaqlabError
+from faqlab import replies
 from faqlab.settings import Settings
+from faqlab.voice.agent import FaqAgent, Notify, Session
+from faqlab.voice.offline import load_speech, offline_agent
 
-if TYPE_CHECKING:
-    from google.genai.types import HttpOptions
-    from livekit.plugins.google.realtime import RealtimeModel
-
-    from faqlab.voice.stack import Notify
-
-APOLOGY = "I am having trouble reaching my usual service; I go on with a simpler voice."
-INVITATION = "How can I help?"
-PROD = "The caller is waiting for you. Answer what they said; if you could not hear it, ask them to say it again."
-
-PATIENCE = 4.0
-"""Seconds of silence until Gemini is prodded, and again as many until the call goes on without it."""
-
+REMINDER = "The caller is waiting for you. Answer what they said; if you couldn't hear it, ask them to say it again."
+PATIENCE_SECONDS = 4.0  # of silence before Gemini gets the reminder, and as long again before the failover
 CONNECT_SECONDS = 10.0
-# Three connects within a second: what lasts longer is an outage, and the caller is waiting.
-_CONNECT = APIConnectOptions(max_retry=2, retry_interval=0.5, timeout=CONNECT_SECONDS)
 
-_log = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
-def import_on_main_thread() -> None:
-    """Import livekit's Google plugin, which registers itself and may do so on the main thread only; some 5 s."""
-    import livekit.plugins.google  # noqa: F401
-
-
-def gemini_model(settings: Settings, *, http_options: HttpOptions | None = None) -> RealtimeModel:
+def gemini_agent(settings: Settings, http_options: types.HttpOptions | None = None) -> FaqAgent:
     """
-    Return Gemini Live with the settings' key, model and voice.
+    Return an agent on Gemini Live, with the settings' key, model and voice; *http_options* can name another server.
 
-    Args:
-        settings: Where the key, the model and the voice come from.
-        http_options: Another address or certificate than Google's.
-
-    Raises:
-        FaqlabError: there is no key.
+    Gemini decides when a turn ends. The session's VAD only tells `Failover` when the caller has finished.
     """
-    if settings.google_api_key is None:
-        raise FaqlabError("GOOGLE_API_KEY is not set: set it in .env, or use the offline voice.")
-    from google.genai import types
-    from livekit.plugins.google.realtime import RealtimeModel
-
-    # At DEBUG this one writes the headers of each connect, the key among them.
-    logging.getLogger("websockets.client").setLevel(logging.INFO)
-    return RealtimeModel(
+    assert settings.google_api_key
+    logging.getLogger("websockets.client").setLevel(logging.INFO)  # at DEBUG it logs the key
+    model = RealtimeModel(
         model=settings.gemini_model,
         voice=settings.gemini_voice,
         api_key=settings.google_api_key.get_secret_value(),
-        vertexai=False,  # or GOOGLE_GENAI_USE_VERTEXAI decides
-        # Gemini 3.8 speaks on during a call unless told to wait: it would answer without the FAQ.
-        tool_behavior=types.Behavior.BLOCKING,
+        vertexai=False,  # otherwise GOOGLE_GENAI_USE_VERTEXAI decides
+        tool_behavior=types.Behavior.BLOCKING,  # otherwise Gemini answers before the tool has
         input_audio_transcription=types.AudioTranscriptionConfig(),
         output_audio_transcription=types.AudioTranscriptionConfig(),
-        conn_options=_CONNECT,
+        conn_options=APIConnectOptions(max_retry=2, retry_interval=0.5, timeout=CONNECT_SECONDS),  # the caller waits
         http_options=http_options or types.HttpOptions(timeout=int(CONNECT_SECONDS * 1000)),
     )
-
-
-def agent_options(settings: Settings, *, http_options: HttpOptions | None = None) -> dict[str, Any]:
-    """
-    Return what makes an Agent of an offline session speak by Gemini: `FaqAgent(…, **agent_options(settings))`.
-
-    The session's VAD stays on: it tells `Failover` when the caller has finished. Turns are Gemini's to take.
-
-    Raises:
-        FaqlabError: there is no key.
-    """
-    return {
-        "llm": gemini_model(settings, http_options=http_options),
-        "stt": None,
-        "turn_handling": {"turn_detection": "realtime_llm"},
-    }
+    return FaqAgent(llm=model, turn_handling={"turn_detection": "realtime_llm"})
 
 
 class Failover:
     """
-    Keeps a call alive when Gemini fails for good: an apology, and then the session's own, offline models.
+    Keeps a call alive when Gemini fails for good: an apology, and then the offline models.
 
-    It fails for good when livekit's plugin gives up (a wrong key, a refused connect, 1007, 1011 at every connect),
-    and when it stays silent: neither a word nor a tool call in `patience` seconds, nor after a prod in as many.
-
-    Construct it before the session starts; it needs no closing.
+    It has failed for good when livekit's plugin gives up (wrong key, connection refused, WebSocket close code 1007, or
+    1011 at every connect), or when it is silent and stays silent after a reminder.
     """
 
-    def __init__(
-        self,
-        session: AgentSession[Any],
-        notify: Notify,
-        simpler: Callable[[llm.ChatContext], Agent],
-        *,
-        patience: float = PATIENCE,
-    ) -> None:
-        """
-        Watch over *session*.
-
-        Args:
-            session: Not started yet; with stt, llm, tts and vad of its own.
-            notify: Shows the apology on the caller's page.
-            simpler: Makes the agent that goes on, without models of its own, with what was said so far.
-                Its `on_enter` is replaced: it opens with the apology and, if a question was left open, the answer.
-            patience: Seconds.
-        """
-        self._session, self._notify, self._simpler, self._patience = session, notify, simpler, patience
-        self._timer: asyncio.TimerHandle | None = None
-        self._prodded = False
-        self._unanswered = ""
-        self._latest_item: str | None = None
-        self._answered_item: str | None = None
+    def __init__(self, session: Session, notify: Notify, wait: Callable[..., Awaitable[Any]] = asyncio.sleep) -> None:
+        self._session, self._notify, self._wait = session, notify, wait
+        self._started = asyncio.Event()
+        self._loading: asyncio.Task[None] | None = None
         self._handover: asyncio.Task[None] | None = None
-        self._handlers: dict[EventTypes, Callable[[Any], None]] = {
-            "error": self._on_error,
-            "agent_state_changed": self._on_agent_state,
-            "user_state_changed": self._on_user_state,
-            "user_input_transcribed": self._on_transcript,
-            "function_tools_executed": lambda _: self._restart_timer(),
-            "close": lambda _: self._stop_timer(),
-        }
-        for name, handler in self._handlers.items():
-            session.on(name, handler)
+        self._silence: asyncio.Task[None] | None = None
+        self._reminded = self._spoken_over = False
 
-    @property
-    def failed_over(self) -> bool:
-        """Whether the call goes on, or is about to go on, without Gemini."""
-        return self._handover is not None
+    async def start(self, agent: FaqAgent, **options: Any) -> None:
+        """Start the session with *agent*; *options* are those of `AgentSession.start`."""
+        self._session.on("error", self._on_error)
+        self._session.on("agent_state_changed", self._on_agent_state)
+        self._session.on("user_state_changed", self._on_user_state)
+        self._session.on("function_tools_executed", lambda _: self._expect_words() if self._silence else None)
+        self._session.on("close", lambda _: self._stop_waiting())
+        await self._session.start(agent, **options)
+        self._started.set()
 
     def fail_over(self, reason: str) -> None:
-        """Go on without Gemini; does nothing the second time. *reason* is logged."""
-        self._stop_timer()
+        """Continue without Gemini, and log *reason*. Later calls do nothing."""
+        self._stop_waiting()
         if self._handover is None:
-            _log.warning("Gemini is given up, the call goes on offline: %s", reason)
+            log.warning("The call continues without Gemini: %s", reason)
             self._handover = asyncio.create_task(self._hand_over(), name="gemini-failover")
 
-    @utils.log_exceptions(logger=_log)
     async def _hand_over(self) -> None:
-        session = self._session
-        while not session._started:  # until then update_agent enters nobody, and no event tells when
-            await asyncio.sleep(0.02)
-        notice = asyncio.create_task(self._notify("warning", APOLOGY))
+        try:
+            await asyncio.gather(self._started.wait(), self._prepare())
+            await self._continue_offline(self._session)
+        except Exception:
+            log.exception("The call can't continue offline, so it ends.")
+            await self._notify("warning", replies.GIVE_UP)
+            self._session.shutdown(drain=False)
+
+    async def _continue_offline(self, session: Session) -> None:
         if session.agent_state == "speaking" and session.current_speech:
-            await session.current_speech  # what Gemini has said already may be heard to its end
-        else:
-            with suppress(RuntimeError):
-                await session.interrupt(force=True)
-        chat_ctx = session.current_agent.chat_ctx.copy(
-            exclude_instructions=True, exclude_handoff=True, exclude_config_update=True
-        )
-        self._take_back(chat_ctx)
-        agent = self._simpler(chat_ctx)
-        agent.on_enter = self._open  # type: ignore[method-assign]  # the first moment at which the new agent can speak
-        session.update_agent(agent)
-        await notice
+            await session.current_speech  # Gemini has said it already
+        with suppress(RuntimeError):  # the session has ended
+            interrupted = session.interrupt(force=True)
+            # Ends a reply that Gemini left half-finished, and puts the question to it into the history.
+            await session.current_agent.realtime_llm_session.aclose()
+            await interrupted
+        history = session.current_agent.chat_ctx.copy(exclude_instructions=True)
+        question = _take_unanswered(history)
+        greeting = replies.APOLOGY if question else f"{replies.APOLOGY} {replies.INVITATION}"
+        session.update_agent(offline_agent(session.userdata.conversation, greeting, question, chat_ctx=history))
+        await self._notify("warning", replies.APOLOGY)
 
-    def _take_back(self, chat_ctx: llm.ChatContext) -> None:
-        """Remove the turn that was not answered, look-ups and all: it is asked anew."""
-        while chat_ctx.items and getattr(last := chat_ctx.items[-1], "role", None) != "assistant":
-            chat_ctx.items.pop()
-            if isinstance(last, llm.ChatMessage):
-                self._unanswered = self._unanswered or last.text_content or ""
+    def _prepare(self) -> asyncio.Task[None]:
+        """Begin to load the offline models."""
+        if self._loading is None:
+            needed = (replies.APOLOGY, replies.INVITATION, replies.SORRY, replies.GIVE_UP)
+            self._loading = asyncio.create_task(asyncio.to_thread(load_speech, needed))
+        return self._loading
 
-    async def _open(self) -> None:
-        for name, handler in self._handlers.items():
-            self._session.off(name, handler)
-        question, self._unanswered = self._unanswered, ""
-        self._session.say(APOLOGY if question else f"{APOLOGY} {INVITATION}")
-        if question:
-            self._session.generate_reply(user_input=question)
-
-    def _on_error(self, event: ErrorEvent) -> None:
+    def _on_error(self, event: events.ErrorEvent) -> None:
         if isinstance(event.error, llm.RealtimeModelError) and not event.error.recoverable:
-            event.error.recoverable = True  # or the session closes: livekit's way to say "we deal with it"
+            event.error.recoverable = True  # otherwise livekit closes the session
             self.fail_over(f"{type(event.error.error).__name__}: {event.error.error}")
 
-    def _on_agent_state(self, event: AgentStateChangedEvent) -> None:
+    def _on_agent_state(self, event: events.AgentStateChangedEvent) -> None:
         if event.old_state == "initializing":
-            self._start_timer()
+            self._expect_words()
         elif "speaking" in (event.old_state, event.new_state):
-            self._stop_timer()
-            self._prodded, self._unanswered, self._answered_item = False, "", self._latest_item
+            self._stop_waiting()
+            self._reminded = False
+            if self._spoken_over:  # what the caller said meanwhile wants an answer, too
+                self._expect_words()
+            self._spoken_over = False
 
-    def _on_user_state(self, event: UserStateChangedEvent) -> None:
+    def _on_user_state(self, event: events.UserStateChangedEvent) -> None:
         if event.new_state == "speaking":
-            self._stop_timer()
-            if self._handover:  # the rest of Gemini's last answer: it cannot hear the caller any more
+            self._stop_waiting()
+            if self._handover and not self._handover.done():  # only this can interrupt Gemini's last answer
                 with suppress(RuntimeError):
                     self._session.interrupt()
         elif event.old_state == "speaking":
-            self._start_timer()
+            self._spoken_over = self._session.agent_state == "speaking"
+            if not self._spoken_over:
+                self._expect_words()
 
-    def _on_transcript(self, event: UserInputTranscribedEvent) -> None:
-        self._latest_item = event.item_id
-        if self._session.agent_state == "speaking":
-            self._answered_item = event.item_id
-        elif event.item_id != self._answered_item:  # Gemini sends it once more when its answer has been played
-            self._unanswered = event.transcript
-
-    def _start_timer(self) -> None:
-        self._stop_timer()
+    def _expect_words(self) -> None:
+        self._stop_waiting()
         if self._handover is None:
-            self._timer = asyncio.get_running_loop().call_later(self._patience, self._on_silence)
+            self._silence = asyncio.create_task(self._wait_for_words())
 
-    def _restart_timer(self) -> None:
-        if self._timer:
-            self._start_timer()
+    async def _wait_for_words(self) -> None:
+        await self._wait(PATIENCE_SECONDS)
+        if not self._reminded:  # Gemini may rightly have ignored a cough
+            self._reminded = True
+            self._prepare()
+            self._session.generate_reply(instructions=REMINDER)
+            await self._wait(PATIENCE_SECONDS)
+        self._silence = None
+        self.fail_over("it stayed silent")
 
-    def _stop_timer(self) -> None:
-        if self._timer:
-            self._timer.cancel()
-            self._timer = None
+    def _stop_waiting(self) -> None:
+        if self._silence:
+            self._silence.cancel()
+            self._silence = None
 
-    def _on_silence(self) -> None:
-        if self._session.agent_state == "speaking":
-            self._start_timer()
-        elif self._prodded:
-            self.fail_over(f"silent for {2 * self._patience:.0f} s")
-        else:
-            self._prodded = True  # it may have taken a cough for what it was
-            self._session.generate_reply(instructions=PROD)
-            self._start_timer()
+
+def _take_unanswered(history: llm.ChatContext) -> str:
+    """Remove the turn that wasn't answered, look-ups included, and return what the user said in it."""
+    question = ""
+    while history.items and getattr(last := history.items[-1], "role", None) != "assistant":
+        history.items.pop()
+        if isinstance(last, llm.ChatMessage):
+            question = question or last.text_content or ""
+    return question

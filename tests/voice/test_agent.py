@@ -1,387 +1,195 @@
-"""
-Conversations with the agent over a real livekit-server: spoken words in, spoken words out.
-
-The caller's voice is the offline voice, its ears are Whisper's; what is asserted is what went over the wire.
-"""
+"""Conversations with the agent by text: what it says and looks up, turn by turn."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
-from contextlib import contextmanager
-from dataclasses import replace
-from types import SimpleNamespace
+import logging
+import subprocess
+import sys
+from collections.abc import AsyncIterator
 from typing import Any
 
-import numpy as np
 import pytest
-from conftest import caller_of, plain
-from livekit import rtc
-from livekit.agents import UserStateChangedEvent
-from livekit.api import AccessToken, ListRoomsRequest, LiveKitAPI, RoomAgentDispatch, RoomConfiguration, VideoGrants
+from livekit.agents import AgentSession, RunContext, UserTurnExceededEvent, function_tool
+from livekit.agents.voice.run_result import RunResult
 
-from faqlab.dialogue import Dialogue
-from faqlab.voice import agent, answers, listening, offline
-from faqlab.voice.agent import Assistant
-from faqlab.voice.caller import Caller
-from faqlab.voice.calls import STAGES, CallLog
-from faqlab.voice.demo import LiveDemo
-from faqlab.voice.ears import SAMPLE_RATE, Ears
-from faqlab.voice.sfu import LiveKit
-from faqlab.voice.speech import Voice
-from faqlab.voice.worker import Worker
+from faqlab import replies
+from faqlab.conversation import Conversation
+from faqlab.retriever import Retriever
+from faqlab.small_talk import SmallTalk
+from faqlab.voice.agent import FaqAgent, Lookups
+from faqlab.voice.chat import text_session
+from faqlab.voice.lookup_log import LookupLog
 
-PAY, RETURN, PARCEL = "How can I pay?", "Can I return shoes?", "Where is my parcel?"
-
-
-@contextmanager
-def working(livekit: LiveKit, assistant: Assistant) -> Iterator[Callable[..., Caller]]:
-    """A worker of its own; yields what makes a caller to a room of that name, of another identity if need be."""
-    loaded: Future[Assistant] = Future()
-    loaded.set_result(assistant)
-    worker = Worker(livekit, loaded, "tested")
-    worker.start()
-
-    def caller(room: str, identity: str = "caller") -> Caller:
-        token = AccessToken(livekit.api_key, livekit.api_secret).with_identity(identity)
-        token = token.with_grants(VideoGrants(room_join=True, room=room, can_publish_data=False))
-        token = token.with_room_config(RoomConfiguration(agents=[RoomAgentDispatch(agent_name="tested")]))
-        return Caller(livekit.url, token.to_jwt())
-
-    try:
-        yield caller
-    finally:
-        worker.stop()
+PAY, PAY_ANSWER = "How can I pay?", "You can pay by card, or by invoice."
+SHOES, SHOES_ANSWER = "Can I return shoes?", "Yes, you can return shoes within thirty days."
+UNCLEAR = "I want to return something"
+UNKNOWN = "Who won the chess tournament?"
 
 
 @pytest.fixture
-def assistant(demo: LiveDemo) -> Assistant:
-    return demo._assistant.result()
+def conversation(short_retriever: Retriever, small_talk: SmallTalk) -> Conversation:
+    return Conversation(short_retriever, small_talk)
 
 
-async def rooms(livekit: LiveKit) -> list[str]:
-    async with LiveKitAPI(livekit.url, livekit.api_key, livekit.api_secret) as api:
-        return [room.name for room in (await api.room.list_rooms(ListRoomsRequest())).rooms]
+@pytest.fixture
+async def session(conversation: Conversation) -> AsyncIterator[AgentSession[Lookups]]:
+    async with await text_session(conversation) as session:
+        yield session
 
 
-async def test_a_question_asked_aloud_is_answered_aloud_from_the_faq(demo: LiveDemo) -> None:
-    async with caller_of(demo) as caller:
-        greeting = await caller.wait_for_greeting()
-        assert plain(greeting.answer_audio_text) == plain(agent.GREETING)
-
-        heard = await caller.ask(PAY)
-        assert plain(heard.heard_as) == plain(PAY)
-        assert "by card or by invoice" in plain(heard.answer_audio_text)
-        assert plain(heard.answer_text) in plain("You can pay by card, or by invoice.")
-        [lookup] = heard.lookups
-        assert (lookup["outcome"], lookup["hits"][0]["id"], len(lookup["hits"])) == ("answer", "pay", 3)
-        assert lookup["hits"][0]["squared_l2"] < lookup["squared_l2_threshold"] == pytest.approx(1.1)
-        assert heard.end_of_speech_to_first_audio_s is not None
-        assert heard.end_of_speech_to_first_audio_s < 2.0
-
-        unknown = await caller.ask("Who won the chess tournament in nineteen eighty?")
-        assert [lookup["outcome"] for lookup in unknown.lookups] == ["decline"]
-        assert "i don t know that" in plain(unknown.answer_audio_text)
-
-        thanks = await caller.ask("Thank you very much!")
-        assert (thanks.lookups, bool(thanks.answer_audio_text)) == ((), True)
-
-    record = next(r for r in demo.calls.records if r.id == lookup["id"])
-    assert set(record.milliseconds) == set(STAGES)
-    assert all(0 <= ms < 2000 for ms in record.milliseconds.values())
-    row = demo.calls.frame().set_index("room").loc[record.room].iloc[0]
-    assert (row["outcome"], row["retrieved"][0]) == ("answer", "pay")
+def said(result: RunResult[Any]) -> str:
+    """What the assistant said in a turn; it's all one message."""
+    [message] = [event.item for event in result.events if event.type == "message"]
+    return message.text_content or ""
 
 
-async def test_who_is_asked_back_chooses_and_is_answered(livekit_server: LiveKit, assistant: Assistant) -> None:
-    unsure = replace(assistant, retriever=assistant.retriever.with_config(answer_from=1.0))
-    with working(livekit_server, unsure) as caller_to:
-        async with caller_to("unsure") as caller:
-            await caller.wait_for_greeting()
-            back = await caller.ask(PAY)
-            [lookup] = back.lookups
-            assert lookup["outcome"] == "ask_back"
-            assert lookup["choices"][0] == PAY
-            assert "do you mean how can i pay" in plain(back.answer_audio_text)
-            chosen = await caller.ask("The first one, please.")
-            assert [(of["outcome"], of["hits"][0]["id"]) for of in chosen.lookups] == [("answer", "pay")]
-            assert "by card" in plain(chosen.answer_audio_text)
+def tool_result(result: RunResult[Any]) -> dict[str, Any]:
+    [output] = [event.item.output for event in result.events if event.type == "function_call_output"]
+    found: dict[str, Any] = json.loads(output)
+    return found
 
 
-async def test_two_callers_at_once_have_rooms_and_answers_of_their_own(demo: LiveDemo) -> None:
-    async def call(question: str) -> tuple[str, str, str]:
-        async with caller_of(demo) as caller:
-            await caller.wait_for_greeting()
-            heard = await caller.ask(question)
-            return caller.room.name, heard.lookups[0]["hits"][0]["id"], plain(heard.answer_audio_text)
-
-    paid, returned = await asyncio.gather(call(PAY), call(RETURN))
-    assert paid[0] != returned[0]
-    assert (paid[1], returned[1]) == ("pay", "shoes")
-    assert "card" in paid[2]
-    assert "days" in returned[2]
+async def test_the_agent_greets(session: AgentSession[Lookups]) -> None:
+    assert [message.text_content for message in session.history.messages()] == [replies.GREETING]
 
 
-async def test_four_callers_at_once_are_each_answered(demo: LiveDemo) -> None:
-    """More than there are cores: with the wrong chunks they kept each other from being heard."""
-    table = await asyncio.to_thread(demo.call, [PAY, RETURN] * 2, at_once=4)
-    assert table["retrieved"].str[0].tolist() == ["pay", "shoes"] * 2
-    assert (table["first_sound_ms"] < 5000).all()
+async def test_a_question_is_looked_up_as_it_was_asked_and_answered(session: AgentSession[Lookups]) -> None:
+    result = await session.run(user_input=PAY)
+    result.expect.next_event().is_function_call(name="lookup_company_info", arguments={"query": PAY})
+    result.expect.next_event().is_function_call_output(is_error=False)
+    result.expect.next_event().is_message(role="assistant")
+    result.expect.no_more_events()
+    assert said(result) == PAY_ANSWER
 
 
-async def test_who_interrupts_is_let_in_and_answered(demo: LiveDemo) -> None:
-    async with caller_of(demo) as caller:
-        await caller.wait_for_greeting()
-        heard = await caller.ask("How does the guarantee work?", interrupt=f"Excuse me, {PAY}", interrupt_after=1.5)
-    assert heard.yielded_s is not None
-    assert heard.yielded_s < 1.0
-    assert [lookup["hits"][0]["id"] for lookup in heard.lookups] == ["work", "pay"]
-    assert "by card" in plain(heard.answer_audio_text)
-    assert "within ten days" not in plain(heard.answer_audio_text)
+async def test_the_tool_returns_the_best_entries_whatever_the_outcome(session: AgentSession[Lookups]) -> None:
+    found = [tool_result(await session.run(user_input=query)) for query in (PAY, UNKNOWN, UNCLEAR)]
+    assert [result["status"] for result in found] == ["answer", "decline", "clarify"]
+    assert [len(result["answers"]) for result in found] == [3, 3, 3]
+    assert found[0]["answers"][0] == {"question": PAY, "answer": PAY_ANSWER}
+    assert found[0]["say"] == "", "a language model words the answer itself"
 
 
-async def test_a_question_with_a_pause_in_it_is_heard_as_one(demo: LiveDemo) -> None:
-    async with caller_of(demo) as caller:
-        await caller.wait_for_greeting()
-        heard = await caller.ask("Can you tell me whether I can return shoes that do not fit me?", pause=1.0)
-    assert plain(heard.lookups[-1]["query"]) == plain("Can you tell me whether I can return shoes that do not fit me?")
-    assert heard.lookups[-1]["hits"][0]["id"] == "shoes"
-    assert "thirty days" in plain(heard.answer_audio_text).replace("30", "thirty")
-
-
-async def test_who_never_stops_is_answered_all_the_same(demo: LiveDemo, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As behind a radio; with a fifth of the patience."""
-    monkeypatch.setattr(listening, "_LONGEST", 5 * SAMPLE_RATE)
-    monkeypatch.setattr(offline, "ENDLESS", {"max_words": 8})
-    async with caller_of(demo) as caller:
-        await caller.wait_for_greeting()
-        question = PAY.lower().strip("?")
-        heard = await caller.ask(" and ".join([f"I would like to know {question}"] * 8))
-    assert heard.cut_in
-    assert heard.lookups[0]["hits"][0]["id"] == "pay"
-    # Not as heard: of one sentence three times over Whisper believes nothing.
-    assert "you can pay by card or by invoice" in plain(heard.answer_text)
-
-
-async def test_a_long_question_that_has_ended_is_answered_once(demo: LiveDemo, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Longer than what is answered over a sound that goes on; with a fifth of the patience."""
-    monkeypatch.setattr(offline, "ENDLESS", {"max_words": 8})
-    async with caller_of(demo) as caller:
-        await caller.wait_for_greeting()
-        heard = await caller.ask("Can you please tell me whether I can return shoes that do not fit me?")
-        after = await caller.listen(3)
-    assert [lookup["hits"][0]["id"] for lookup in (*heard.lookups, *after.lookups)] == ["shoes"]
-    assert not heard.cut_in
-    assert plain(f"{heard.answer_text} {after.answer_text}").count("thirty days") == 1
-
-
-async def test_two_look_ups_at_once_have_records_of_their_own(assistant: Assistant) -> None:
-    """As of a model that calls its tool twice in one turn."""
-    sent: list[str] = []
-
-    async def send_text(text: str, topic: str) -> None:
-        sent.append(json.loads(text)["query"])
-
-    call = call_without_a_room(assistant, send_text)
-    results = await asyncio.gather(call.lookup(PAY), call.lookup(RETURN))
-    call._finish_record()
-    assert [json.loads(result)["answers"][0]["question"] for result in results] == [PAY, RETURN]
-    assert [record.query for record in call._assistant.calls.records] == sent == [PAY, RETURN]
-
-
-async def test_the_times_of_a_look_up_are_not_of_an_end_of_speech_before_the_last(assistant: Assistant) -> None:
-    async def send_text(text: str, topic: str) -> None:
-        """Take it."""
-
-    call = call_without_a_room(assistant, send_text)
-    for old, new in (("listening", "speaking"), ("speaking", "listening")):
-        call._on_user_state(UserStateChangedEvent(old_state=old, new_state=new))  # type: ignore[arg-type]
-    await call.lookup(PAY)
-    call._on_user_state(UserStateChangedEvent(old_state="listening", new_state="speaking"))
-    await call.lookup(RETURN)
-    call._finish_record()
-    ended, goes_on = call._assistant.calls.records
-    assert {"transcript", "turn"} <= set(ended.milliseconds)
-    assert not {"transcript", "turn"} & set(goes_on.milliseconds)
-
-
-def call_without_a_room(assistant: Assistant, send_text: Callable[..., Any]) -> agent.Call:
-    """A call for its look-ups alone, with a log of its own."""
-    room = SimpleNamespace(name="nowhere", local_participant=SimpleNamespace(send_text=send_text))
-    job: Any = SimpleNamespace(room=room, job=SimpleNamespace(room=room))
-    livekit = LiveKit("ws://127.0.0.1:9", "key", "secret", local=True)
-    return agent.Call(replace(assistant, calls=CallLog()), job, livekit)
-
-
-async def test_who_says_nothing_is_asked_twice_and_then_let_go(livekit_server: LiveKit, assistant: Assistant) -> None:
-    with working(livekit_server, replace(assistant, silence_seconds=1.5)) as caller_to:
-        async with caller_to("silent") as caller:
-            greeting = await caller.wait_for_greeting()
-            asked = [await caller.wait_for_greeting() for _ in range(3)]
-            assert plain(greeting.answer_text) == plain(agent.GREETING)
-            assert [plain(a.answer_text) for a in asked] == [plain(s) for s in (*agent.STILL_THERE, agent.FAREWELL)]
-            await until(lambda: not caller.room.isconnected())
-    assert "silent" not in await rooms(livekit_server)
-
-
-async def test_who_was_silent_and_then_asks_is_answered(livekit_server: LiveKit, assistant: Assistant) -> None:
-    with working(livekit_server, replace(assistant, silence_seconds=2.0)) as caller_to:
-        async with caller_to("shy") as caller:
-            await caller.wait_for_greeting()
-            assert plain((await caller.wait_for_greeting()).answer_text) == plain(agent.STILL_THERE[0])
-            heard = await caller.ask(PARCEL)
-            assert heard.lookups[0]["hits"][0]["id"] == "parcel"
-
-
-async def test_when_the_caller_leaves_in_mid_answer_the_call_is_soon_over(
-    demo: LiveDemo, assistant: Assistant, livekit_server: LiveKit
+async def test_the_caller_picks_one_of_the_entries_that_a_clarifying_question_offers(
+    session: AgentSession[Lookups],
 ) -> None:
-    with working(livekit_server, assistant) as caller_to:
-        async with caller_to("leaver") as caller:
-            await caller.wait_for_greeting()
-            assert "leaver" in await rooms(livekit_server)
-            await caller.ask("How does the guarantee work?", hang_up_after=1.0)
-            left = time.monotonic()
-        while "leaver" in await rooms(livekit_server):
-            assert time.monotonic() < left + 4
-            await asyncio.sleep(0.1)
+    clarified = await session.run(user_input=UNCLEAR)
+    choices = tool_result(clarified)["choices"]
+    assert SHOES in choices
+    assert said(clarified) == replies.clarifying_question(choices)
+    assert said(await session.run(user_input="The shoes, please.")) == SHOES_ANSWER
 
 
-async def test_who_is_cut_off_and_comes_back_goes_on_with_the_call(
-    livekit_server: LiveKit, assistant: Assistant
+async def test_what_the_faq_does_not_cover_is_declined(session: AgentSession[Lookups]) -> None:
+    assert said(await session.run(user_input=UNKNOWN)) == "Sorry, our FAQ doesn't cover that."
+
+
+async def test_small_talk_needs_no_look_up(session: AgentSession[Lookups]) -> None:
+    result = await session.run(user_input="Thank you!")
+    assert said(result) == replies.small_talk("thanks")
+    assert len(result.events) == 1
+
+
+async def test_the_last_reply_is_repeated_in_full(session: AgentSession[Lookups]) -> None:
+    await session.run(user_input=PAY)
+    for _ in range(2):
+        assert said(await session.run(user_input="Can you repeat that, please?")) == PAY_ANSWER
+
+
+async def test_a_look_up_that_fails_is_apologised_for_and_the_third_in_a_row_ends_the_call(
+    session: AgentSession[Lookups], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with working(livekit_server, assistant) as caller_to:
-        async with caller_to("cut-off") as caller:
-            await caller.wait_for_greeting()
-            await caller.room.simulate_scenario(rtc.SimulateScenarioKind.SIMULATE_FULL_RECONNECT)
-            await caller.listen(agent.HUNG_UP_SECONDS + 1)
-            assert (await caller.ask(PAY)).lookups[0]["hits"][0]["id"] == "pay"
-
-
-async def test_who_is_cut_off_and_stays_away_is_waited_for_in_vain(
-    livekit_server: LiveKit, assistant: Assistant, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(agent, "_HUNG_UP", frozenset())  # a lost connection is one that nobody has closed
-    monkeypatch.setattr(agent, "LOST_SECONDS", 5.0)
-    with working(livekit_server, assistant) as caller_to:
-        async with caller_to("lost") as caller:
-            await caller.wait_for_greeting()
-        left = time.monotonic()
-        while "lost" in await rooms(livekit_server):
-            assert time.monotonic() < left + 8
-            await asyncio.sleep(0.1)
-        assert time.monotonic() > left + 4
-
-
-async def test_neither_a_camera_nor_a_guest_who_leaves_means_anything(
-    livekit_server: LiveKit, assistant: Assistant
-) -> None:
-    with working(livekit_server, assistant) as caller_to:
-        async with caller_to("shared") as caller:
-            await caller.wait_for_greeting()
-            camera = rtc.LocalVideoTrack.create_video_track("camera", rtc.VideoSource(64, 64))
-            published = await caller.room.local_participant.publish_track(camera)
-            with pytest.raises(TimeoutError):
-                await asyncio.wait_for(published.wait_for_subscription(), 1.0)
-            async with caller_to("shared", "guest") as guest:
-                await guest.listen(1)
-            await caller.listen(agent.HUNG_UP_SECONDS + 1)
-            assert (await caller.ask(PAY)).lookups[0]["hits"][0]["id"] == "pay"
-
-
-async def test_a_failure_of_the_ears_the_model_or_the_tool_is_owned_up_to_and_the_call_goes_on(
-    demo: LiveDemo, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*_: object, **__: object) -> None:
+    def fail(*_: object) -> None:
         raise RuntimeError("broken on purpose")
 
-    async with caller_of(demo, hearing=Ears()) as caller:
-        await caller.wait_for_greeting()
-        with monkeypatch.context() as patch:
-            patch.setattr(Ears.shared(), "hear", fail)
-            assert plain((await caller.ask(PAY)).answer_text) == plain(answers.SORRY)
-        with monkeypatch.context() as patch:
-            patch.setattr(answers._Step, "_run", fail)
-            assert plain((await caller.ask(PAY)).answer_text) == plain(answers.SORRY)
-        assert "by card" in plain((await caller.ask(PAY)).answer_audio_text)
-        with monkeypatch.context() as patch:
-            patch.setattr(Dialogue, "ask", fail)
-            failed = await caller.ask(PAY)
-            assert (plain(failed.answer_text), failed.lookups) == (plain(answers.SORRY), ())
-        assert [record.outcome for record in demo.calls.records][-2:] == ["answer", "failed"]
-        assert "by card" in plain((await caller.ask(PAY)).answer_audio_text)
+    session.userdata.give_up = lambda: session.say(replies.GIVE_UP) and None
+    with monkeypatch.context() as patch:
+        patch.setattr(Conversation, "ask", fail)
+        assert [said(await session.run(user_input=PAY)) for _ in range(2)] == [replies.SORRY] * 2
+    assert said(await session.run(user_input=PAY)) == PAY_ANSWER
+    session.userdata.failures = 0
+    monkeypatch.setattr(Conversation, "ask", fail)
+    found = [said(await session.run(user_input=PAY)) for _ in range(3)]
+    assert found == [replies.SORRY, replies.SORRY, replies.GIVE_UP]
+    assert "broken on purpose" in caplog.text
 
 
-async def test_a_greeting_or_a_sentence_that_cannot_be_said_is_made_up_for(
-    livekit_server: LiveKit, assistant: Assistant, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("user_state", "said_last"), [("speaking", PAY_ANSWER), ("listening", replies.GREETING)])
+async def test_someone_who_speaks_without_a_pause_is_answered(
+    session: AgentSession[Lookups], monkeypatch: pytest.MonkeyPatch, user_state: str, said_last: str
 ) -> None:
-    unspeakable, speak = {agent.GREETING, *Voice.shared().sentences(agent.GREETING)}, Voice.speak
-
-    def fail(self: Voice, sentence: str, speed: float = 1.0) -> np.ndarray:
-        if sentence in unspeakable or "faults" in sentence:
-            raise RuntimeError("broken on purpose")
-        return speak(self, sentence, speed)
-
-    monkeypatch.setattr(Voice, "speak", fail)
-    with working(livekit_server, assistant) as caller_to:
-        async with caller_to("half") as caller:
-            assert plain((await caller.wait_for_greeting()).answer_audio_text) == plain(answers.SORRY)
-            heard = plain((await caller.ask("How does the guarantee work?")).answer_audio_text)
-            assert heard.startswith("everything that we sell")
-            assert heard.endswith(plain(answers.SORRY))
+    """Such as a radio; a caller who has just finished is answered by the turn's end anyway."""
+    monkeypatch.setattr("faqlab.voice.agent.BETWEEN_WORDS_SECONDS", 0)
+    monkeypatch.setattr(AgentSession, "user_state", user_state)
+    endless = UserTurnExceededEvent(transcript=PAY, accumulated_transcript=PAY, accumulated_word_count=4, duration=20)
+    await session.current_agent.on_user_turn_exceeded(endless)
+    assert session.history.messages()[-1].text_content == said_last
 
 
-@pytest.mark.parametrize("broken", ["voice", "look-up"])
-async def test_who_asks_in_vain_is_told_so_twice_and_then_let_go(
-    livekit_server: LiveKit, assistant: Assistant, monkeypatch: pytest.MonkeyPatch, broken: str
-) -> None:
-    """Although what was spoken ahead, the excuse above all, is still heard each time."""
-    with working(livekit_server, assistant) as caller_to:
-        async with caller_to("in-vain") as caller:
-            await caller.wait_for_greeting()
-            voice, speak = Voice.shared(), Voice.speak
-            spoken = {PAY, *voice.sentences(f"{answers.SORRY} {agent.GIVE_UP}")}
-            for sentence in spoken:
-                voice.speak(sentence)
+class AgentWithHours(FaqAgent):
+    """The agent with a second tool, which is all that it takes."""
 
-            def fail(self: Voice, sentence: str, speed: float = 1.0) -> np.ndarray:
-                if sentence in spoken:
-                    return speak(self, sentence, speed)
-                raise RuntimeError("broken on purpose")
-
-            if broken == "voice":
-                monkeypatch.setattr(Voice, "speak", fail)
-            else:
-                monkeypatch.setattr(Dialogue, "ask", fail)
-            said = [plain((await caller.ask(PAY)).answer_audio_text) for _ in range(3)]
-            assert said == [plain(answers.SORRY), plain(answers.SORRY), plain(agent.GIVE_UP)]
-            await until(lambda: not caller.room.isconnected())
+    @function_tool
+    async def opening_hours(self, context: RunContext[Lookups]) -> str:
+        """Say at which hours the shop is open."""
+        return "We're open from nine to five."
 
 
-async def test_a_voice_that_keeps_failing_ends_the_call(
-    livekit_server: LiveKit, assistant: Assistant, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with working(livekit_server, assistant) as caller_to:
-        async with caller_to("mute") as caller:
-            await caller.wait_for_greeting()
-
-            question = Voice.shared().speak(PAY)
-
-            def fail(self: Voice, sentence: str, speed: float = 1.0) -> np.ndarray:
-                if sentence == PAY:
-                    return question
-                raise RuntimeError("broken on purpose")
-
-            monkeypatch.setattr(Voice, "speak", fail)
-            asking = asyncio.create_task(caller.ask(PAY))
-            await until(lambda: not caller.room.isconnected(), 20)
-            assert (await asking).answer_audio_text == ""
+async def test_a_second_tool_is_called_when_its_description_is_nearer_than_the_faq(conversation: Conversation) -> None:
+    async with await text_session(conversation, AgentWithHours()) as session:
+        for question in ("When do you open?", "What time do you close?"):
+            result = await session.run(user_input=question)
+            result.expect.next_event().is_function_call(name="opening_hours", arguments={})
+            assert said(result) == "We're open from nine to five."
+        for question in (PAY, SHOES, UNKNOWN, UNCLEAR, "The shoes, please."):
+            result = await session.run(user_input=question)
+            result.expect.next_event().is_function_call(name="lookup_company_info", arguments={"query": question})
 
 
-async def until(fact: Callable[[], object], seconds: float = 10) -> None:
-    async with asyncio.timeout(seconds):
-        while not fact():
-            await asyncio.sleep(0.05)
+async def test_two_look_ups_at_once_are_made_in_turn_and_have_a_record_each(conversation: Conversation) -> None:
+    """A model may call its tool twice in one turn."""
+    published: list[dict[str, Any]] = []
+
+    async def publish(message: dict[str, Any]) -> None:
+        published.append(message)
+
+    lookups = Lookups(conversation, LookupLog(), "a-room", publish)
+    results = await asyncio.gather(lookups.look_up(PAY), lookups.look_up(SHOES))
+    lookups.log_pending()
+    assert [json.loads(result)["answers"][0]["question"] for result in results] == [PAY, SHOES]
+    assert [record.message() for record in lookups.records.records] == published
+    assert [(record.query, record.room) for record in lookups.records.records] == [(PAY, "a-room"), (SHOES, "a-room")]
+
+
+async def test_the_stages_of_the_wait_are_recorded_where_they_are_known(conversation: Conversation) -> None:
+    lookups = Lookups(conversation, LookupLog())
+    lookups.speech_ended, lookups.transcribed = 1.0, 1.25
+    await lookups.look_up(PAY)
+    lookups.log_pending(speaking_since=10.0**10)
+    lookups.speech_ended = None
+    await lookups.look_up(SHOES)
+    lookups.log_pending()
+    spoken, typed = lookups.records.records
+    assert spoken.milliseconds["transcript"] == 250
+    assert set(spoken.milliseconds) == {"transcript", "turn", "embed", "search", "voice"}
+    assert set(typed.milliseconds) == {"embed", "search"}
+
+
+def test_an_agent_on_gemini_imports_no_speech_models_and_no_agent_imports_pandas_or_scipy() -> None:
+    program = """
+import sys
+import faqlab.voice.call, faqlab.voice.chat
+from faqlab.settings import Settings
+from faqlab.voice.pipeline import choose_pipeline
+assert not {"pandas", "scipy", "sklearn", "torch"} & set(sys.modules)
+choose_pipeline(Settings(google_api_key="a-key")).prewarm(["Hello"])
+assert not {"faster_whisper", "hibari", "pandas", "scipy", "sklearn", "torch"} & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=250)
+
+
+@pytest.fixture(autouse=True)
+def _quiet(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)

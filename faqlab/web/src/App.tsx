@@ -15,8 +15,8 @@ export function App() {
       {live && <RoomAudioRenderer />}
       <Page
         call={call}
-        orb={live ? <LiveOrb state={state} muted={call.muted} /> : <Orb state={state} level={0} />}
-        // Shows itself only where the browser holds sound back until it is asked for.
+        orb={live ? <LiveOrb state={state} /> : <Orb state={state} level={0} />}
+        // Visible only if the browser blocks sound until the user allows it.
         startAudio={live && <StartAudio className="button primary" label="Turn on sound" />}
         onJoin={join}
         onLeave={leave}

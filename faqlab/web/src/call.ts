@@ -1,4 +1,4 @@
-/** The call as a value: what happened to it goes in, what a person needs to know of it comes out. Pure. */
+/** The state of a call, and its words: events go in, what the page shows comes out. Pure functions. */
 
 import { assistantProblem, MICROPHONE_LOST, type Problem } from "./errors";
 import type { Lookup } from "./lookup";
@@ -7,7 +7,7 @@ import { addLookup, addNotice, addSaid, close, type Conversation, type Said } fr
 
 export type Stage = "ready" | "microphone" | "connecting" | "connected" | "reconnecting" | "ended";
 
-/** As livekit-agents tells it, in the participant attribute `lk.agent.state`. */
+/** From livekit-agents, in the participant attribute `lk.agent.state`. */
 export type AgentState = "initializing" | "idle" | "listening" | "thinking" | "speaking";
 
 export interface Call {
@@ -44,7 +44,7 @@ export const NO_CALL: Call = {
   conversation: [],
 };
 
-/** How long the assistant may take to come, and how long it may be away, before the page says something about it. */
+/** How long the assistant may take to come, or be away, before the page reports it. */
 export const AGENT_COMES_WITHIN_MS = 20_000;
 export const AGENT_RETURNS_WITHIN_MS = 3_000;
 
@@ -64,11 +64,11 @@ export function reduceCall(call: Call, event: CallEvent): Call {
     case "reconnecting":
       return { ...call, stage: "reconnecting" };
     case "ended": {
-      // A call that never stood has not ended: the page is as it was before, with the reason.
-      const stood = call.stage === "connected" || call.stage === "reconnecting";
+      // A call that was never established leads back to the start, with the reason.
+      const established = call.stage === "connected" || call.stage === "reconnecting";
       return {
         ...call,
-        stage: stood || call.stage === "ended" ? "ended" : "ready",
+        stage: established || call.stage === "ended" ? "ended" : "ready",
         agent: null,
         problem: event.problem,
         conversation: close(call.conversation),
@@ -109,12 +109,13 @@ function isAgentState(state: string): state is AgentState {
   return ["initializing", "idle", "listening", "thinking", "speaking"].includes(state);
 }
 
-/** The state as a person sees it. */
+/** The state as the page shows it. */
 export type ShownState =
   | "ready"
   | "connecting"
   | "waiting"
   | "listening"
+  | "muted"
   | "thinking"
   | "speaking"
   | "reconnecting"
@@ -126,7 +127,8 @@ export function shownState(call: Call): ShownState {
       return "connecting";
     case "connected":
       if (call.agent === null || call.agent === "initializing") return "waiting";
-      return call.agent === "idle" ? "listening" : call.agent;
+      if (call.agent !== "idle" && call.agent !== "listening") return call.agent;
+      return call.muted ? "muted" : "listening";
     default:
       return call.stage;
   }
@@ -135,7 +137,7 @@ export function shownState(call: Call): ShownState {
 export interface StateWords {
   readonly state: string;
   readonly hint: string;
-  /** What a screen reader says. The turns of the talk are heard already: only the coming and going of the call is announced. */
+  /** For a screen reader: only that the call begins or ends, because the turns in between can be heard. */
   readonly announcement: string;
 }
 
@@ -149,17 +151,19 @@ export function stateWords(call: Call): StateWords {
         ? words("Waiting for your microphone", "Allow it when the browser asks.")
         : words("Connecting", "One moment.");
     case "waiting":
-      return words("Waiting for the assistant", call.problem?.kind === "assistant" ? "" : "It joins in a few seconds.");
+      if (call.problem?.kind !== "assistant") return words("Waiting for the assistant", "It should join in a few seconds.");
+      // The problem itself is announced.
+      return { state: call.agentWasThere ? "The assistant has left" : "No assistant yet", hint: "", announcement: "" };
     case "listening":
-      return call.muted
-        ? { state: "Listening", hint: "Your microphone is muted.", announcement: talking }
-        : { state: "Listening", hint: "Ask your question aloud.", announcement: talking };
+      return { state: "Listening", hint: "Ask your question.", announcement: talking };
+    case "muted":
+      return { state: "Muted", hint: "Press Mute again to talk.", announcement: talking };
     case "thinking":
       return { state: "Thinking", hint: "One moment.", announcement: talking };
     case "speaking":
-      return { state: "Speaking", hint: "Talk at any time to interrupt.", announcement: talking };
+      return { state: "Speaking", hint: call.muted ? "Your microphone is muted." : "Talk at any time to interrupt.", announcement: talking };
     case "reconnecting":
-      return words("Reconnecting", "The connection broke off; trying to restore it.");
+      return words("Reconnecting", "The connection was interrupted; trying to restore it.");
     case "ended":
       return words("Call ended", call.conversation.length > 0 ? "The conversation stays here until the next call." : "");
   }

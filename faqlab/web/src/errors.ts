@@ -1,15 +1,18 @@
-/** Why a call cannot be, in a sentence for a person: what happened, and what to do about it. */
+/** Why a call isn't possible, in words for a person: what happened, and what to do. */
 
 import { ConnectionError, ConnectionErrorReason, DisconnectReason } from "livekit-client";
 
 export interface Problem {
   readonly kind: "page" | "microphone" | "token" | "server" | "assistant";
+  /** For everybody. */
   readonly text: string;
-  /** The page is inside a frame that forbids what a tab of its own would allow. */
+  /** For the person who runs the page. */
+  readonly operator?: string;
+  /** The page is inside a frame that blocks what a new tab would allow. */
   readonly newTab?: boolean;
 }
 
-/** What about the page decides whether it can have a microphone at all. */
+/** What decides whether the page can use a microphone. */
 export interface PageContext {
   readonly secure: boolean;
   readonly hasMicrophoneApi: boolean;
@@ -19,7 +22,7 @@ export interface PageContext {
   readonly origin: string;
 }
 
-/** The token server refused or failed; the message is its own sentence, or null where it gave none. */
+/** The token server refused or failed; `detail` is its own sentence, or null if it gave none. */
 export class TokenError extends Error {
   constructor(
     readonly status: number | null,
@@ -30,35 +33,31 @@ export class TokenError extends Error {
   }
 }
 
-const START_AGAIN = "start it again (demo.start() in the notebook, or faqlab serve in a terminal)";
+const START_AGAIN = "start it again (demo.start() in the notebook, or faqlab serve in a terminal).";
 
-/** Why this page cannot have a microphone, before it is even asked for; null where it can. */
+/** Why this page can't have a microphone, before asking for one; null if it can. */
 export function pageProblem(page: PageContext): Problem | null {
   if (!page.secure) {
     return {
       kind: "page",
       text:
-        `The browser gives no microphone to ${page.origin}, because the page did not come over a secure connection. ` +
-        "Open it by http://localhost or http://127.0.0.1 on the machine that serves it, or over HTTPS.",
+        `The browser doesn't allow a microphone on ${page.origin}, because the connection isn't secure. ` +
+        "Open the page over HTTPS, or as http://127.0.0.1 on the machine that serves it.",
     };
   }
   if (!page.hasMicrophoneApi) {
     return {
       kind: "page",
-      text: "This browser offers no microphone to pages. Open the page in a current Chrome, Edge, Firefox or Safari.",
+      text: "This browser doesn't offer a microphone to web pages. Open the page in a current Chrome, Edge, Firefox or Safari.",
     };
   }
   if (!page.frameAllowsMicrophone) {
-    return {
-      kind: "page",
-      text: "The frame around this page does not let it use the microphone. Open the page in a tab of its own.",
-      newTab: true,
-    };
+    return { kind: "page", text: "The frame around this page blocks the microphone. Open the page in a new tab.", newTab: true };
   }
   return null;
 }
 
-/** Why the microphone could not be opened. */
+/** Why the microphone couldn't be opened. */
 export function microphoneProblem(error: unknown, framed: boolean): Problem {
   return { kind: "microphone", ...microphoneWords(nameOf(error), framed) };
 }
@@ -74,59 +73,65 @@ function microphoneWords(name: string, framed: boolean): { text: string; newTab?
     case "SecurityError":
       return {
         text:
-          "The microphone was refused. Allow it for this page in the browser's address bar, " +
-          "see that the system's settings let the browser use it, then press Join.",
+          "The browser has blocked the microphone. Allow it for this page in the browser's address bar, " +
+          "check that the system's settings let the browser use it, then press Join.",
         newTab: framed,
       };
     case "NotReadableError":
     case "TrackStartError":
     case "AbortError":
-      return { text: "The microphone could not be opened, perhaps because another program holds it. Close that program, then press Join." };
+      return { text: "The microphone couldn't be opened, perhaps because another program is using it. Close that program, then press Join." };
     default:
-      return { text: `The microphone could not be opened (${name}). Try another microphone or browser, then press Join.` };
+      return { text: `The microphone couldn't be opened (${name}). Try another microphone or browser, then press Join.` };
   }
 }
 
-/** The microphone stopped in the middle of a call. */
+/** The microphone stopped during a call. */
 export const MICROPHONE_LOST: Problem = {
   kind: "microphone",
-  text: "The microphone stopped, perhaps because it was unplugged. Plug it in again, then switch Mute off.",
+  text: "The microphone stopped, perhaps because it was unplugged. Plug it in again, then press Mute.",
 };
 
 /** Why there is no token to join with. */
 export function tokenProblem(error: unknown): Problem {
+  const kind = "token";
   if (!(error instanceof TokenError)) {
-    return { kind: "token", text: `The server of this page does not answer. See that it runs, or ${START_AGAIN}, then press Join.` };
+    return { kind, text: "The server doesn't answer. Wait a moment, then press Join.", operator: `check that the token server is running, or ${START_AGAIN}` };
   }
-  if (error.detail !== null) return { kind: "token", text: `${sentence(error.detail)} Press Join to try again.` };
-  if (error.status === null) {
-    return { kind: "token", text: "The server of this page gave no usable token. See that it and this page are of the same version, then press Join." };
-  }
-  return { kind: "token", text: `The server of this page gave no token (HTTP ${error.status}). Look into its log, or ${START_AGAIN}, then press Join.` };
+  if (error.detail !== null) return { kind, text: `${sentence(error.detail)} Press Join to try again.` };
+  const text = "The server couldn't start a call. Wait a moment, then press Join.";
+  if (error.status === null) return { kind, text, operator: "the token server sent no usable token; rebuild the page with make build." };
+  return { kind, text, operator: `the token server answered with HTTP ${error.status}; check its log, or ${START_AGAIN}` };
 }
 
-/** Why the LiveKit server at *url* could not be joined with the token. */
+/** Why the LiveKit server at *url* couldn't be joined with the token. */
 export function connectionProblem(error: unknown, url: string): Problem {
   const server = hostOf(url);
   if (error instanceof ConnectionError) {
     if (error.reason === ConnectionErrorReason.NotAllowed) {
-      const why = /expir/i.test(error.message) ? "has expired" : "was refused, because it is no longer valid or not meant for this server";
+      const why = /expir/i.test(error.message) ? "has expired" : "was refused";
       return {
         kind: "token",
-        text: `The token for this call ${why}. Press Join for a new one; if that happens again, see that the server's clock, key and secret are right.`,
+        text: `The permission for this call ${why}. Press Join to get a new one.`,
+        operator: `if that happens again, check the clock of the LiveKit server at ${server}, its key and its secret.`,
       };
     }
     if (error.reason === ConnectionErrorReason.InternalError && /pc connection/i.test(error.message)) {
       return {
         kind: "server",
-        text: `The LiveKit server at ${server} answers, but no sound gets through to it. See that no firewall or VPN holds UDP back, then press Join.`,
+        text: "The server answers, but no sound gets through. Turn off your VPN or use another network, then press Join.",
+        operator: `check that no firewall blocks UDP between the browser and the LiveKit server at ${server}.`,
       };
     }
   }
-  return { kind: "server", text: `The LiveKit server at ${server} cannot be reached. See that it runs, or ${START_AGAIN}, then press Join.` };
+  return {
+    kind: "server",
+    text: "The server can't be reached. Wait a moment, then press Join.",
+    operator: `check that the LiveKit server at ${server} is running, or ${START_AGAIN}`,
+  };
 }
 
-/** Why a call that stood was ended; null when it was the caller who left. */
+/** Why an established call ended; null if the caller left. */
 export function disconnectProblem(reason: DisconnectReason | undefined): Problem | null {
   switch (reason) {
     case DisconnectReason.CLIENT_INITIATED:
@@ -134,24 +139,26 @@ export function disconnectProblem(reason: DisconnectReason | undefined): Problem
     case DisconnectReason.ROOM_DELETED:
     case DisconnectReason.ROOM_CLOSED:
     case DisconnectReason.PARTICIPANT_REMOVED:
-      return { kind: "assistant", text: "The other side ended the call. Press Join for a new one." };
+      return { kind: "assistant", text: "The other side ended the call. Press Join again to start a new one." };
     case DisconnectReason.DUPLICATE_IDENTITY:
-      return { kind: "server", text: "The same caller joined from another page, so this call ended. Press Join for a new one." };
+      return { kind: "server", text: "The same caller joined from another page, so this call ended. Press Join again to start a new one." };
     case DisconnectReason.SERVER_SHUTDOWN:
-      return { kind: "server", text: `The LiveKit server was stopped. To go on, ${START_AGAIN}, then press Join.` };
+      return { kind: "server", text: "The server was stopped. Wait a moment, then press Join again.", operator: `the LiveKit server was stopped; ${START_AGAIN}` };
     default:
-      return { kind: "server", text: `The connection to the LiveKit server was lost. See that it runs, or ${START_AGAIN}, then press Join.` };
+      return {
+        kind: "server",
+        text: "The connection was lost. Wait a moment, then press Join again.",
+        operator: `check that the LiveKit server is running, or ${START_AGAIN}`,
+      };
   }
 }
 
-/** No assistant in the call: it never came, or it has left. */
+/** No assistant is in the call: it never joined, or it has left. */
 export function assistantProblem(wasThere: boolean): Problem {
-  return {
-    kind: "assistant",
-    text: wasThere
-      ? "The assistant has left the call. Leave and join again; if it stays away, see that the agent still runs (demo.start() or faqlab serve)."
-      : "No assistant has come to the call. It may still be loading: wait a little, or see that the agent runs (demo.start(), faqlab serve or faqlab agent), then leave and join again.",
-  };
+  const operator = `check that the agent is running, or ${START_AGAIN}`;
+  return wasThere
+    ? { kind: "assistant", text: "The assistant has left the call. Press Leave, then join again.", operator }
+    : { kind: "assistant", text: "The assistant hasn't joined yet. It may still be loading: wait a moment, or press Leave and join again later.", operator };
 }
 
 function nameOf(error: unknown): string {

@@ -1,11 +1,12 @@
 import { expect, test } from "vitest";
-import { barPercent, outcomeWords, parseLookup } from "./lookup";
+import { barPercent, outcomeWords, parseLookup, reasonWords } from "./lookup";
 import { parseNotice } from "./notice";
 
 const WIRE = {
   id: "one",
   query: "how long does shipping take",
   outcome: "answer",
+  reason: "confident",
   confidence: 0.83,
   threshold: 0.55,
   squared_l2_threshold: null,
@@ -18,9 +19,9 @@ test("a look-up is read as it was sent", () => {
   expect(parseLookup(JSON.stringify(WIRE))).toEqual(WIRE);
 });
 
-test("what a decline leaves out is read as absent", () => {
+test("what a look-up leaves out is read as absent", () => {
   const lookup = parseLookup(JSON.stringify({ id: "two", query: "rain", outcome: "decline" }));
-  expect(lookup).toEqual({ ...WIRE, id: "two", query: "rain", outcome: "decline", confidence: null, threshold: null, hits: [], milliseconds: {} });
+  expect(lookup).toEqual({ ...WIRE, id: "two", query: "rain", outcome: "decline", reason: null, confidence: null, threshold: null, hits: [], milliseconds: {} });
 });
 
 test.each(["", "{", "null", "[]", "{}", JSON.stringify({ query: "x", outcome: "toString" })])("%j is no look-up", (json) => {
@@ -36,11 +37,16 @@ test("a bar runs from 0 to 2 and stays inside", () => {
   expect([-0.1, 0, 0.5, 2, 3.9].map(barPercent)).toEqual([0, 0, 25, 100, 100]);
 });
 
-test("each outcome has words of its own", () => {
-  expect([outcomeWords("answer"), outcomeWords("ask_back"), outcomeWords("decline")]).toEqual(["Answered", "Asked back", "Did not know"]);
+test("each outcome has its own words", () => {
+  expect(new Set([outcomeWords("answer"), outcomeWords("clarify"), outcomeWords("decline")]).size).toBe(3);
 });
 
-test("a notice is read, of unknown level as information, and an empty one not at all", () => {
+test("a reason is put into words; one that the page does not know adds none", () => {
+  expect(reasonWords("below_threshold")).toBe("no entry fits well enough");
+  expect([reasonWords("toString"), reasonWords("new"), reasonWords(null)]).toEqual(["", "", ""]);
+});
+
+test("a notice of unknown level is information; an empty one is ignored", () => {
   expect(parseNotice('{"level":"warning","text":"offline"}')).toEqual({ level: "warning", text: "offline" });
   expect(parseNotice('{"level":"panic","text":"offline"}')).toEqual({ level: "info", text: "offline" });
   expect(parseNotice('{"level":"info","text":" "}')).toBeNull();

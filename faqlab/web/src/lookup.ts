@@ -1,8 +1,8 @@
-/** What the agent looked up for an answer: one JSON object a look-up, on the text stream topic `faqlab.lookup`. */
+/** What the agent looked up: one JSON object per look-up, on the text stream topic `faqlab.lookup`. */
 
 export const LOOKUP_TOPIC = "faqlab.lookup";
 
-export type Outcome = "answer" | "ask_back" | "decline";
+export type Outcome = "answer" | "clarify" | "decline";
 
 export interface Hit {
   readonly rank: number;
@@ -11,40 +11,72 @@ export interface Hit {
   readonly answer: string;
   /** Squared L2 distance of unit vectors, 0 to 4; unrelated texts are near 2. */
   readonly squared_l2: number;
+  /** The probability that the entry is right; not a probability if `reason` is "uncalibrated". */
   readonly score: number | null;
 }
 
 export interface Lookup {
   readonly id: string;
-  /** The question as the agent heard it. */
+  /** The transcript of the question. */
   readonly query: string;
   readonly outcome: Outcome;
+  /** Why: a value of `faqlab.decision.Reason`; null from an agent of another version. */
+  readonly reason: string | null;
+  /** The probability that the FAQ has the answer; a cosine if `reason` is "uncalibrated". */
   readonly confidence: number | null;
-  /** The confidence below which the agent says that it does not know. */
+  /** The confidence below which the agent declines; null if it never does. */
   readonly threshold: number | null;
-  /** How far an entry may be for the same, were it alone. */
+  /** The distance beyond which a single entry isn't enough to answer; null if nothing is declined. */
   readonly squared_l2_threshold: number | null;
   readonly hits: readonly Hit[];
-  /** What the agent offered to choose from when it asked back. */
+  /** The questions that the agent offered in a clarifying question. */
   readonly choices: readonly string[];
-  /** Of each stage, by its name. */
+  /** Time spent in each stage, by its name. */
   readonly milliseconds: Readonly<Record<string, number>>;
 }
 
-/** The right end of a distance bar: at 2 two texts have nothing to do with each other. */
+/** The right end of a distance bar: at 2, two texts are unrelated. */
 export const FAR = 2;
 
 const OUTCOME_WORDS: Record<Outcome, string> = {
   answer: "Answered",
-  ask_back: "Asked back",
-  decline: "Did not know",
+  clarify: "Clarifying question",
+  decline: "No answer",
 };
 
 export function outcomeWords(outcome: Outcome): string {
   return OUTCOME_WORDS[outcome];
 }
 
-/** Where a squared L2 distance stands on its bar, in percent of the bar's width. */
+const REASON_WORDS: Readonly<Record<string, string>> = {
+  uncalibrated: "no thresholds are set, so every question is answered",
+  confident: "one entry clearly fits",
+  chosen: "the caller chose it",
+  ambiguous: "it isn't clear which entry is meant",
+  no_choice: "it isn't clear which choice is meant",
+  below_threshold: "no entry fits well enough",
+  no_words: "no words were understood",
+  rejected: "the caller wanted none of the choices",
+};
+
+/** Why, in words; "" for a reason that this page doesn't know. */
+export function reasonWords(reason: string | null): string {
+  return reason !== null && Object.hasOwn(REASON_WORDS, reason) ? (REASON_WORDS[reason] ?? "") : "";
+}
+
+const STAGE_WORDS: Readonly<Record<string, string>> = {
+  transcript: "transcript",
+  turn: "start of look-up",
+  embed: "embedding",
+  search: "search",
+};
+
+/** A stage of `Lookup.milliseconds`, in words. */
+export function stageWords(stage: string): string {
+  return Object.hasOwn(STAGE_WORDS, stage) ? (STAGE_WORDS[stage] ?? stage) : stage;
+}
+
+/** The length of the bar for a squared L2 distance, in percent of the full width. */
 export function barPercent(squaredL2: number): number {
   return (Math.min(Math.max(squaredL2, 0), FAR) / FAR) * 100;
 }
@@ -52,7 +84,7 @@ export function barPercent(squaredL2: number): number {
 /**
  * Read one look-up from its JSON.
  *
- * Returns null for anything else: a malformed record must not take the call down with it.
+ * Returns null for anything else: a malformed record must not end the call.
  */
 export function parseLookup(json: string): Lookup | null {
   const value = parseObject(json);
@@ -61,6 +93,7 @@ export function parseLookup(json: string): Lookup | null {
     id: typeof value.id === "string" ? value.id : crypto.randomUUID(),
     query: value.query,
     outcome: value.outcome,
+    reason: typeof value.reason === "string" ? value.reason : null,
     confidence: numberOrNull(value.confidence),
     threshold: numberOrNull(value.threshold),
     squared_l2_threshold: numberOrNull(value.squared_l2_threshold),

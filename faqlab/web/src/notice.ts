@@ -1,4 +1,4 @@
-/** What the agent has to say about itself, such as falling back to the offline voice: JSON on the text stream topic `faqlab.notice`. */
+/** A message about the agent itself, such as a switch to the offline models: JSON on the text stream topic `faqlab.notice`. */
 
 import { parseObject } from "./lookup";
 

@@ -1,4 +1,4 @@
-/** One call over LiveKit: opens the microphone, joins, and reports what happens as events. Knows nothing of React. */
+/** One call over LiveKit: opens the microphone, joins, and reports what happens as events. Independent of React. */
 
 import {
   createLocalAudioTrack,
@@ -31,13 +31,13 @@ const ROOM_OPTIONS: RoomOptions = {
   publishDefaults: { audioPreset: { maxBitrate: 96_000 }, dtx: false },
   adaptiveStream: true,
   dynacast: true,
-  // About 16 s. By livekit-client's own ten delays a person waited 52 s to read that the server is gone.
+  // About 16 s in all. With livekit-client's own delays it takes 52 s to report that the server is gone.
   reconnectPolicy: new DefaultReconnectPolicy([0, 300, 1200, 2700, 4800, 7000]),
 };
 
 type Report = (event: CallEvent) => void;
 
-/** A call under way; `leave` ends it at any stage, more than once without harm. */
+/** A call; `leave` ends it at any stage, and may be called again. */
 export interface OpenCall {
   readonly room: Room;
   readonly setMuted: (muted: boolean) => Promise<void>;
@@ -47,7 +47,7 @@ export interface OpenCall {
 /**
  * Start a call. Returns at once; everything else is reported, ending with one "ended" event.
  *
- * The microphone is asked for first: a person may take minutes to decide, in which a token would expire and an assistant talk to nobody.
+ * The microphone comes first: a person may take minutes to allow it, and until then the token would expire and the assistant would wait.
  */
 export function openCall(report: Report): OpenCall {
   const room = new Room(ROOM_OPTIONS);
@@ -99,7 +99,7 @@ export function openCall(report: Report): OpenCall {
   }
 
   function watchMicrophone(track: LocalAudioTrack): void {
-    // livekit-client goes over to the default device when the one in use disappears, and mutes the track when there is none.
+    // livekit-client switches to the default device when the one in use disappears, and mutes the track when there is none.
     track.on(TrackEvent.Muted, () => !over && !muted && report({ type: "microphoneLost" }));
     track.on(TrackEvent.Unmuted, () => !over && report({ type: "muted", muted: false }));
   }
@@ -155,7 +155,7 @@ function watchRoom(room: Room, report: Report): void {
   });
 }
 
-/** The assistant's words arrive in one stream as they are spoken; each correction of the caller's words in a stream of its own. */
+/** The assistant's words arrive in one stream as they are spoken; each correction of the caller's words in a separate stream. */
 async function followSpeech(reader: TextStreamReader, role: Role, report: Report): Promise<void> {
   const segmentId = reader.info.attributes?.[SEGMENT_ID] ?? reader.info.id;
   let text = "";
@@ -165,7 +165,7 @@ async function followSpeech(reader: TextStreamReader, role: Role, report: Report
       report({ type: "said", said: { role, segmentId, text, final: false } });
     }
   } catch {
-    // The sender went away in mid-sentence: what has come stays.
+    // The sender left in the middle of a sentence: keep what has arrived.
   }
   const final = role === "assistant" || reader.info.attributes?.[FINAL] === "true";
   report({ type: "said", said: { role, segmentId, text, final } });
@@ -190,7 +190,7 @@ export function pageContext(): PageContext {
 }
 
 function frameAllows(feature: string): boolean {
-  // Chromium alone can be asked; elsewhere getUserMedia refuses, with a sentence of its own.
+  // Only Chromium answers this; in other browsers getUserMedia fails, which is reported too.
   const policy = (document as { featurePolicy?: { allowsFeature(name: string): boolean } }).featurePolicy;
   return policy?.allowsFeature(feature) ?? true;
 }

@@ -1,4 +1,4 @@
-/** Ask the server that served this page for a token: each one is for a new room of its own. */
+/** Ask the server of this page for a token, which is for a new room each time. */
 
 import { TokenError } from "./errors";
 

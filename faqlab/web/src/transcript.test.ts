@@ -3,14 +3,14 @@ import type { Lookup } from "./lookup";
 import { addLookup, addNotice, addSaid, close, type Conversation, type Role } from "./transcript";
 
 function lookup(id: string): Lookup {
-  return { id, query: id, outcome: "answer", confidence: null, threshold: null, squared_l2_threshold: null, hits: [], choices: [], milliseconds: {} };
+  return { id, query: id, outcome: "answer", reason: null, confidence: null, threshold: null, squared_l2_threshold: null, hits: [], choices: [], milliseconds: {} };
 }
 
 function say(conversation: Conversation, role: Role, segmentId: string, text: string, final = true): Conversation {
   return addSaid(conversation, { role, segmentId, text, final });
 }
 
-/** One word an entry: "caller: text", "assistant: text [look-ups]". */
+/** One string per entry: "caller: text", "assistant: text [look-ups]". */
 function outline(conversation: Conversation): string[] {
   return conversation.map((entry) => {
     if (entry.kind === "notice") return `notice: ${entry.notice.text}`;
@@ -26,7 +26,7 @@ describe("what is said", () => {
     expect(outline(conversation)).toEqual(["caller: how long does it take"]);
   });
 
-  test("an interim transcript that comes after the final one changes nothing", () => {
+  test("an interim transcript that arrives after the final one changes nothing", () => {
     const conversation = say([], "caller", "a", "how long does it take");
     expect(say(conversation, "caller", "a", "how long", false)).toBe(conversation);
   });
@@ -40,7 +40,7 @@ describe("what is said", () => {
     expect(say([], "caller", "a", "  ")).toEqual([]);
   });
 
-  test("a line that grows stays where it began, also when the other side talks meanwhile", () => {
+  test("a growing line stays where it began, even if the other side talks at the same time", () => {
     let conversation = say([], "assistant", "a", "Standard", false);
     conversation = say(conversation, "caller", "b", "wait");
     conversation = say(conversation, "assistant", "a", "Standard delivery");
@@ -63,7 +63,7 @@ describe("look-ups", () => {
     expect(outline(conversation)).toEqual(["assistant: Hello []", "caller: how long", "assistant: Three days or so [one]"]);
   });
 
-  test("two look-ups for one answer stand beside it together", () => {
+  test("two look-ups for one answer are shown together", () => {
     let conversation = say([], "caller", "a", "how long and how much");
     conversation = addLookup(addLookup(conversation, lookup("one")), lookup("two"));
     conversation = say(conversation, "assistant", "b", "Three days");
@@ -77,7 +77,7 @@ describe("look-ups", () => {
     expect(outline(conversation)).toEqual(["caller: how long", "assistant: Three days [one]", "assistant: Anything else? []"]);
   });
 
-  test("a caller who cuts in before the answer leaves the look-up without one", () => {
+  test("a caller who interrupts before the answer leaves the look-up without one", () => {
     let conversation = addLookup(say([], "caller", "a", "how long does"), lookup("half"));
     conversation = say(conversation, "caller", "b", "how long does shipping take");
     conversation = addLookup(conversation, lookup("whole"));
@@ -90,21 +90,21 @@ describe("look-ups", () => {
     ]);
   });
 
-  test("a question whose transcript comes after its look-up still stands before it", () => {
+  test("a question whose transcript arrives after its look-up is shown before it", () => {
     let conversation = addLookup(say([], "assistant", "a", "Hello"), lookup("one"));
     conversation = say(conversation, "caller", "b", "how long");
     conversation = say(conversation, "assistant", "c", "Three days");
     expect(outline(conversation)).toEqual(["assistant: Hello []", "caller: how long", "assistant: Three days [one]"]);
   });
 
-  test("a question whose transcript comes while it is being answered stands before the answer", () => {
+  test("a question whose transcript arrives while it is being answered is shown before the answer", () => {
     let conversation = addLookup([], lookup("one"));
     conversation = say(conversation, "assistant", "a", "Three", false);
     conversation = say(conversation, "caller", "b", "how long");
     expect(outline(conversation)).toEqual(["caller: how long", "assistant: Three [one]"]);
   });
 
-  test("a notice between look-up and answer does not part them", () => {
+  test("a notice between look-up and answer does not separate them", () => {
     let conversation = addLookup(say([], "caller", "a", "how long"), lookup("one"));
     conversation = addNotice(conversation, { level: "info", text: "offline now" });
     conversation = say(conversation, "assistant", "b", "Three days");

@@ -1,7 +1,7 @@
 /**
- * The conversation as it is shown: what each side said, in order, and beside each answer what was looked up for it.
+ * The conversation as the page shows it: what each side said, in order, and with each answer what was looked up for it.
  *
- * Pure: every function returns a new conversation, and the same one where nothing changed.
+ * Pure functions: each returns a new conversation, or the same one if nothing changed.
  */
 
 import type { Lookup } from "./lookup";
@@ -21,13 +21,13 @@ export interface Said {
 
 export type Entry =
   | { readonly kind: "caller"; readonly said: Said }
-  /** `said` is null from the look-up until the answer's first word, and for good when the caller cuts in before it. */
+  /** `said` is null from the look-up until the first word of the answer, and stays null if the caller interrupts before it. */
   | { readonly kind: "assistant"; readonly said: Said | null; readonly lookups: readonly Lookup[] }
   | { readonly kind: "notice"; readonly notice: Notice };
 
 export type Conversation = readonly Entry[];
 
-/** Take in what was said: words that grow, words that are corrected, or a new line. */
+/** Add what was said: more words, corrected words, or a new line. */
 export function addSaid(conversation: Conversation, said: Said): Conversation {
   const known = conversation.findIndex((entry) => saidOf(entry)?.segmentId === said.segmentId);
   if (known >= 0) return correct(conversation, known, said);
@@ -35,7 +35,7 @@ export function addSaid(conversation: Conversation, said: Said): Conversation {
   return said.role === "caller" ? addCaller(conversation, said) : addAssistant(conversation, said);
 }
 
-/** Take in a look-up: it belongs to the answer that follows. */
+/** Add a look-up: it belongs to the answer that follows. */
 export function addLookup(conversation: Conversation, lookup: Lookup): Conversation {
   const last = lastSpoken(conversation);
   const entry = conversation[last];
@@ -49,7 +49,7 @@ export function addNotice(conversation: Conversation, notice: Notice): Conversat
   return [...conversation, { kind: "notice", notice }];
 }
 
-/** The call is over: what is still open will not be finished. */
+/** The call is over: mark unfinished lines as final. */
 export function close(conversation: Conversation): Conversation {
   return conversation.map((entry) => {
     const said = saidOf(entry);
@@ -60,7 +60,7 @@ export function close(conversation: Conversation): Conversation {
 function correct(conversation: Conversation, index: number, said: Said): Conversation {
   const entry = conversation[index];
   const before = entry && saidOf(entry);
-  // A stream that was overtaken by the final one must not undo it.
+  // An interim text that arrives after the final one must not replace it.
   if (!before || before.role !== said.role || (before.final && !said.final)) return conversation;
   const text = said.text.trim() === "" ? before.text : said.text;
   return conversation.with(index, withSaid(entry, { ...said, text }));
@@ -70,7 +70,7 @@ function addCaller(conversation: Conversation, said: Said): Conversation {
   const line: Entry = { kind: "caller", said };
   const last = lastSpoken(conversation);
   const entry = conversation[last];
-  // Gemini sends the transcript of a question after it has begun to work on it. A look-up with no question before it is waiting for this one.
+  // Gemini sends the transcript of a question after the look-up has begun. A look-up without a question before it belongs to this one.
   if (entry?.kind === "assistant" && entry.lookups.length > 0 && !entry.said?.final) {
     const earlier = conversation.slice(0, last).findLast((one) => one.kind !== "notice");
     if (earlier?.kind !== "caller") return conversation.toSpliced(last, 0, line);

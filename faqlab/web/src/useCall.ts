@@ -1,4 +1,4 @@
-/** The call as React sees it: its state, and the three things a caller can do. */
+/** The call for React: its state, and the three things a caller can do. */
 
 import type { Room } from "livekit-client";
 import { useCallback, useEffect, useReducer, useRef, useState } from "react";

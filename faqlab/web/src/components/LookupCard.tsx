@@ -1,11 +1,13 @@
 import type { CSSProperties } from "react";
-import { barPercent, type Hit, type Lookup, outcomeWords } from "../lookup";
+import { barPercent, type Hit, type Lookup, outcomeWords, reasonWords, stageWords } from "../lookup";
 import { OutcomeIcon } from "./icons";
 
-/** The FAQs that a question found, likeliest first, and what that decided. */
+/** The FAQ entries found for a question, best first, and the decision. */
 export function LookupCard({ lookup }: { readonly lookup: Lookup }) {
   const limit = lookup.squared_l2_threshold;
-  const times = Object.entries(lookup.milliseconds).map(([stage, time]) => `${stage}\u00a0${time.toFixed(1)}\u00a0ms`);
+  const reason = reasonWords(lookup.reason);
+  const calibrated = lookup.reason !== "uncalibrated";
+  const times = Object.entries(lookup.milliseconds).map(([stage, time]) => `${stageWords(stage)}\u00a0${time.toFixed(1)}\u00a0ms`);
   return (
     <section className="lookup" data-testid="lookup" data-outcome={lookup.outcome} aria-label={`Look-up: ${outcomeWords(lookup.outcome)}`}>
       <p className="query">
@@ -14,21 +16,28 @@ export function LookupCard({ lookup }: { readonly lookup: Lookup }) {
           {outcomeWords(lookup.outcome)}
         </b>
         <span>
-          Looked up <q>{lookup.query}</q>
+          <q>{lookup.query}</q>
+          {reason && `: ${reason}`}
         </span>
       </p>
-      {lookup.choices.length > 0 && <p className="choose">Say which: its number, or words of it.</p>}
+      {lookup.choices.length > 0 && <p className="choose">Say the number of your question, or a few words from it.</p>}
       {lookup.hits.length === 0 ? (
-        <p className="fine">Nothing was found.</p>
+        <p className="fine">No entry was found.</p>
       ) : (
         <>
           <p className="heads" aria-hidden="true">
-            <span>Likeliest in the FAQ</span>
-            <span>distance (squared L2)</span>
+            <span>Best entries in the FAQ</span>
+            <span>{calibrated && "probability, "}distance (squared L2)</span>
           </p>
           <ol className="hits">
             {lookup.hits.map((hit) => (
-              <HitRow key={hit.id} hit={hit} limit={limit} choice={lookup.choices.indexOf(hit.question) + 1} />
+              <HitRow
+                key={hit.id}
+                hit={hit}
+                probability={calibrated ? hit.score : null}
+                limit={limit}
+                choice={lookup.choices.indexOf(hit.question) + 1}
+              />
             ))}
           </ol>
         </>
@@ -36,10 +45,10 @@ export function LookupCard({ lookup }: { readonly lookup: Lookup }) {
       <p className="fine facts">
         {limit !== null && lookup.hits.length > 0 && (
           <span>
-            <i className="mark" aria-hidden="true" /> Farther than {limit.toFixed(2)}, an entry alone is no answer
+            <i className="mark" aria-hidden="true" /> A single entry beyond this line (distance {limit.toFixed(2)}) isn’t used as an answer
           </span>
         )}
-        {lookup.confidence !== null && <span>{confidenceWords(lookup.confidence, lookup.threshold)}</span>}
+        {lookup.confidence !== null && <span>{confidenceWords(lookup.confidence, lookup.threshold, calibrated)}</span>}
         {times.length > 0 && <span>Time: {times.join(", ")}</span>}
       </p>
     </section>
@@ -48,12 +57,14 @@ export function LookupCard({ lookup }: { readonly lookup: Lookup }) {
 
 interface HitRowProps {
   readonly hit: Hit;
+  /** That the entry is right, 0 to 1; null if it isn't known. */
+  readonly probability: number | null;
   readonly limit: number | null;
-  /** Its number among the choices offered; 0 if it is none of them. */
+  /** Its number among the choices offered; 0 if it isn't one. */
   readonly choice: number;
 }
 
-function HitRow({ hit, limit, choice }: HitRowProps) {
+function HitRow({ hit, probability, limit, choice }: HitRowProps) {
   const beyond = limit !== null && hit.squared_l2 > limit;
   const style: Record<string, string> = { "--far": `${barPercent(hit.squared_l2)}%` };
   if (limit !== null) style["--limit"] = `${barPercent(limit)}%`;
@@ -72,6 +83,12 @@ function HitRow({ hit, limit, choice }: HitRowProps) {
         <p>{hit.answer}</p>
       </details>
       <div className="distance">
+        {probability !== null && (
+          <span className="number">
+            <span className="unseen">probability </span>
+            {percent(probability)}
+          </span>
+        )}
         <span className="track" style={style as CSSProperties} aria-hidden="true">
           <span className="fill" />
           {limit !== null && <span className="limit" />}
@@ -86,7 +103,12 @@ function HitRow({ hit, limit, choice }: HitRowProps) {
   );
 }
 
-function confidenceWords(confidence: number, threshold: number | null): string {
-  const words = `Confidence ${confidence.toFixed(2)}`;
-  return threshold === null ? words : `${words}, “I don’t know” below ${threshold.toFixed(2)}`;
+function confidenceWords(confidence: number, threshold: number | null, calibrated: boolean): string {
+  if (!calibrated) return `Highest cosine ${confidence.toFixed(2)}`;
+  const words = `Probability that the FAQ has the answer: ${percent(confidence)}`;
+  return threshold === null ? words : `${words} (no answer below ${percent(threshold)})`;
+}
+
+function percent(share: number): string {
+  return `${Math.round(share * 100)}%`;
 }

@@ -2,12 +2,14 @@ import { renderToStaticMarkup } from "react-dom/server";
 import { expect, test } from "vitest";
 import { type Call, NO_CALL } from "../call";
 import type { Lookup } from "../lookup";
+import { applyColours, PAGE } from "../config";
 import { Page } from "./Page";
 
 const LOOKUP: Lookup = {
   id: "one",
   query: "how long",
   outcome: "decline",
+  reason: "below_threshold",
   confidence: 0.3,
   threshold: 0.55,
   squared_l2_threshold: 1,
@@ -28,7 +30,16 @@ test("before the call there is one button", () => {
   expect(render({})).toContain('data-testid="join"');
 });
 
-test("mute says once whether it is on: it is pressed or not, and always called Mute", () => {
+test("title, introduction and colours come from the configuration", () => {
+  expect(render({})).toContain(`<h1>${PAGE.title}</h1>`);
+  expect(render({})).toContain(PAGE.intro);
+  const set: Record<string, string> = {};
+  applyColours({ setProperty: (name: string, value: string) => (set[name] = value) } as unknown as CSSStyleDeclaration);
+  const [light, dark] = PAGE.colours.accent;
+  expect(set["--accent"]).toBe(`light-dark(${light}, ${dark})`);
+});
+
+test("the mute button is pressed or not, and always called Mute", () => {
   const button = (muted: boolean) => render({ stage: "connected", muted }).match(/<button[^>]*data-testid="mute".*?<\/button>/)?.[0];
   for (const muted of [true, false]) {
     expect(button(muted)).toContain(`aria-pressed="${muted}"`);
@@ -40,32 +51,41 @@ test("a problem is an alert", () => {
   expect(render({ problem: { kind: "server", text: "The server is gone." } })).toMatch(/role="alert".*The server is gone\./);
 });
 
-test("an answer has its distances beside it, the limit in each bar, and what lies beyond it marked", () => {
+test("a look-up shows outcome, reason, probabilities, distances and the limit, and marks the hits beyond it", () => {
   const markup = render({
     stage: "connected",
     conversation: [{ kind: "assistant", said: { role: "assistant", segmentId: "a", text: "I do not know.", final: true }, lookups: [LOOKUP] }],
   });
-  expect(markup).toContain("Did not know");
+  expect(markup).toContain("No answer");
+  expect(markup).toContain("no entry fits well enough");
   expect(markup).toContain('data-hit-id="near" data-beyond="false"');
   expect(markup).toContain('data-hit-id="far" data-beyond="true"');
   expect(markup.match(/--limit:50%/g)).toHaveLength(2);
-  expect(markup).toContain("Confidence 0.30, “I don’t know” below 0.55");
+  expect(markup.match(/probability <\/span>\d+%/g)).toEqual(["probability </span>75%", "probability </span>25%"]);
+  expect(markup).toContain("Probability that the FAQ has the answer: 30% (no answer below 55%)");
 });
 
-test("the choices of an ask-back are numbered where they stand among the entries, and no other entry is", () => {
-  const asked: Lookup = { ...LOOKUP, outcome: "ask_back", choices: ["Near?"] };
-  const markup = render({ stage: "connected", conversation: [{ kind: "assistant", said: null, lookups: [asked] }] });
+test("without calibration a look-up shows cosine and distances, and no probability", () => {
+  const uncalibrated: Lookup = { ...LOOKUP, outcome: "answer", reason: "uncalibrated", threshold: null, squared_l2_threshold: null };
+  const markup = render({ stage: "connected", conversation: [{ kind: "assistant", said: null, lookups: [uncalibrated] }] });
+  expect(markup).toContain("Highest cosine 0.30");
+  expect(markup.toLowerCase()).not.toContain("probability");
+});
+
+test("the choices of a clarifying question are numbered, and no other entry is", () => {
+  const clarified: Lookup = { ...LOOKUP, outcome: "clarify", choices: ["Near?"] };
+  const markup = render({ stage: "connected", conversation: [{ kind: "assistant", said: null, lookups: [clarified] }] });
   const [near, far] = markup.match(/<summary>.*?<\/summary>/g)?.map((summary) => summary.replace(/<.*?>/g, "")) ?? [];
   expect([near, far]).toEqual(["Choice 1Near?", "Far?"]);
-  expect(markup).toContain("Say which: its number, or words of it.");
+  expect(markup).toContain("Say the number of your question, or a few words from it.");
 });
 
-test("words from outside are text, never markup", () => {
+test("words from outside are shown as text, never as markup", () => {
   const markup = render({ stage: "connected", conversation: [{ kind: "notice", notice: { level: "info", text: "<img src=x>" } }] });
   expect(markup).not.toContain("<img");
 });
 
-test("no line is read aloud over the assistant's voice; a screen reader finds them all in the log", () => {
+test("a screen reader finds every line in the log, but does not read it over the assistant's voice", () => {
   const markup = render({ stage: "connected", conversation: [{ kind: "caller", said: { role: "caller", segmentId: "a", text: "how", final: false } }] });
   const log = markup.slice(markup.indexOf('data-testid="transcript"'));
   expect(log).toMatch(/^[^>]*role="log"[^>]*aria-live="off"/);

@@ -1,5 +1,6 @@
 import { type MouseEvent, type ReactNode, useEffect, useRef } from "react";
 import { type Call, isUnderWay, shownState, stateWords } from "../call";
+import { PAGE } from "../config";
 import { LeaveIcon, MicrophoneIcon } from "./icons";
 import { ProblemNote } from "./ProblemNote";
 import { Transcript } from "./Transcript";
@@ -15,7 +16,7 @@ interface PageProps {
 
 const DOUBLE_CLICK_MS = 500;
 
-/** All that is seen, drawn from the call alone. */
+/** The whole page, drawn from the call. */
 export function Page({ call, orb, startAudio, onJoin, onLeave, onMute }: PageProps) {
   const state = shownState(call);
   const words = stateWords(call);
@@ -30,11 +31,12 @@ export function Page({ call, orb, startAudio, onJoin, onLeave, onMute }: PagePro
     if (before.current === underWay) return;
     before.current = underWay;
     changedAt.current = performance.now();
-    // The button that was pressed has gone: without this a keyboard would start again at the top. Not on loading, where a notebook has the focus.
+    // The button that was pressed is gone, so the keyboard focus would return to the top of the page.
+    // Not on page load, because a notebook that embeds the page may have the focus.
     if (document.activeElement === document.body) (underWay ? muteButton : joinButton).current?.focus();
   }, [underWay]);
 
-  /** Act, but not on the second half of a double click that ends on a button which has come up in the place of the first. */
+  /** Act, but not on the second half of a double click, when another button has taken the place of the first. */
   const once =
     (act: () => void) =>
     ({ detail }: MouseEvent) => {
@@ -46,12 +48,8 @@ export function Page({ call, orb, startAudio, onJoin, onLeave, onMute }: PagePro
       <header className="bar">
         {orb}
         <div className="words">
-          <h1>Ask the FAQ</h1>
-          {state === "ready" && (
-            <p className="intro">
-              Press Join, let the page use your microphone, and ask your question aloud. Beside each answer you see what was looked up for it.
-            </p>
-          )}
+          <h1>{PAGE.title}</h1>
+          {state === "ready" && <p className="intro">{PAGE.intro}</p>}
           <p className="state" data-testid="state" data-state={state}>
             <strong>{words.state}</strong> <span className="hint">{words.hint}</span>
           </p>

@@ -4,9 +4,9 @@ import { WarningIcon } from "./icons";
 
 export function ProblemNote({ problem }: { readonly problem: Problem }) {
   const note = useRef<HTMLDivElement>(null);
-  // In a low frame, or much enlarged, it could lie below the edge.
+  // In a low frame, or with large text, it could be below the edge.
   useEffect(() => {
-    // Braces matter: Chromium returns a promise here, and React would take it for this effect's clean-up and call it.
+    // The braces matter: Chromium returns a promise here, and React would call it as this effect's clean-up.
     note.current?.scrollIntoView({ block: "nearest" });
   }, [problem]);
 
@@ -19,10 +19,11 @@ export function ProblemNote({ problem }: { readonly problem: Problem }) {
           <>
             {" "}
             <a href={window.location.href} target="_blank" rel="noopener">
-              Open in a tab of its own
+              Open in a new tab
             </a>
           </>
         )}
+        {problem.operator && <small>If you run this page: {problem.operator}</small>}
       </p>
     </div>
   );

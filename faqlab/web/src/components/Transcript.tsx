@@ -7,7 +7,7 @@ interface TranscriptProps {
   readonly underWay: boolean;
 }
 
-/** How near to the end, in pixels, counts as reading along. */
+/** The distance to the end, in pixels, up to which new lines are scrolled into view. */
 const READING_ALONG = 80;
 
 export function Transcript({ conversation, underWay }: TranscriptProps) {
@@ -27,14 +27,14 @@ export function Transcript({ conversation, underWay }: TranscriptProps) {
       data-testid="transcript"
       role="log"
       aria-label="Conversation"
-      // A log announces what is added to it: that would talk over the assistant, and into the microphone.
+      // A log announces what is added to it, which would talk over the assistant and into the microphone.
       aria-live="off"
       tabIndex={0}
       onScroll={({ currentTarget: { scrollHeight, scrollTop, clientHeight } }) => {
         readingAlong.current = scrollHeight - scrollTop - clientHeight < READING_ALONG;
       }}
     >
-      {conversation.length === 0 && <p className="empty">What is said appears here.</p>}
+      {conversation.length === 0 && <p className="empty">The conversation will appear here.</p>}
       {conversation.map((entry, index) => (
         <Fragment key={keyOf(entry, index)}>
           <Row entry={entry} expected={underWay && entry === lastSpoken} />
@@ -44,7 +44,7 @@ export function Transcript({ conversation, underWay }: TranscriptProps) {
   );
 }
 
-/** A turn keeps its key from its look-up through its last word, or its open answers would close while it is spoken. */
+/** A turn keeps its key from its look-up to its last word, or the answers that the user has opened would close while it is spoken. */
 function keyOf(entry: Entry, index: number): string {
   if (entry.kind === "notice") return `notice ${index}`;
   if (entry.kind === "caller") return entry.said.segmentId;
@@ -102,7 +102,7 @@ function Unsaid({ expected }: { readonly expected: boolean }) {
             <i />
           </span>
         ) : (
-          "Interrupted before the answer."
+          "You interrupted before the answer."
         )}
       </p>
     </div>

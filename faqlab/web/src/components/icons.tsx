@@ -1,4 +1,4 @@
-/** Drawn here, so that the page asks nobody for a picture. All of them beside words, never instead of them. */
+/** Drawn here, so that the page loads no picture from elsewhere. Each one accompanies words and never replaces them. */
 
 import type { ReactNode } from "react";
 import type { Outcome } from "../lookup";
@@ -24,7 +24,7 @@ export function MicrophoneIcon({ off }: { readonly off: boolean }) {
 export function LeaveIcon() {
   return (
     <Icon>
-      <path d="M14 4h4a2 2 0 0 1 2 2v12a2 2 0 0 1-2 2h-4M4 12h11M11 8l4 4-4 4" />
+      <path d="M9 20H6a2 2 0 0 1-2-2V6a2 2 0 0 1 2-2h3M9 12h11M16 8l4 4-4 4" />
     </Icon>
   );
 }
@@ -39,7 +39,7 @@ export function WarningIcon() {
 
 const OUTCOME_PATHS: Record<Outcome, string> = {
   answer: "M5 12.5 10 17.5 19 7",
-  ask_back: "M8 9a4 4 0 1 1 5.6 3.7c-1.1.5-1.6 1.1-1.6 2.3M12 19v.3",
+  clarify: "M8 9a4 4 0 1 1 5.6 3.7c-1.1.5-1.6 1.1-1.6 2.3M12 19v.3",
   decline: "M6 6l12 12M18 6 6 18",
 };
 

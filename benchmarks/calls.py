@@ -1,0 +1,276 @@
+"""
+Queries asked in calls: how many are answered right, how soon, and whether the agent cuts in on a pause.
+
+Caller, agent and LiveKit server share this machine, so no network adds to the times, but the three compete for the CPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jiwer
+import numpy as np
+import pandas as pd
+
+from benchmarks import command
+from benchmarks.call_audio import utterances
+from benchmarks.scripted_caller import Exchange, call_table, place_calls
+from benchmarks.spoken import lost_at, word_errors
+from benchmarks.words import normalise_words
+from faqlab.evaluation import evaluate
+from faqlab.faqs import FaqSet
+from faqlab.retriever import Retriever
+from faqlab.settings import settings
+from faqlab.voice.demo import LiveDemo
+
+PARTS = {
+    "transcript": ["transcript_ms"],
+    "turn": ["turn_ms"],
+    "look-up": ["embed_ms", "search_ms"],
+    "speech": ["voice_ms"],
+}
+"""The parts of a response time that the agent measures, as columns of the call table."""
+
+PAUSES_S = (0.3, 0.5, 0.8)
+PAUSED_QUERIES = 8
+WORDS_TO_PAUSE = 4  # half of a shorter query would be a single word
+
+HANG_UP_AFTER_S = 1.0
+"""Counted from the start of the answer: everything that is measured has happened by then."""
+
+INTERRUPTION = "Excuse me, I have another question."
+INTERRUPT_AFTER_S = 0.5
+
+
+def main(
+    faqs: command.FaqsOption = None,
+    queries: command.QueriesOption = None,
+    split: command.SplitOption = "test",
+    number: command.NumberOption = 20,
+    at_once: command.AtOnceOption = 1,
+    config: command.ConfigOption = None,
+    as_json: command.JsonOption = False,
+) -> None:
+    """
+    Ask labelled queries in calls to the offline agent. Then ask some again with a pause in the middle, and interrupt
+    the answers to some; both are skipped if --at-once is above 1.
+    """
+    command.read_config(config)
+    faqs = faqs or settings().faqs
+    labelled = command.read_queries(queries, FaqSet.load(faqs), split, number)
+    with offline_demo(faqs, config or settings().retrieval, command.progress) as demo:
+        report = measure(demo, labelled, at_once)
+    if as_json:
+        command.print_json(report)
+    else:
+        command.typer.echo(format_report(report))
+
+
+def offline_demo(faqs: Path, config: Path, progress: Callable[[str], None]) -> LiveDemo:
+    """Return a demo, not started, with the offline models and a server on this machine, whatever the settings say."""
+    names = ("google_api_key", "livekit_url", "livekit_api_key", "livekit_api_secret", "records", "room", "port")
+    keyless = settings().model_copy(update=dict.fromkeys(names))
+    return LiveDemo(faqs=faqs, config=config, settings=keyless, progress=progress)
+
+
+def measure(
+    demo: LiveDemo, queries: pd.DataFrame, at_once: int = 1, pauses: Sequence[float] = PAUSES_S
+) -> dict[str, Any]:
+    """
+    Ask *queries*, each in its own call; if one call is held at a time, also with pauses and interruptions.
+
+    Args:
+        demo: A running demo.
+        queries: As `load_queries` returns them.
+        at_once: How many calls are held at the same time.
+        pauses: Seconds of silence in the middle of a query.
+
+    Returns:
+        Values for JSON: `queries`, `at_once`; `word_error_rate`, of what was looked up; `right` and `lost_at`: how many
+        ended well, and how many were lost at each stage (see `label_calls`); `first_right`: how many are `answerable`,
+        and for how many of these a right entry came first in the `calls` and when `typed`; `response`, see
+        `response_times`; and, if `at_once` is 1, `pauses`, one `pause_figures` for each pause, 0 first, and
+        `interruptions`, see `interruption_figures`.
+    """
+    exchanges = place_calls(demo, list(queries["query"]), at_once, progress="Calls", hang_up_after=HANG_UP_AFTER_S)
+    calls = label_calls(call_table(exchanges, demo), queries, demo.retriever)
+    words, errors = np.sum([word_errors(of.query, looked_up(of)) for of in exchanges], axis=0)
+    report: dict[str, Any] = {
+        "queries": len(queries),
+        "at_once": at_once,
+        "word_error_rate": float(errors / words),
+        "right": int(calls["right"].sum()),
+        "lost_at": calls.loc[~calls["right"], "lost_at"].value_counts().to_dict(),
+        "first_right": {
+            "answerable": int(queries["answerable"].sum()),
+            "calls": int(calls["first_right"].sum()),
+            "typed": int((evaluate(demo.retriever, queries)["hit@1"] == 1).sum()),
+        },
+        "response": response_times(calls),
+    }
+    if at_once > 1:
+        return report
+    long_enough = queries[[len(query.split()) >= WORDS_TO_PAUSE for query in queries["query"]]]
+    some = list(command.choose_queries(long_enough, PAUSED_QUERIES)["query"])
+    report["pauses"] = [pause_figures(exchanges, 0.0)]
+    for pause in pauses:
+        paused = place_calls(demo, some, progress=f"Pauses, {pause} s", pause=pause, hang_up_after=HANG_UP_AFTER_S)
+        report["pauses"].append(pause_figures(paused, pause))
+    interruption: dict[str, Any] = {"interrupt": INTERRUPTION, "interrupt_after": INTERRUPT_AFTER_S, "hang_up_after": 0}
+    interrupted = place_calls(demo, some, progress="Interruptions", **interruption)
+    report["interruptions"] = interruption_figures(interrupted)
+    return report
+
+
+def label_calls(calls: pd.DataFrame, queries: pd.DataFrame, retriever: Retriever) -> pd.DataFrame:
+    """
+    Compare calls with the labels of their queries.
+
+    Args:
+        calls: From `scripted_caller.call`.
+        queries: From `load_queries`; the same queries, in the same order.
+        retriever: The agent's.
+
+    Returns:
+        *calls* with `kind`, `relevant`, `first_right` (whether a right entry came first), `right`, and `lost_at`: "" if
+        the call ended well, else the stage at which it was lost. To those of `spoken.lost_at` come *look-up*, if the
+        query is answerable and no look-up succeeded, and *speech*, if all else is right and no reply was received.
+    """
+    queries = queries.reset_index(drop=True)
+    relevant = [set(ids) for ids in queries["relevant"]]
+    found = calls.assign(
+        answerable=queries["answerable"],
+        **{"hit@1": [float(bool(set(ids[:1]) & of)) for ids, of in zip(calls["retrieved"], relevant, strict=True)]},
+        choice_right=[bool(set(ids) & of) for ids, of in zip(calls["offered"], relevant, strict=True)],
+    )
+    losses = lost_at(found, evaluate(retriever, queries))
+    not_looked_up = (calls["outcome"].isna() | (calls["outcome"] == "failed")) & queries["answerable"]
+    silent = (losses == "") & (calls["reply"] == "") & calls["first_audio_ms"].isna()
+    stages = np.select([not_looked_up, silent], ["look-up", "speech"], losses)
+    labels = queries[["kind", "relevant"]]
+    return calls.assign(**labels, first_right=found["hit@1"] == 1, right=stages == "", lost_at=stages)
+
+
+def response_times(calls: pd.DataFrame) -> dict[str, Any]:
+    """
+    Return how soon the answers began, by the table of `scripted_caller.call`.
+
+    Returns:
+        `calls`: how many count, which are those with a look-up and an answer, where the agent didn't cut in; `p50_ms`
+        and `p95_ms` from the end of the caller's speech to the first audio at the caller; `parts_p50_ms`: the medians
+        of `PARTS`, and of the rest, `transport`, which is silence detection and transport. None if no call counts.
+    """
+    counted = calls[~calls["cut_in"].astype(bool)].dropna(subset=["first_audio_ms", "voice_ms"])
+    parts = pd.DataFrame({name: counted[columns].sum(axis=1) for name, columns in PARTS.items()})
+    parts["transport"] = counted["first_audio_ms"] - parts.sum(axis=1)
+    return {
+        "calls": len(counted),
+        "p50_ms": _percentile(counted["first_audio_ms"], 50),
+        "p95_ms": _percentile(counted["first_audio_ms"], 95),
+        "parts_p50_ms": {str(name): _percentile(part, 50) for name, part in parts.items()},
+    }
+
+
+def pause_figures(exchanges: Sequence[Exchange], pause: float) -> dict[str, Any]:
+    """
+    Return what the agent did about a *pause* (seconds) in the middle of the query.
+
+    Returns:
+        `pause_s`; `queries`; `cut_in`: in how many it spoke before the caller had finished; `stopped`: in how many of
+        these it was silent again by then; `whole`: for how many of those it then looked up both halves as one question;
+        `spoke_p50_s`: the median of how long it spoke when it cut in.
+    """
+    cut_in = [exchange for exchange in exchanges if exchange.cut_in]
+    stopped = [exchange for exchange in cut_in if _stopped(exchange)]
+    return {
+        "pause_s": pause,
+        "queries": len(exchanges),
+        "cut_in": len(cut_in),
+        "stopped": len(stopped),
+        "whole": sum(holds_both_halves(exchange.query, looked_up(exchange)) for exchange in stopped),
+        "spoke_p50_s": _percentile([end - at for of in cut_in for at, end in utterances(of.audio)[:1]], 50, digits=2),
+    }
+
+
+def interruption_figures(exchanges: Sequence[Exchange]) -> dict[str, Any]:
+    """Return for how many `queries` the agent `stopped` its answer when it was interrupted, and how soon."""
+    seconds = [exchange.stopped_after_s for exchange in exchanges if exchange.stopped_after_s is not None]
+    return {
+        "queries": len(exchanges),
+        "stopped": len(seconds),
+        "stopped_p50_s": _percentile(seconds, 50, digits=2),
+        "stopped_max_s": _percentile(seconds, 100, digits=2),
+    }
+
+
+def looked_up(exchange: Exchange) -> str:
+    """Return what the agent took the question to be: its last look-up or, if there was none, its transcript."""
+    return str(exchange.lookups[-1]["query"]) if exchange.lookups else exchange.transcript
+
+
+def holds_both_halves(query: str, transcript: str) -> bool:
+    """Whether *transcript* has at least half of the words of each half of *query*, in the same order."""
+    said, words = normalise_words(query).split(), normalise_words(transcript).split()
+    if len(said) < 2 or not words:
+        return False
+    [chunks] = jiwer.process_words(" ".join(said), " ".join(words)).alignments
+    right = [n for chunk in chunks if chunk.type == "equal" for n in range(chunk.ref_start_idx, chunk.ref_end_idx)]
+    middle = len(said) // 2
+    first = sum(n < middle for n in right)
+    return 2 * first >= middle and 2 * (len(right) - first) >= len(said) - middle
+
+
+def _stopped(exchange: Exchange) -> bool:
+    end_of_speech = exchange.speech_end_s
+    return all(end < end_of_speech for at, end in utterances(exchange.audio) if at < end_of_speech)
+
+
+def _percentile(values: Any, percent: float, digits: int = 0) -> float | None:
+    return round(float(np.percentile(values, percent)), digits) if len(values) else None
+
+
+def format_report(report: dict[str, Any]) -> str:
+    """Return the report of `measure` as text."""
+    first, response = report["first_right"], report["response"]
+    parts = response["parts_p50_ms"]
+    lost = ", ".join(f"{count} at {stage}" for stage, count in report["lost_at"].items())
+    rows = {
+        "ended well": f"{report['right']} of {report['queries']}" + (f" (lost: {lost})" if lost else ""),
+        "a right entry first": f"{first['calls']} of {first['answerable']} (typed: {first['typed']})",
+        "word error rate": f"{report['word_error_rate']:.1%}",
+        "end of speech to first audio": f"p50 {_ms(response['p50_ms'])}, p95 {_ms(response['p95_ms'])}",
+        "  transcript": _ms(parts["transcript"]),
+        "  start of look-up": _ms(parts["turn"]),
+        "  look-up": _ms(parts["look-up"]),
+        "  start of speech": _ms(parts["speech"]),
+        "  silence detection, transport": _ms(parts["transport"]),
+    }
+    lines = [
+        f"{report['queries']} queries, each in its own call, {report['at_once']} at once; parts are medians",
+        "",
+        *(f"{name:30} {value}" for name, value in rows.items()),
+    ]
+    if "pauses" in report:
+        table = pd.DataFrame(report["pauses"]).astype({"spoke_p50_s": float})
+        stops = report["interruptions"]
+        lines += [
+            "",
+            "Pauses in the middle of a query: in how many the agent cut in; in how many of these it stopped before the",
+            "caller had finished; and in how many of those it then looked up the whole question",
+            "",
+            table.to_string(index=False, na_rep="–"),
+            "",
+            f"Interruptions: the agent stopped speaking in {stops['stopped']} of {stops['queries']},"
+            f" after {stops['stopped_p50_s']} s (median), {stops['stopped_max_s']} s (longest)",
+        ]
+    return "\n".join(lines)
+
+
+def _ms(value: float | None) -> str:
+    return "–" if value is None else f"{value:.0f} ms"
+
+
+if __name__ == "__main__":
+    command.run(main)

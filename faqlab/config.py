@@ -1,0 +1,80 @@
+"""The retrieval configuration: notebook 3 tunes it; the commands and the live agent use it."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from faqlab.cache import write_aside
+from faqlab.errors import FaqlabError, first_problem
+from faqlab.reference import MINILM
+from faqlab.settings import RETRIEVAL, exists
+from faqlab.text import read_text
+
+log = logging.getLogger(__name__)
+
+View = Literal["question", "question_answer", "answer"]
+
+
+class RetrievalConfig(BaseModel):
+    """Everything that decides how a question is answered. The defaults are the baseline, which always answers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    encoder: str = Field(MINILM, min_length=1)  # a name or folder, as in `faqlab.encoder.load_encoder`
+    views: tuple[View, ...] = Field(("question",), min_length=1)  # which texts of each entry are embedded
+    top_k: int = Field(3, ge=1)  # how many entries a look-up returns
+    scale: float | None = Field(None, ge=1, le=1000)  # inverse temperature: makes cosines probabilities
+    null_cosine: float = Field(0.5, ge=-1, le=1)  # the cosine that stands for "none of the entries"
+    ngram_weight: float = Field(0.0, ge=0, le=10)  # of the n-gram overlap in the ranking; the cosine has weight 1
+    decline_below: float = Field(0.0, ge=0, le=1)  # decline if P(the FAQ has the answer) is lower
+    answer_from: float = Field(0.0, ge=0, le=1)  # otherwise answer if P(the first entry is right) is at least this
+
+    @model_validator(mode="after")
+    def _thresholds_need_a_scale(self) -> Self:
+        if self.scale is None and (self.decline_below or self.answer_from):
+            raise ValueError("decline_below and answer_from need a scale: add one, or leave both out")
+        return self
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """
+        Read a configuration. A missing file means the baseline, with a warning unless it is the project's own file.
+
+        Raises:
+            FaqlabError: The file isn't JSON, or has an unknown setting or a value out of range.
+        """
+        path, remedy = Path(path), "fix it, or delete it to use the baseline"
+        if not exists(path):
+            if path != RETRIEVAL:
+                log.warning("%s: no such file, so the baseline is used; notebook 3 writes this file.", path)
+            return cls()
+        try:
+            return cls.model_validate_json(read_text(path, remedy))
+        except ValidationError as error:
+            known = f"known settings: {', '.join(cls.model_fields)}"
+            raise FaqlabError(f"{path}: {first_problem(error)} ({known}); {remedy}.") from None
+
+    def with_changes(self, **changes: Any) -> Self:
+        """Return a copy with some settings changed; FaqlabError if a value is out of range."""
+        try:
+            return type(self)(**{**self.model_dump(), **changes})
+        except ValidationError as error:
+            raise FaqlabError(f"{first_problem(error)}.") from None
+
+    def save(self, path: str | Path) -> None:
+        """Write the configuration as JSON, floats rounded to three digits so that a rerun writes the same file."""
+        data = {k: round(v, 3) if isinstance(v, float) else v for k, v in self.model_dump(mode="json").items()}
+        try:
+            write_aside(Path(path), (json.dumps(data, indent=2) + "\n").encode())
+        except OSError as error:
+            remedy = "set FAQLAB_RETRIEVAL to another file"
+            raise FaqlabError(f"{path}: can't be written ({error.strerror}); {remedy}.") from None
+
+
+BASELINE = RetrievalConfig()
+"""What everything is compared with: MiniLM on the questions only, the best three entries, always an answer."""

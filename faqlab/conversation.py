@@ -1,0 +1,156 @@
+"""A conversation's memory: after a clarifying question, the caller's next words may be a choice."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from faqlab.decision import Outcome, Reason
+from faqlab.retriever import Answer, Retriever
+from faqlab.small_talk import SmallTalk
+from faqlab.text import has_words
+
+
+class Conversation:
+    """One caller's conversation with one retriever."""
+
+    def __init__(self, retriever: Retriever, small_talk: SmallTalk) -> None:
+        self.retriever, self.small_talk = retriever, small_talk
+        self._offer: Answer | None = None  # the last clarifying question
+        self._chosen: int | None = None  # which of its choices was taken, from 0
+
+    def intent(self, text: str) -> str | None:
+        """Return the intent of small talk; None if *text* must be looked up or answers a clarifying question."""
+        intent = self.small_talk.classify(text, self.retriever.index)
+        if intent == "human":
+            return None if self._contact(text).answered else intent
+        is_reply = self._offer and (intent == "choice" or (self._chosen is None and intent in REPLIES))
+        return None if is_reply else intent
+
+    def ask(self, query: str) -> Answer:
+        """
+        Look *query* up; after a clarifying question, first try to understand it as a choice.
+
+        The caller can choose by number or position ("two", "not the second", "the other one"), by topic ("the gift
+        one", "it was reduced"), or reject all choices. After words that choose nothing ("yes"), the question is
+        repeated. Anything else is a new question. After a choice, the others can still be chosen by position.
+        FaqlabError if *query* is blank.
+        """
+        answer = self.peek(query)
+        if answer.reason is Reason.CHOSEN and self._offer:
+            self._chosen = self._offer.choices.index(answer.hits[0].faq.question)
+        elif answer.reason is not Reason.NO_CHOICE:
+            self._offer, self._chosen = (answer if answer.choices else None), None
+        return answer
+
+    def peek(self, query: str) -> Answer:
+        """Return what `ask` would return, but remember nothing."""
+        if self._offer and (reply := self._reply(self._offer, query)):
+            return reply
+        answer = self.retriever.answer(query)
+        return answer if answer.answered or self.small_talk.classify(query) != "human" else self._contact(query)
+
+    def _contact(self, query: str) -> Answer:
+        return replace(self.retriever.answer("How can I reach customer service?"), query=query)
+
+    def _reply(self, offer: Answer, query: str) -> Answer | None:
+        """Return the answer to *query* as a reply to the clarifying question of *offer*; None if it isn't one."""
+        parts = [part for part in re.split(r"[,.;:!?]+|\bbut\b", query) if has_words(part)]
+        intents = [self.small_talk.classify(part, self.retriever.index) for part in parts]
+        named = ", ".join(part for part, intent in zip(parts, intents, strict=True) if intent == "choice")
+        about = ", ".join(p for p, intent in zip(parts, intents, strict=True) if intent is None or DENIED.search(p))
+        place = position(named, len(offer.choices), self._chosen)
+        if place is not None and len(about.split()) <= SHORT:
+            return _choose(offer, place, query)
+        if self._chosen is not None or "human" in intents:
+            return _unsearched(offer, query, reason=Reason.NO_CHOICE) if named else None
+        if about:
+            return self._reply_about(offer, about, query)
+        if {"no", "complaint"} & set(intents):
+            return _unsearched(offer, query, outcome=Outcome.DECLINE, reason=Reason.REJECTED, choices=())
+        return _unsearched(offer, query, reason=Reason.NO_CHOICE)
+
+    def _reply_about(self, offer: Answer, about: str, query: str) -> Answer:
+        affirmed = DENIED.sub("", about)
+        if not has_words(affirmed):  # "not the gift": of two, it's the other
+            place = self._nearest(offer, about)
+            if place is None or len(offer.choices) > 2:
+                return _unsearched(offer, query, reason=Reason.NO_CHOICE)
+            return _choose(offer, 1 - place, query)
+        answer = self.retriever.answer(affirmed)
+        if not answer.answered:
+            place = self._nearest(offer, affirmed)
+        else:
+            found = answer.hits[0].faq.question
+            place = offer.choices.index(found) if found in offer.choices else None
+        return replace(answer, query=query) if place is None else _choose(offer, place, query)
+
+    def _nearest(self, offer: Answer, text: str) -> int | None:
+        """Return the position, from 0, of the offered entry that *text* is about; None if none is clearly nearest."""
+        entries = [self.retriever.faqs.position[hit.faq.id] for hit in offer.hits[: len(offer.choices)]]
+        cosines = self.retriever.index.vectors @ self.retriever.embed([text, f"{offer.query} {text}"]).T
+        offered = cosines[entries]
+        # In more words than a choice needs, it may be a new question: then no other entry may be nearer to it.
+        near = NEAR if len(text.split()) <= SHORT else max(NEAR, cosines[:, 0].max())
+        *_, second, first = np.sort(offered.sum(axis=1))
+        nearest = int(offered.sum(axis=1).argmax())
+        return nearest if offered[nearest, 0] >= near and first - second >= LEAD else None
+
+
+REPLIES = frozenset({"yes", "no", "unsure", "acknowledge", "unclear", "complaint", "choice"})
+"""After a clarifying question, words with these intents are a reply to it."""
+
+DENIED = re.compile(r"\bnot (?:the|an?|about|for)\b[^,]*")
+
+SHORT = 6  # words
+NEAR, LEAD = 0.15, 0.1
+"""
+NEAR: the minimum cosine between a reply and the nearest offered entry. LEAD: its minimum lead over the second entry in
+cos(reply) + cos(question + reply), where the second text is as in "can I return it it was reduced".
+"""
+
+
+def _choose(offer: Answer, place: int, query: str) -> Answer:
+    hits = (offer.hits[place], *offer.hits[:place], *offer.hits[place + 1 :])
+    hits = tuple(replace(hit, rank=rank) for rank, hit in enumerate(hits, start=1))
+    return _unsearched(offer, query, outcome=Outcome.ANSWER, reason=Reason.CHOSEN, hits=hits, choices=())
+
+
+def _unsearched(offer: Answer, query: str, **changes: Any) -> Answer:
+    return replace(offer, query=query, milliseconds=dict.fromkeys(offer.milliseconds, 0.0), **changes)
+
+
+def position(reply: str, choices: int, chosen: int | None = None) -> int | None:
+    """
+    Return the position, from 0, that *reply* names ("the second", "not the first"); the last if it names several.
+
+    None if it names no position. *choices* is how many there are; "the other one" means any but *chosen*, which is the
+    first by default.
+    """
+    words = re.findall(r"[\w']+", reply.lower().replace("’", "'"))
+    table = ORDINALS if {"other", *ORDINALS} & set(words) else NUMBERS
+    named, left, negated = [], set(range(choices)), False
+    for word in words:
+        if word in ("not", "isn't", "wasn't", "don't"):
+            negated = True
+        elif table.get(word, choices) < choices:
+            place = range(choices)[table[word]]
+            if negated:
+                left.discard(place)
+            else:
+                named.append(place)
+            negated = False
+    if named:
+        return None if len(set(named)) > 1 and {"or", "and"} & set(words) else named[-1]
+    if "other" in words and len(left) == choices:
+        left.discard(chosen or 0)
+    return left.pop() if len(left) == 1 else None
+
+
+ORDINALS = {"first": 0, "1st": 0, "former": 0, "top": 0, "second": 1, "2nd": 1, "middle": 1, "third": 2, "3rd": 2}
+ORDINALS |= dict.fromkeys(("last", "latter", "bottom", "final"), -1)
+NUMBERS = {"one": 0, "1": 0, "a": 0, "two": 1, "too": 1, "to": 1, "2": 1, "b": 1, "three": 2, "3": 2, "c": 2}
+"""Number words name a choice only in a reply without an ordinal: "the second one" isn't number one."""

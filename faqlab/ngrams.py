@@ -1,0 +1,54 @@
+"""Overlap of a query and an entry in character n-grams: it finds names, numbers and rare words, which vectors blur."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from math import log, sqrt
+
+import numpy as np
+
+N = 4
+"""Characters per n-gram."""
+
+
+class NgramIndex:
+    """
+    Texts as tf–idf vectors of their character n-grams, compared with queries by cosine.
+
+    The weights are those of scikit-learn's `TfidfVectorizer(sublinear_tf=True)`, whose import takes longer than a
+    look-up: (1 + ln tf) · (ln((1 + n) / (1 + df)) + 1), scaled to unit length. A query's other
+    n-grams, which are in none of the texts, are ignored.
+    """
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self._texts, counts = len(texts), [_ngrams(text) for text in texts]
+        frequency = Counter(gram for grams in counts for gram in grams)
+        self._idf = {gram: log((1 + len(texts)) / (1 + n)) + 1 for gram, n in frequency.items()}
+        postings: dict[str, tuple[list[int], list[float]]] = defaultdict(lambda: ([], []))
+        for entry, grams in enumerate(counts):
+            for gram, weight in self._weights(grams).items():
+                postings[gram][0].append(entry)
+                postings[gram][1].append(weight)
+        self._postings = {gram: (np.array(entries), np.array(weights)) for gram, (entries, weights) in postings.items()}
+
+    def cosines(self, queries: Sequence[str]) -> np.ndarray:
+        """Return the similarity, 0 to 1, of each query to each text: shape (queries, texts)."""
+        cosines = np.zeros((len(queries), self._texts))
+        for row, query in zip(cosines, queries, strict=True):
+            for gram, weight in self._weights(_ngrams(query)).items():
+                entries, weights = self._postings[gram]
+                row[entries] += weight * weights
+        return cosines
+
+    def _weights(self, counts: Counter[str]) -> dict[str, float]:
+        weights = {gram: (1 + log(n)) * self._idf[gram] for gram, n in counts.items() if gram in self._idf}
+        length = sqrt(sum(weight**2 for weight in weights.values()))
+        return {gram: weight / length for gram, weight in weights.items()}
+
+
+def _ngrams(text: str) -> Counter[str]:
+    words = " ".join(["", *re.findall(r"[^\W_]+", unicodedata.normalize("NFC", text.lower())), ""])
+    return Counter(words[start : start + N] for start in range(len(words) - N + 1))

@@ -1,0 +1,67 @@
+"""Export an encoder for ONNX Runtime: transformer, pooling and normalisation as one optimised graph."""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+import onnxruntime
+from tokenizers import Tokenizer
+
+from faqlab.reference import Weights, load_sentence_transformer
+
+
+def export(weights: Weights) -> tuple[bytes, bytes]:
+    """Return the model, from token ids and attention mask to unit vectors, and its tokenizer as JSON."""
+    from onnxruntime.transformers.fusion_options import FusionOptions
+    from onnxruntime.transformers.optimizer import optimize_model
+
+    model: Any = load_sentence_transformer(weights.name)
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        plain, fused, optimised = (f"{folder}/{name}.onnx" for name in ("plain", "fused", "optimised"))
+        _trace(model, plain)
+        fusion = FusionOptions("bert")
+        fusion.enable_embed_layer_norm = False  # it needs the token types as an input
+        shape = model[0].auto_model.config.num_attention_heads, model[0].auto_model.config.hidden_size
+        optimize_model(plain, "bert", *shape, fusion, opt_level=0).save_model_to_file(fused)
+        options = onnxruntime.SessionOptions()
+        options.optimized_model_filepath = optimised
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+        options.log_severity_level = 3
+        onnxruntime.InferenceSession(fused, options, providers=["CPUExecutionProvider"])
+        graph = Path(optimised).read_bytes()
+    tokenizer = Tokenizer.from_file(str(weights.folder / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(model.max_seq_length)
+    return graph, tokenizer.to_str().encode()
+
+
+def _trace(model: Any, path: str) -> None:
+    """Write *model* to *path* as a graph from token ids and attention mask to unit vectors."""
+    import torch
+
+    class Sentence(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+            inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
+            vectors = self.model({**inputs, "token_type_ids": torch.zeros_like(input_ids)})["sentence_embedding"]
+            return torch.nn.functional.normalize(vectors, dim=1)
+
+    model[0].auto_model.set_attn_implementation("eager")  # the pattern that the optimiser fuses
+    example, axes = torch.ones(2, 8, dtype=torch.long), {0: "batch", 1: "tokens"}
+    torch.onnx.export(
+        Sentence().eval(),
+        (example, example),
+        path,
+        input_names=["input_ids", "attention_mask"],
+        output_names=["vectors"],
+        dynamic_axes={"input_ids": axes, "attention_mask": axes, "vectors": {0: "batch"}},
+        opset_version=17,
+        dynamo=False,  # the newer exporter takes longer and writes two files for the same graph
+    )

@@ -1,0 +1,91 @@
+"""Every sentence that the assistant speaks."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from faqlab.decision import Outcome, Reason
+from faqlab.faqs import FaqSet
+from faqlab.retriever import Answer
+
+GREETING = "Hello! I answer questions from our FAQ. What would you like to know?"
+STILL_THERE = ("Are you still there? Just ask your question.", "I can't hear you. Is your microphone on?")
+FAREWELL = "I can't hear anyone, so I'll hang up now. Call again any time. Goodbye!"
+GIVE_UP = "I'm sorry, something keeps going wrong on my side. Please call again later. Goodbye!"
+SORRY = "I'm sorry, something went wrong on my side. Please ask me again."
+SAY_AGAIN = "Sorry, I didn't catch that. Could you say it again?"
+APOLOGY = "I'm having a technical problem, so I may sound a bit different from now on."
+INVITATION = "How can I help?"
+
+SMALL_TALK = {
+    "greeting": "Hello! What would you like to know?",
+    "how_are_you": "I'm well, thank you. What would you like to know?",
+    "robot": "I'm an automated assistant. I answer questions from our FAQ. What would you like to know?",
+    "human": "I'm an automated assistant, so I can't put you through to a person. Can I look something up for you?",
+    "help": "Of course. Ask me in your own words, and I'll look it up.",
+    "hearing": "Yes, I can hear you. What would you like to know?",
+    "thanks": "You're welcome. Is there anything else?",
+    "goodbye": "Thank you for calling. Goodbye!",
+    "wait": "Take your time.",
+    "acknowledge": "Is there anything else you'd like to know?",
+    "yes": "Go ahead. What would you like to know?",
+    "no": "All right. Just ask if you need anything else.",
+    "stop": "All right. Ask me whenever you're ready.",
+    "complaint": "I'm sorry about that. Could you ask again in other words?",
+    "unsure": "That's all right. What would you like to know?",
+    "choice": "Sorry, I'm not sure what you mean. What would you like to know?",
+    "unclear": SAY_AGAIN,
+}
+"""Replies by intent: those of `data/small_talk.json` except "repeat"."""
+
+
+def small_talk(intent: str, last: str = "") -> str:
+    """Return the reply to small talk; for "repeat" it's *last*, the assistant's previous reply."""
+    return (last or SAY_AGAIN) if intent == "repeat" else SMALL_TALK[intent]
+
+
+def reply(answer: Answer, faqs: FaqSet) -> str:
+    """Return what the assistant says: the first entry's answer, a clarifying question, or that it has no answer."""
+    match answer.reason:
+        case Reason.AMBIGUOUS:
+            return clarifying_question(answer.choices)
+        case Reason.NO_CHOICE:
+            return f"Sorry, I didn't get that. {clarifying_question(answer.choices)}"
+        case Reason.BELOW_THRESHOLD:
+            return decline(faqs)
+        case Reason.NO_WORDS:
+            return SAY_AGAIN
+        case Reason.REJECTED:
+            return "All right. What would you like to know instead?"
+        case _:
+            return answer.hits[0].faq.answer
+
+
+def clarifying_question(choices: Sequence[str]) -> str:
+    """Return the question that offers two or three *choices*, numbered, in the FAQ's own words."""
+    numbered = zip(("One", "Two", "Three"), choices, strict=False)
+    return " ".join(["Which one do you mean?", *(f"{number}: {text.rstrip('?!. ')}?" for number, text in numbered)])
+
+
+def decline(faqs: FaqSet) -> str:
+    """Return the sentences that decline and name the FAQ's three largest categories, if it has any."""
+    topics = [name for name, _ in Counter(faq.category for faq in faqs if faq.category).most_common(3)]
+    listed = " and ".join(filter(None, [", ".join(topics[:-1]), *topics[-1:]]))
+    return "Sorry, our FAQ doesn't cover that." + (
+        f" I can answer other questions, for example about {listed}." if listed else ""
+    )
+
+
+def tool_result(answer: Answer, faqs: FaqSet) -> dict[str, Any]:
+    """Return what the model gets, ready for JSON; `say` is empty if the model should phrase the answer itself."""
+    model_words_it = answer.outcome is Outcome.ANSWER and answer.reason is not Reason.CHOSEN
+    return {
+        "status": answer.outcome.value,
+        "reason": answer.reason.value,
+        "say": "" if model_words_it else reply(answer, faqs),
+        # Always there: Gemini repeats a call whose result is empty.
+        "answers": [{"question": hit.faq.question, "answer": hit.faq.answer} for hit in answer.hits],
+        "choices": list(answer.choices),
+    }

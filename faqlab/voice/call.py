@@ -1,0 +1,194 @@
+"""One call, from the caller's arrival to the end, including silence, failures and lost connections."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any, Self
+
+from livekit import api, rtc
+from livekit.agents import AutoSubscribe, JobContext, llm
+from livekit.agents.voice import events
+from livekit.agents.voice.room_io import AudioInputOptions, RoomOptions
+
+from faqlab import replies
+from faqlab.config import RetrievalConfig
+from faqlab.conversation import Conversation
+from faqlab.encoder import Encoder, load_encoder
+from faqlab.faqs import FaqSet
+from faqlab.retriever import Retriever
+from faqlab.settings import settings
+from faqlab.small_talk import SmallTalk
+from faqlab.voice.agent import Lookups, speak
+from faqlab.voice.livekit_server import LiveKit
+from faqlab.voice.lookup_log import LookupLog
+from faqlab.voice.pipeline import Pipeline, new_session
+from faqlab.voice.proxy import joining_directly
+from faqlab.voice.topics import LOOKUP_TOPIC, NOTICE_TOPIC
+
+LOST_SECONDS = 15.0  # how long the call waits for a caller whose connection was lost
+HUNG_UP_SECONDS = 2.0  # how long it waits after a caller leaves, who may only be reloading the page
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Assistant:
+    """What all calls share."""
+
+    retriever: Retriever
+    small_talk: SmallTalk
+    pipeline: Pipeline
+    records: LookupLog
+    silence_seconds: float = 12.0  # how long a caller may say nothing before being prompted
+
+    @classmethod
+    def load(cls, pipeline: Pipeline, records: LookupLog, faqs: Path, config: Path) -> Self:
+        """Load the FAQ and the models, and run each once, so that the first call is as fast as the others."""
+        entries, chosen = FaqSet.load(faqs), RetrievalConfig.load(config)
+        encoder, small_talk = _models(chosen.encoder)
+        retriever = Retriever.build(entries, chosen, encoder=encoder)
+        retriever.answer(entries.entries[0].question)
+        # Sentences that are needed at once, or when synthesis fails.
+        pipeline.prewarm((replies.GREETING, replies.SORRY, replies.GIVE_UP, replies.decline(entries)))
+        return cls(retriever, small_talk, pipeline, records)
+
+    async def converse(self, job: JobContext, livekit: LiveKit) -> None:
+        """Begin the call of *job*, which ends when the caller has gone or the assistant hangs up."""
+        await Call(self, job, livekit).begin()
+
+
+@lru_cache(maxsize=1)
+def _models(name: str) -> tuple[Encoder, SmallTalk]:
+    """Load both once per process, so that a restarted demo needn't load them again."""
+    encoder = load_encoder(name, settings().cache_dir)
+    return encoder, SmallTalk.load(encoder)
+
+
+class Call:
+    """One call in its room; `begin` returns when the conversation has started."""
+
+    def __init__(self, assistant: Assistant, job: JobContext, livekit: LiveKit) -> None:
+        self._assistant, self._job, self._livekit, self._room = assistant, job, livekit, job.room
+        conversation = Conversation(assistant.retriever, assistant.small_talk)
+        publish = partial(self._send, LOOKUP_TOPIC)
+        self._lookups = Lookups(conversation, assistant.records, job.job.room.name, publish, self._give_up)
+        self._session = new_session(self._lookups, assistant.silence_seconds)
+        self._answering = False
+        self._prompting: asyncio.Task[None] | None = None
+        self._ending: asyncio.Task[None] | None = None
+        self._caller: str | None = None
+        self._leaving: asyncio.TimerHandle | None = None
+
+    async def begin(self) -> None:
+        """Join the room, wait for the caller, and start the session."""
+        self._job.add_shutdown_callback(self._finish)
+        with joining_directly(self._livekit.url):
+            await self._job.connect(auto_subscribe=AutoSubscribe.AUDIO_ONLY)
+        self._room.on("participant_connected", self._on_participant_came)
+        self._room.on("participant_disconnected", self._on_participant_left)
+        self._room.on("disconnected", lambda reason: self._job.shutdown("the room is gone"))
+        try:
+            self._caller = (await asyncio.wait_for(self._job.wait_for_participant(), timeout=10)).identity
+        except TimeoutError:
+            self._job.shutdown("nobody came")
+            return
+        self._session.on("user_state_changed", self._on_user_state)
+        self._session.on("user_input_transcribed", self._on_transcript)
+        self._session.on("agent_state_changed", self._on_agent_state)
+        self._session.on("error", self._on_error)
+        self._session.on("close", lambda event: self._job.shutdown(event.reason.value))
+        options = RoomOptions(
+            participant_identity=self._caller,
+            text_input=False,
+            # The rate of Whisper and Gemini, so no frame is resampled twice.
+            audio_input=AudioInputOptions(sample_rate=16_000, frame_size_ms=20, pre_connect_audio=False),
+            close_on_disconnect=False,  # a caller may come back
+        )
+        await self._assistant.pipeline.start(
+            self._session, self._notify, room=self._room, room_options=options, record=False, session_host=False
+        )
+        if self._leaving is None and self._caller not in self._room.remote_participants:
+            self._job.shutdown("the caller has left")
+
+    async def _finish(self) -> None:
+        for pending in (self._leaving, self._prompting, self._ending):
+            if pending:
+                pending.cancel()
+        self._lookups.log_pending()
+        # Not by JobContext.delete_room: it looks for the keys in the environment, where the worker leaves none.
+        with suppress(Exception):
+            async with api.LiveKitAPI(self._livekit.url, self._livekit.api_key, self._livekit.api_secret) as client:
+                await client.room.delete_room(api.DeleteRoomRequest(room=self._job.job.room.name))
+
+    async def _notify(self, level: str, text: str) -> None:
+        await self._send(NOTICE_TOPIC, {"level": level, "text": text})
+
+    async def _send(self, topic: str, message: dict[str, Any]) -> None:
+        with suppress(Exception):  # the call must go on even if the page is gone
+            await self._room.local_participant.send_text(json.dumps(message, ensure_ascii=False), topic=topic)
+
+    def _on_user_state(self, event: events.UserStateChangedEvent) -> None:
+        if event.new_state == "away":
+            self._prompting = asyncio.create_task(self._prompt())
+            return
+        if self._prompting:
+            self._prompting.cancel()
+        if "speaking" in (event.old_state, event.new_state):
+            ended = event.created_at if event.old_state == "speaking" else None
+            self._lookups.speech_ended, self._lookups.transcribed = ended, None
+
+    def _on_transcript(self, event: events.UserInputTranscribedEvent) -> None:
+        if event.is_final:
+            self._lookups.transcribed = event.created_at
+
+    def _on_agent_state(self, event: events.AgentStateChangedEvent) -> None:
+        if event.old_state == "speaking" and self._answering:  # to the end, or as far as the caller wanted
+            self._lookups.failures = 0
+        if event.new_state == "speaking":
+            self._answering = self._lookups.log_pending(speaking_since=event.created_at)
+            self._lookups.speech_ended = self._lookups.transcribed = None
+
+    def _on_error(self, event: events.ErrorEvent) -> None:
+        """Apologise for a failure of STT, LLM or TTS, and keep the session, which livekit would close after a few."""
+        error = event.error
+        if isinstance(error, llm.RealtimeModelError) or getattr(error, "recoverable", True):
+            return
+        error.recoverable = True  # otherwise livekit counts it
+        log.error("%s failed: %s", type(event.source).__name__, error.error)
+        self._lookups.log_pending()  # what is spoken next isn't the answer to it
+        self._answering = False
+        # If a prepared reply fails while the caller is still speaking, the end of their turn would interrupt this one.
+        if not self._lookups.failed():
+            speak(self._session, replies.SORRY, allow_interruptions=False)
+
+    def _give_up(self) -> None:
+        self._ending = self._ending or asyncio.create_task(self._hang_up(replies.GIVE_UP, allow_interruptions=False))
+
+    def _on_participant_left(self, participant: rtc.RemoteParticipant) -> None:
+        if participant.identity == self._caller and self._leaving is None:
+            hung_up = participant.disconnect_reason == rtc.DisconnectReason.CLIENT_INITIATED
+            seconds = HUNG_UP_SECONDS if hung_up else LOST_SECONDS
+            self._leaving = asyncio.get_running_loop().call_later(seconds, self._job.shutdown, "the caller has left")
+
+    def _on_participant_came(self, participant: rtc.RemoteParticipant) -> None:
+        if participant.identity == self._caller and self._leaving:  # livekit-agents subscribes to their track again
+            self._leaving.cancel()
+            self._leaving = None
+
+    async def _prompt(self) -> None:
+        for sentence in replies.STILL_THERE:
+            await speak(self._session, sentence)
+            await asyncio.sleep(self._assistant.silence_seconds)
+        await self._hang_up(replies.FAREWELL)
+
+    async def _hang_up(self, sentence: str, **options: Any) -> None:
+        await self._notify("info", sentence)
+        with suppress(TimeoutError, RuntimeError):
+            await asyncio.wait_for(speak(self._session, sentence, **options), timeout=10)
+        self._job.shutdown("the assistant has hung up")

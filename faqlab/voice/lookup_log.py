@@ -1,0 +1,116 @@
+"""The log of look-ups. They are personal data, so they stay in memory unless the user names a folder."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryFile
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from faqlab.errors import FaqlabError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+STAGES = ("transcript", "turn", "embed", "search", "voice")
+"""Parts of the caller's wait: for the transcript, for the look-up to start, embedding, search, for the first sound."""
+
+KEPT = 10_000  # the most records in memory, because an agent may run for weeks
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LookupRecord:
+    """A look-up in the call of *room*: `Answer.as_dict()` and the thresholds. By default, it's one that failed."""
+
+    query: str
+    room: str
+    threshold: float | None
+    squared_l2_threshold: float | None
+    outcome: str = "failed"
+    reason: str = "error"
+    answered: bool = False
+    confidence: float | None = None
+    hits: Sequence[Mapping[str, Any]] = ()
+    choices: Sequence[str] = ()
+    milliseconds: Mapping[str, float] = field(default_factory=dict)  # by stage
+    id: str = field(default_factory=lambda: f"lookup_{uuid4().hex[:12]}")
+    time: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def message(self) -> dict[str, Any]:
+        """Return what the caller's page is sent."""
+        return {key: value for key, value in vars(self).items() if key not in ("time", "room")}
+
+
+class LookupLog:
+    """
+    The latest look-ups of all calls, oldest first. May be used from several threads at once.
+
+    With a folder, each record is also appended to `lookups-<date>.jsonl` there, readable by this user alone;
+    FaqlabError if that folder can't be made or written to.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._records: deque[LookupRecord] = deque(maxlen=KEPT)
+        self._subscribers: list[Callable[[LookupRecord], None]] = []
+        self._lock = Lock()
+        if folder:
+            try:
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                TemporaryFile(dir=folder).close()
+            except OSError as error:
+                raise FaqlabError(f"{folder}: not writable ({error.strerror}); name another folder.") from None
+            self.subscribe(partial(_write, folder))
+
+    @property
+    def records(self) -> tuple[LookupRecord, ...]:
+        with self._lock:
+            return tuple(self._records)
+
+    def add(self, record: LookupRecord) -> None:
+        """Keep *record*, and pass it to the subscribers, on the calling thread."""
+        with self._lock:
+            self._records.append(record)
+        for receive in list(self._subscribers):
+            try:
+                receive(record)
+            except Exception:  # a failing subscriber must not end the call
+                log.exception("A look-up couldn't be passed on, or written to its file.")
+
+    def subscribe(self, receive: Callable[[LookupRecord], None]) -> None:
+        """Call *receive* with each new record, on an agent's thread."""
+        self._subscribers.append(receive)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row per look-up, with the best entry and the milliseconds of each stage, NaN if unknown."""
+        import pandas as pd
+
+        rows = [
+            {
+                **vars(record),
+                "retrieved": [hit["id"] for hit in record.hits],
+                **(record.hits[0] if record.hits else {}),
+                **{f"{stage}_ms": ms for stage, ms in record.milliseconds.items()},
+            }
+            for record in self.records
+        ]
+        columns = ["time", "room", "query", "outcome", "reason", "confidence", "retrieved", "question", "squared_l2"]
+        return pd.DataFrame(rows, columns=[*columns, *(f"{stage}_ms" for stage in STAGES)])
+
+
+def _write(folder: Path, record: LookupRecord) -> None:
+    line = json.dumps(asdict(record), ensure_ascii=False, default=datetime.isoformat)
+    path = folder / f"lookups-{record.time:%Y-%m-%d}.jsonl"
+    # Unbuffered, so that each line is one write and threads don't mix their lines.
+    with open(path, "ab", buffering=0, opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+        file.write(f"{line}\n".encode())

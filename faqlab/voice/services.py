@@ -1,0 +1,87 @@
+"""Run asyncio services on threads, because a notebook's own thread already has an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from abc import ABC, abstractmethod
+from concurrent.futures import Future
+from contextlib import suppress
+from typing import Self
+
+from faqlab.errors import FaqlabError
+
+
+class BackgroundService(ABC):
+    """A service on a thread, from `start` until `stop`; it can be started again. Messages begin with its *name*."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._thread: threading.Thread | None = None
+        self._failure: BaseException | None = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *exception: object) -> None:
+        self.stop()
+
+    @abstractmethod
+    async def _serve(self) -> None:
+        """Call `_is_ready` once the service can be used, and return soon after `_until_stopped` returns."""
+
+    def start(self) -> Self:
+        """Start, and return when the service can be used; FaqlabError if it can't. Does nothing if it is running."""
+        if self._thread is None:
+            # Made before the thread begins, so that `stop` works at any moment.
+            self._loop, self._stopping = asyncio.new_event_loop(), asyncio.Event()
+            self._ready: Future[None] = Future()
+            self._failure = None
+            self._thread = threading.Thread(target=self._run, name=f"faqlab-{type(self).__name__}", daemon=True)
+            try:
+                self._thread.start()
+                self._ready.result()
+            except BaseException:
+                self.stop()
+                raise
+        return self
+
+    def stop(self) -> None:
+        """Stop, from any thread. Does nothing if it isn't running."""
+        thread, self._thread = self._thread, None
+        if thread is None:
+            return
+        with suppress(RuntimeError):  # the loop is closed: it stopped unexpectedly
+            self._loop.call_soon_threadsafe(self._stopping.set)
+        if thread.is_alive():  # otherwise it was interrupted before the thread began, and will stop at once
+            thread.join()
+
+    @property
+    def problem(self) -> str | None:
+        """Why the service stopped unexpectedly, in a sentence; None if it is running or was stopped."""
+        if self._thread is None or self._thread.is_alive():
+            return None
+        return f"{self.name} stopped unexpectedly ({self._failure or 'no reason given'})."
+
+    def _run(self) -> None:
+        loop, ready = self._loop, self._ready
+        try:
+            with asyncio.Runner(loop_factory=lambda: loop) as runner:
+                runner.run(self._serve())
+        except BaseException as error:
+            self._failure = error
+        if not ready.done():
+            failure = self._failure or RuntimeError("it was stopped first")
+            ready.set_exception(
+                failure if isinstance(failure, FaqlabError) else FaqlabError(f"{self.name} couldn't start: {failure}.")
+            )
+
+    def _is_ready(self, *_: object) -> None:
+        if not self._ready.done():
+            self._ready.set_result(None)
+
+    async def _until_stopped(self, running: asyncio.Task[object]) -> None:
+        """Return when `stop` has been called or *running* has ended."""
+        stopping = asyncio.create_task(self._stopping.wait())
+        await asyncio.wait([running, stopping], return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()

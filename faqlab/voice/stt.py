@@ -1,0 +1,185 @@
+"""Speech to text in a call: when somebody speaks, what they say, and when they have finished."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from livekit import rtc
+from livekit.agents import DEFAULT_API_CONNECT_OPTIONS, APIConnectOptions, APIError, LanguageCode, stt
+from livekit.agents.utils import aio
+from livekit.agents.utils.audio import AudioByteStream
+from livekit.local_inference import VAD, VAD_WINDOW_SAMPLES
+
+from faqlab.voice.endpointing import EndpointingDelays
+from faqlab.voice.whisper import SAMPLE_RATE, Transcript, Whisper
+
+UNINTELLIGIBLE = "…"  # the transcript of longer speech in which Whisper recognised no word
+
+
+class WhisperSTT(stt.STT):
+    """
+    Whisper for livekit-agents: streaming, and `EndpointingDelays` decides when a turn is over.
+
+    Recognition starts after 0.1 s of silence. Its result goes out at once as PREFLIGHT_TRANSCRIPT, from which the
+    answer is prepared, and as FINAL_TRANSCRIPT when the silence has been long enough.
+    """
+
+    def __init__(self, whisper: Whisper, delays: EndpointingDelays | None = None) -> None:
+        capabilities = stt.STTCapabilities(streaming=True, interim_results=True, offline_recognize=False)
+        super().__init__(capabilities=capabilities)
+        self.whisper, self.delays = whisper, delays or EndpointingDelays()
+
+    def stream(self, *, conn_options: APIConnectOptions = DEFAULT_API_CONNECT_OPTIONS, **options: Any) -> _TurnStream:
+        return _TurnStream(stt=self, conn_options=conn_options, sample_rate=SAMPLE_RATE)
+
+    async def _recognize_impl(self, *args: Any, **options: Any) -> stt.SpeechEvent:
+        raise NotImplementedError("this STT only streams: use stream()")
+
+
+class _TurnStream(stt.RecognizeStream):
+    _stt: WhisperSTT
+
+    async def _run(self) -> None:
+        turn = Turn(self._stt.whisper, self._stt.delays, self._event_ch.send_nowait)
+        windows = AudioByteStream(SAMPLE_RATE, 1, VAD_WINDOW_SAMPLES)
+        try:
+            vad = VAD()
+            async for audio in self._audio(turn):
+                for window in windows.push(audio):
+                    samples = np.frombuffer(window.data, np.int16)
+                    await turn.take(samples, vad.predict(samples))
+            await turn.finish()
+        except Exception as error:  # livekit-agents reports no other kind, and stops transcribing
+            raise APIError(f"speech recognition failed: {error}", retryable=False) from error
+        finally:
+            turn.cancel()
+
+    async def _audio(self, turn: Turn) -> AsyncIterator[bytes]:
+        """Yield the incoming audio; while a muted microphone sends nothing, yield silence."""
+        patience = _MUTED_S
+        while True:
+            try:
+                async with asyncio.timeout(patience if turn.time_matters else None):
+                    frame = await self._input_ch.recv()
+            except TimeoutError:
+                patience = _WINDOW_S
+                yield bytes(2 * VAD_WINDOW_SAMPLES)
+                continue
+            except aio.ChanClosed:
+                return
+            patience = _MUTED_S
+            if isinstance(frame, rtc.AudioFrame):
+                yield bytes(frame.data)
+            else:
+                await turn.finish()  # by flush()
+
+
+class Turn:
+    """
+    The turns of one caller, as a state machine whose clock is the audio: each window of 32 ms is one tick.
+
+    If a transcript is needed but not ready, `take` waits for it and the next windows queue up. A slow machine therefore
+    answers later, but the same audio always makes the same turns.
+    """
+
+    def __init__(self, whisper: Whisper, delays: EndpointingDelays, emit: Callable[[stt.SpeechEvent], None]) -> None:
+        self._whisper, self._delays, self._emit = whisper, delays, emit
+        self.speaking = False
+        self._audio: list[np.ndarray] = []
+        self._loud = self._quiet = self._voiced = 0  # windows: in the latest run of either kind; voiced in the turn
+        self._recognition: asyncio.Task[Transcript] | None = None
+        self._recognised = self._previous = np.zeros(0, np.int16)
+        self._since_final = math.inf
+
+    @property
+    def time_matters(self) -> bool:
+        """Whether somebody is speaking, or may still continue what they said."""
+        return self.speaking or self._since_final < _windows(self._delays.rejoin)
+
+    async def take(self, window: np.ndarray, probability: float) -> None:
+        """Take 32 ms of audio, int16, and the *probability* that it is speech."""
+        self._since_final += 1
+        goes_on = self.speaking and self._quiet < _RECOGNISE_AFTER
+        if probability >= (_SPEECH_GOES_ON if goes_on else _SPEECH_BEGINS):
+            self._loud, self._quiet, self._voiced = self._loud + 1, 0, self._voiced + 1
+            self.cancel()
+        else:
+            self._loud, self._quiet = 0, self._quiet + 1
+        self._audio.append(window)
+        if not self.speaking:
+            del self._audio[:-_LEAD]
+            if self._loud >= _BEGIN_AFTER:
+                self._begin()
+        elif len(self._audio) >= _LONGEST:
+            await self.finish()
+        elif self._quiet >= _RECOGNISE_AFTER:
+            recognition = self._recognise()
+            if self._quiet >= _windows(self._delays.shortest):
+                transcript = await recognition
+                if self._quiet >= _windows(self._delays.after(transcript)):
+                    self._end(transcript)
+
+    async def finish(self) -> None:
+        """End the turn, if there is one, without waiting for silence."""
+        if self.speaking:
+            self._end(await self._recognise())
+
+    def cancel(self) -> None:
+        """Cancel the recognition that is under way, if any."""
+        if self._recognition:
+            self._recognition.cancel()
+            self._recognition = None
+
+    def _begin(self) -> None:
+        if self.time_matters and len(self._previous) < _LONGEST * VAD_WINDOW_SAMPLES:
+            self._audio = [self._previous, _PAUSE, *self._audio]
+        self.speaking, self._voiced = True, self._loud
+        self._send(stt.SpeechEventType.START_OF_SPEECH)
+
+    def _recognise(self) -> asyncio.Task[Transcript]:
+        """Start to recognise the turn so far, unless that is under way already."""
+        if self._recognition is None:
+            self._recognised = np.concatenate(self._audio)
+            self._recognition = asyncio.create_task(self._transcribe())
+        return self._recognition
+
+    async def _transcribe(self) -> Transcript:
+        audio = self._recognised.astype(np.float32) / 32768
+        transcript = await asyncio.to_thread(self._whisper.recognise, audio)
+        if not transcript.text and self._voiced >= _UNINTELLIGIBLE_AFTER:
+            transcript = replace(transcript, text=UNINTELLIGIBLE)
+        if transcript.text:
+            self._send(stt.SpeechEventType.PREFLIGHT_TRANSCRIPT, transcript)
+        return transcript
+
+    def _end(self, transcript: Transcript) -> None:
+        self.speaking, self._audio, self._recognition = False, [], None
+        if transcript.text:
+            self._previous, self._since_final = self._recognised, 0
+            self._send(stt.SpeechEventType.FINAL_TRANSCRIPT, transcript)
+        self._send(stt.SpeechEventType.END_OF_SPEECH)
+
+    def _send(self, kind: stt.SpeechEventType, *transcripts: Transcript) -> None:
+        alternatives = [
+            stt.SpeechData(LanguageCode("en"), transcript.text, confidence=math.exp(transcript.log_probability))
+            for transcript in transcripts
+        ]
+        self._emit(stt.SpeechEvent(kind, alternatives=alternatives))
+
+
+def _windows(seconds: float) -> int:
+    return round(seconds / _WINDOW_S)
+
+
+_WINDOW_S = VAD_WINDOW_SAMPLES / SAMPLE_RATE
+_SPEECH_BEGINS, _SPEECH_GOES_ON = 0.5, 0.35  # probabilities, as in livekit's own use of this VAD
+_BEGIN_AFTER, _RECOGNISE_AFTER = 2, 3
+_MUTED_S = 0.3
+_LEAD, _UNINTELLIGIBLE_AFTER = _windows(0.3), _windows(0.8)
+_LONGEST = _windows(25)  # a radio would never fall silent
+_PAUSE = np.zeros(int(0.2 * SAMPLE_RATE), np.int16)

@@ -1,0 +1,197 @@
+"""
+The server that lets callers in: it serves the page, and gives each caller a token to a new room.
+
+It listens on loopback, and answers only its own page unless the settings allow other origins.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import socket
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+import uvicorn
+from fastapi import FastAPI, HTTPException, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.responses import FileResponse, JSONResponse, Response
+from livekit.api import AccessToken, RoomAgentDispatch, RoomConfiguration, VideoGrants
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from starlette.middleware.base import RequestResponseEndpoint
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.staticfiles import StaticFiles
+
+from faqlab import __version__
+from faqlab.errors import FaqlabError
+from faqlab.settings import Settings
+from faqlab.voice.livekit_server import LiveKit
+from faqlab.voice.services import BackgroundService
+
+PAGE = Path(__file__).resolve().parents[1] / "web" / "dist"
+PORTS = range(8000, 8100)
+MAX_BODY = 8 * 1024
+LOOPBACK = ("127.0.0.1", "localhost")
+
+AttributeName = Annotated[str, StringConstraints(max_length=64, pattern=r"^(?!lk\.).")]  # lk.… are LiveKit's own
+AttributeValue = Annotated[str, StringConstraints(max_length=512)]
+
+
+class TokenRequest(BaseModel):
+    """What LiveKit's token endpoint standard lets a caller ask for. Everything may be left out."""
+
+    model_config = ConfigDict(extra="forbid", regex_engine="python-re")
+
+    room_name: str | None = Field(None, description="Refused, except for the one room that all callers share.")
+    participant_identity: str | None = Field(None, description="Refused.")
+    participant_name: str | None = Field(None, max_length=128)
+    participant_metadata: str | None = Field(None, max_length=2048)
+    participant_attributes: dict[AttributeName, AttributeValue] | None = Field(None, max_length=16)
+
+
+class TokenServer(BackgroundService):
+    """
+    Serves the page in the folder *page*, and tokens for *livekit*, on 127.0.0.1.
+
+    Without a *port* it takes 8000 or the next free one. `start` sets `url`, the page's address for callers.
+    """
+
+    url: str
+
+    def __init__(self, livekit: LiveKit, settings: Settings, port: int | None = None, page: Path = PAGE) -> None:
+        super().__init__("The token server")
+        self._livekit, self._settings, self._port, self._page = livekit, settings, port, page
+
+    async def _serve(self) -> None:
+        check_page(self._page)
+        app = create_app(self._livekit, self._settings, self._page)
+        config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False, ws="none", lifespan="off")
+        config.timeout_graceful_shutdown = 1
+        server = uvicorn.Server(config)
+        with listen(self._port) as sock:
+            self.url = f"http://127.0.0.1:{sock.getsockname()[1]}/"
+            serving = asyncio.create_task(server.serve(sockets=[sock]))
+            self._is_ready()  # a request that comes now waits until the server is up
+            await self._until_stopped(serving)
+            server.should_exit = True
+            await serving
+
+
+def check_page(folder: Path = PAGE) -> None:
+    """Raise FaqlabError if the page isn't built."""
+    if not (folder / "index.html").is_file():
+        raise FaqlabError(f"{folder}: the page isn't built yet; run `make build`.")
+
+
+def listen(port: int | None) -> socket.socket:
+    """Return a socket that listens on *port* of 127.0.0.1 (None: 8000 or the next free one), or raise FaqlabError."""
+    for candidate in PORTS if port is None else [port]:
+        try:
+            return socket.create_server(("127.0.0.1", candidate))
+        except OSError as error:
+            problem = os.strerror(error.errno or 0)
+    if port is None:
+        raise FaqlabError(f"Ports {PORTS[0]} to {PORTS[-1]} are all in use; set --port or FAQLAB_PORT to a free one.")
+    raise FaqlabError(f"Port {port} can't be used ({problem}); choose another, or leave it out to use a free one.")
+
+
+def create_app(livekit: LiveKit, settings: Settings, page: Path) -> FastAPI:
+    """Return the app that gives out tokens for *livekit* and serves *page*."""
+    # FastAPI's own pages about the API would load scripts from other hosts.
+    app = FastAPI(title="faqlab tokens", version=__version__, docs_url=None, redoc_url=None)
+
+    @app.get("/getToken", summary="A token for a new caller")
+    async def get_token() -> dict[str, str]:
+        return {"token": mint_token(livekit, settings), "url": livekit.url}
+
+    @app.post("/getToken", summary="The same, by LiveKit's token endpoint standard", status_code=201)
+    async def post_token(request: TokenRequest | None = None) -> dict[str, str]:
+        return {"server_url": livekit.url, "participant_token": mint_token(livekit, settings, request)}
+
+    @app.get("/health", summary="Whether it is running, and whether LiveKit answers and accepts our key")
+    async def health() -> dict[str, str | bool]:
+        return {"status": "ok", "version": __version__, "livekit": await livekit.answers(seconds=2)}
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        return JSONResponse({"detail": f"The request can't be used. {problems}."}, 422)
+
+    @app.get("/", include_in_schema=False)
+    async def index() -> FileResponse:
+        return FileResponse(page / "index.html")
+
+    app.mount("/assets", StaticFiles(directory=page / "assets"))
+    origins = settings.allowed_origins
+    app.add_middleware(CORSMiddleware, allow_origins=origins, allow_methods=["GET", "POST"])
+    app.add_middleware(RequestBodyLimitMiddleware, max_body_size=MAX_BODY)
+    hosts = [*LOOPBACK, *settings.allowed_hosts]  # otherwise another site could point its own name at this machine
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)
+    headers = _headers(livekit, origins)
+
+    @app.middleware("http")
+    async def guard(request: Request, call_next: RequestResponseEndpoint) -> Response:
+        origin, own = request.headers.get("origin"), f"{request.url.scheme}://{request.headers.get('host')}"
+        if origin in (None, own, *origins):
+            response = await call_next(request)
+        else:
+            detail = "Only this server's own page may use it. To allow another site, add it to FAQLAB_ALLOWED_ORIGINS."
+            response = JSONResponse({"detail": detail}, 403)
+        response.headers.update(headers)
+        if request.url.path.startswith("/assets/") and response.status_code == 200:
+            response.headers["Cache-Control"] = "public, max-age=31536000, immutable"  # its name holds a hash
+        return response
+
+    return app
+
+
+def mint_token(livekit: LiveKit, settings: Settings, request: TokenRequest | None = None) -> str:
+    """Return a token (JWT) for one caller and one room, which also has LiveKit dispatch the agent to that room."""
+    request = request or TokenRequest()
+    if request.room_name not in (None, "", settings.room) or request.participant_identity:
+        what = "Callers can't choose their room or identity; leave out room_name and participant_identity."
+        raise HTTPException(403, what)
+    grants = VideoGrants(
+        room_join=True,
+        room=settings.room or f"faq-{secrets.token_hex(16)}",
+        can_publish=True,
+        can_publish_sources=["microphone"],
+        can_subscribe=True,
+        can_publish_data=False,  # LiveKit would allow it otherwise
+    )
+    return (
+        AccessToken(livekit.api_key, livekit.api_secret)
+        .with_ttl(timedelta(minutes=settings.token_minutes))
+        .with_identity(f"caller-{secrets.token_hex(8)}")
+        .with_grants(grants)
+        .with_room_config(RoomConfiguration(agents=[RoomAgentDispatch(agent_name=settings.agent_name)]))
+        .with_name(request.participant_name or "")
+        .with_metadata(request.participant_metadata or "")
+        .with_attributes(request.participant_attributes or {})
+        .to_jwt()
+    )
+
+
+def _headers(livekit: LiveKit, origins: tuple[str, ...]) -> dict[str, str]:
+    """Return what every response carries."""
+    scheme, server = urlsplit(livekit.url)[:2]
+    if server.endswith(".livekit.cloud"):
+        server = "*.livekit.cloud"  # callers are redirected to the nearest region
+    calls = f"{scheme}://{server} {scheme.replace('ws', 'http')}://{server}"
+    # JupyterLab shows the page in a frame, from any port.
+    frames = " ".join(["'self'", *(f"http://{name}:*" for name in LOOPBACK), *origins])
+    return {
+        "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+        f"media-src 'self' blob: mediastream:; connect-src 'self' {calls}; "
+        f"base-uri 'none'; form-action 'none'; frame-ancestors {frames}",
+        "Permissions-Policy": "microphone=(self), camera=(), display-capture=(), geolocation=()",
+        "Cross-Origin-Resource-Policy": "same-origin",
+        "Referrer-Policy": "no-referrer",
+        "X-Content-Type-Options": "nosniff",
+        "Cache-Control": "no-store",
+    }

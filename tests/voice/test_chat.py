@@ -1,0 +1,78 @@
+"""`chat`: one reply to each line, by the agent of a call."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+
+import pytest
+
+from faqlab import replies
+from faqlab.retriever import Answer, Retriever
+from faqlab.small_talk import SmallTalk
+from faqlab.voice.chat import chat
+
+PAY, PAY_ANSWER = "How can I pay?", "You can pay by card, or by invoice."
+
+
+@pytest.fixture(autouse=True)
+def _loaded_once(small_talk: SmallTalk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SmallTalk, "load", lambda encoder: small_talk)
+
+
+@dataclass
+class Reply:
+    said: str
+    answer: Answer | None = None
+
+
+async def replies_to(lines: list[str], retriever: Retriever, fresh: bool = False) -> list[Reply]:
+    found: list[Reply] = []
+    await chat(lines, retriever, lambda said, answer: found.append(Reply(said, answer)), fresh)
+    return found
+
+
+async def test_each_line_gets_one_reply_and_only_the_end_of_input_ends_it(short_retriever: Retriever) -> None:
+    lines = [PAY, "", "Goodbye!", "???", "caf\udce9 menu", "x" * 20_000, "Thank you.", PAY]
+    found = await replies_to(lines, short_retriever)
+    assert len(found) == len(lines)
+    assert all(reply.said for reply in found)
+    outcomes = [reply.answer.outcome.value if reply.answer else None for reply in found]
+    assert outcomes == ["answer", None, None, "decline", "decline", "decline", None, "answer"]
+    assert found[-1].said == PAY_ANSWER
+
+
+async def test_the_replies_are_one_conversation(short_retriever: Retriever) -> None:
+    lines = ["I want to return something", "the shoes, please", "can you repeat that"]
+    clarified, chosen, repeated = await replies_to(lines, short_retriever)
+    assert clarified.answer and clarified.answer.choices
+    assert chosen.answer and chosen.answer.reason.value == "chosen"
+    assert (repeated.said, repeated.answer) == (chosen.said, None)
+
+
+async def test_each_line_may_be_a_new_conversation(short_retriever: Retriever) -> None:
+    lines = ["I want to return something", "the second one", "can you repeat that"]
+    _, second, repeated = await replies_to(lines, short_retriever, fresh=True)
+    assert second.answer is None or second.answer.reason.value != "chosen"
+    assert repeated.said == replies.GREETING
+
+
+async def test_hundreds_of_lines_leave_neither_tasks_nor_warnings(
+    short_retriever: Retriever, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        found = await replies_to([PAY] * 100, short_retriever)
+    assert [reply.said for reply in found] == [PAY_ANSWER] * 100
+    assert caplog.records == []
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_a_failing_look_up_is_apologised_for_in_each_reply(
+    short_retriever: Retriever, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("broken on purpose")
+
+    monkeypatch.setattr("faqlab.conversation.Conversation.ask", fail)
+    assert await replies_to([PAY] * 4, short_retriever) == [Reply(replies.SORRY)] * 4

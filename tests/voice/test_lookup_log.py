@@ -1,0 +1,85 @@
+"""The log of look-ups."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from faqlab.errors import FaqlabError
+from faqlab.retriever import Retriever
+from faqlab.voice.lookup_log import LookupLog, LookupRecord
+
+PAY = "How can I pay?"
+
+
+@pytest.fixture
+def record(short_retriever: Retriever) -> LookupRecord:
+    answer = short_retriever.answer(PAY)
+    answer = replace(answer, milliseconds={"transcript": 12.345, **answer.milliseconds})
+    thresholds = short_retriever.config.decline_below, short_retriever.squared_l2_threshold
+    return replace(LookupRecord(PAY, "a-room", *thresholds), **answer.as_dict())
+
+
+def test_a_record_holds_the_answer_flat(record: LookupRecord, short_retriever: Retriever) -> None:
+    assert (record.outcome, record.reason, record.query, record.room) == ("answer", "confident", PAY, "a-room")
+    assert (record.hits[0]["id"], record.hits[0]["rank"]) == ("pay", 1)
+    assert record.hits[0]["squared_l2"] == pytest.approx(0, abs=1e-6)
+    assert record.threshold == short_retriever.config.decline_below == 0.5
+    assert record.squared_l2_threshold == pytest.approx(1.1)
+    assert record.milliseconds["transcript"] == 12.345
+    assert {"time", "room"} == set(vars(record)) - set(record.message())
+    json.dumps(record.message())
+
+
+def test_the_latest_records_are_kept_in_order(record: LookupRecord, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("faqlab.voice.lookup_log.KEPT", 3)
+    log = LookupLog()
+    records = [LookupRecord(str(number), "", None, None) for number in range(5)]
+    for each in records:
+        log.add(each)
+    assert list(log.records) == records[2:]
+
+
+def test_subscribers_get_each_record_and_may_fail(record: LookupRecord, caplog: pytest.LogCaptureFixture) -> None:
+    def fail(record: LookupRecord) -> None:
+        raise RuntimeError("broken on purpose")
+
+    log, seen = LookupLog(), []
+    log.subscribe(fail)
+    log.subscribe(seen.append)
+    log.add(record)
+    assert seen == [record]
+    assert "broken on purpose" in caplog.text
+
+
+def test_the_table_has_a_row_per_look_up(record: LookupRecord) -> None:
+    log = LookupLog()
+    assert log.to_frame().empty
+    log.add(record)
+    log.add(LookupRecord("?", "b-room", None, None))
+    table = log.to_frame()
+    assert list(table["outcome"]) == ["answer", "failed"]
+    assert table["retrieved"][0][0] == "pay"
+    assert table["question"][0] == PAY
+    assert table["voice_ms"].isna().all()
+    assert table["transcript_ms"].notna().tolist() == [True, False]
+
+
+def test_records_go_to_a_file_of_the_day_that_others_cannot_read(record: LookupRecord, tmp_path: Path) -> None:
+    folder = tmp_path / "records"
+    LookupLog(folder).add(record)
+    [file] = folder.iterdir()
+    assert file.name == f"lookups-{record.time:%Y-%m-%d}.jsonl"
+    assert (file.stat().st_mode & 0o777, folder.stat().st_mode & 0o777) == (0o600, 0o700)
+    line = json.loads(file.read_text())
+    assert (line["query"], line["room"], line["hits"][0]["id"]) == (PAY, "a-room", "pay")
+    assert line["time"] == record.time.isoformat()
+
+
+def test_a_folder_that_is_a_file_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "records").write_text("")
+    with pytest.raises(FaqlabError, match=r"records: not writable .*; name another folder\."):
+        LookupLog(tmp_path / "records")

@@ -1,0 +1,141 @@
+"""How text is spoken: what hibari would misread is written out, and sentences stream one by one."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hibari.voices import voice_path
+from livekit.agents import APIError
+from scipy.signal import resample_poly
+from spoken_audio import RATE, say
+
+from benchmarks.words import normalise_words
+from faqlab.errors import FaqlabError
+from faqlab.voice.tts import EDGE_S, SAMPLE_RATE, HibariTTS, Synthesizer, speakable
+from faqlab.voice.whisper import Whisper
+
+
+@pytest.mark.parametrize(
+    ("written", "spoken"),
+    [
+        ("Write to help@example.com.", "Write to help at example dot com."),
+        ("returns@shop.co.uk", "returns at shop dot co dot U K"),
+        ("See https://www.example.com/returns/start.", "See example dot com slash returns slash start."),
+        ("shop.ie or irs.gov/forms", "shop dot I E or irs dot gov slash forms"),
+        ("Mon–Fri, 9am–5pm", "Monday to Friday, 9 A.M. to 5 P.M."),
+        ("between 8 am and 8 p.m.", "between 8 A.M. and 8 P.M."),
+        ("Sat down in the sun.", "Sat down in the sun."),
+        ("$5–$10 or 3-5%", "$5 to $10 or 3 to 5%"),
+        ("call 0800 123 4567", "call 0 8 0 0, 1 2 3, 4 5 6 7"),
+        ("order 123456 or 447911123456", "order 1 2 3 4 5 6 or 4 4 7 9 1 1 1 2 3 4 5 6"),
+        ("50000 kg, £12345 or 10,000 points", "50000 kg, £12345 or 10,000 points"),
+        ("e.g. boots, incl. VAT, 24/7", "for example boots, including V A T, twenty-four seven"),
+    ],
+)
+def test_what_hibari_misreads_is_written_out(written: str, spoken: str) -> None:
+    assert speakable(written) == spoken
+
+
+@pytest.mark.parametrize("part", ["a-", "a.", "a@", "12 ", "www.", "Mon-", "9 a", "$1-", "1,"])
+def test_a_long_text_takes_no_longer_than_its_words(part: str) -> None:
+    """Patterns that are quadratic in the text's length would take minutes, and so run into pytest's timeout."""
+    speakable(100_000 * part)
+
+
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        ("It costs $4.99, or £3.50.", "4 99"),
+        ("You have a 14-day window.", "14 day window"),
+        ("It takes 2–3 days.", "2 to 3 days"),
+        ("It weighs 50000 kilograms.", "50 000 kilograms"),
+    ],
+)
+def test_numbers_are_spoken_as_meant(written: str, words: str) -> None:
+    assert words in " ".join(
+        "".join(c if c.isalnum() else " " for c in Whisper.shared().transcribe(say(written))).split()
+    )
+
+
+def test_there_is_no_silence_before_and_after_a_sentence() -> None:
+    audio = Synthesizer.shared().speak("How long does delivery take?")
+    assert audio.dtype == np.float32
+    audible = np.flatnonzero(np.abs(audio) > 0.01)
+    assert audible[0] <= EDGE_S * SAMPLE_RATE
+    assert len(audio) - audible[-1] <= EDGE_S * SAMPLE_RATE
+
+
+@pytest.mark.parametrize("text", ["", "…", " ", "?!"])
+def test_a_text_without_words_makes_no_audio(text: str) -> None:
+    assert len(Synthesizer.shared().speak(text)) == 0
+
+
+def test_sentences_are_spoken_with_a_pause_between_them() -> None:
+    synthesizer = Synthesizer.shared()
+    first, second = synthesizer.speak("It takes three days."), synthesizer.speak("Then it arrives.")
+    whole = synthesizer.speak_all("It takes three days. Then it arrives.")
+    assert len(whole) == len(first) + 0.3 * SAMPLE_RATE + len(second)
+    assert not whole[len(first) : -len(second)].any()
+
+
+def test_the_same_sentence_is_synthesized_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    synthesizer = Synthesizer.shared()
+    audio = synthesizer.speak("We open at nine.")
+    monkeypatch.setattr(synthesizer, "_hibari", None)
+    assert synthesizer.speak("We open at nine.") is audio
+
+
+def test_a_damaged_voice_is_refused(tmp_path: Path) -> None:
+    weights = tmp_path / "hibari.onnx"
+    shutil.copy(voice_path("heart"), weights)
+    data = bytearray(weights.read_bytes())
+    data[4_000_000] ^= 1
+    weights.write_bytes(data)
+    with pytest.raises(
+        FaqlabError, match=r"hibari\.onnx: the speech model is damaged.*pip install.*hibari-tts==0\.2\.1"
+    ):
+        Synthesizer(weights)
+    weights.unlink()
+    with pytest.raises(FaqlabError, match="can't be read"):
+        Synthesizer(weights)
+
+
+async def stream(*tokens: str) -> np.ndarray:
+    async with HibariTTS(Synthesizer.shared()).stream() as speech:
+        for token in tokens:
+            speech.push_text(token)
+        speech.end_input()
+        return np.concatenate([np.frombuffer(event.frame.data, np.int16) async for event in speech])
+
+
+async def test_a_stream_speaks_what_its_tokens_say_as_sentences() -> None:
+    audio = await stream("It takes ", "three days. ", "Then it ", "arrives. ", "That is all")
+    whole = Synthesizer.shared().speak_all("It takes three days. Then it arrives. That is all")
+    assert len(audio) == pytest.approx(len(whole) + SAMPLE_RATE / 100, abs=1)
+    heard = Whisper.shared().transcribe(resample_poly(audio / 32768, RATE, SAMPLE_RATE).astype(np.float32))
+    assert normalise_words(heard).replace("3", "three") == "it takes three days then it arrives that is all"
+
+
+async def test_a_text_without_words_streams_a_moment_of_silence() -> None:
+    audio = await stream("…")
+    assert len(audio) > 0
+    assert not audio.any()
+
+
+async def test_a_sentence_is_heard_before_the_text_is_complete() -> None:
+    async with HibariTTS(Synthesizer.shared()).stream() as speech:
+        speech.push_text("One sentence. " * 200)
+        event = await anext(speech)
+        assert np.frombuffer(event.frame.data, np.int16).any()
+
+
+async def test_a_failure_is_one_that_livekit_agents_reports(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("broken on purpose")
+
+    monkeypatch.setattr(Synthesizer, "speak", fail)
+    with pytest.raises(APIError, match="speech synthesis failed: broken on purpose"):
+        await stream("It takes three days.")

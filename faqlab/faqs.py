@@ -59,15 +59,15 @@ class FaqSet:
         Optional: `id` (default: the position, from 0) and `category`. Other fields are ignored.
 
         Raises:
-            FaqlabError: The file can't be read, or something in it is missing, wrong or a duplicate. The message names
-                the file, the entry and what is expected.
+            FaqlabError: The file can't be read, or something in it is missing, wrong or a duplicate.
         """
         text = read_text(Path(path), "name your FAQ with --faqs or FAQLAB_FAQS")
         try:
             data = READERS.get(Path(path).suffix.lower(), read_json)(text)
             return cls(_File.model_validate(data if isinstance(data, dict) else {}).questions, Path(path))
         except ValidationError as error:
-            problem = re.sub(r"^questions\.(\d+)(?:\.|: )", r"question \1 (counted from 0): ", first_problem(error))
+            problem = first_problem(error).replace("a dictionary or an instance of Faq", "an object")
+            problem = re.sub(r"^questions\.(\d+)(?:\.|: )", r"question \1 (counted from 0): ", problem)
             expected = '{"questions": [{"question": "…", "answer": "…"}, …]}'
             raise FaqlabError(f"{path}: {problem}; expected {expected}.") from None
 
@@ -102,8 +102,9 @@ class _File(BaseModel):
     @field_validator("questions", mode="before")
     @classmethod
     def _number(cls, entries: Any) -> Any:
-        numbered = enumerate(entries if isinstance(entries, list) else [])
-        return tuple({"id": n, **(entry if isinstance(entry, dict) else {})} for n, entry in numbered)
+        if not isinstance(entries, list):
+            raise ValueError("expected a list")
+        return tuple({"id": n, **entry} if isinstance(entry, dict) else entry for n, entry in enumerate(entries))
 
     @field_validator("questions")
     @classmethod

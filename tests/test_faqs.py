@@ -29,8 +29,8 @@ BAD = {
     "a list": (b"[]", "questions: field required; expected {"),
     "another key": (b'{"faqs": []}', "questions: field required"),
     "no entries": (entries(), "questions: none; add at least one"),
-    "questions that are no list": (b'{"questions": {"question": "a"}}', "questions: none"),
-    "an entry that is text": (entries(GOOD, "hello"), "question 1 (counted from 0): question: field required"),
+    "questions that are no list": (b'{"questions": {"question": "a"}}', "questions: expected a list"),
+    "an entry that is text": (entries(GOOD, "hello"), "question 1 (counted from 0): input should be an object"),
     "no answer": (
         entries(GOOD, {"question": "Who?"}),
         "question 1 (counted from 0): answer: field required; expected {",

@@ -126,7 +126,7 @@ class Failover:
         elif "speaking" in (event.old_state, event.new_state):
             self._stop_waiting()
             self._reminded = False
-            if self._spoken_over:  # what the caller said meanwhile wants an answer, too
+            if self._spoken_over:  # what the caller said over it wants an answer too
                 self._expect_words()
             self._spoken_over = False
 

@@ -214,8 +214,10 @@ def test_without_a_network_calls_are_answered_and_recorded(tmp_path: Path, short
 
 
 def test_serve_lets_callers_in_until_ctrl_c_and_leaves_nothing(short_faq: Path, short_config: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
     with subprocess.Popen(
-        [sys.executable, "-m", "faqlab.cli", "serve"],
+        [sys.executable, "-m", "faqlab.cli", "serve", "--port", str(port)],
         env=environment(short_faq, short_config, PYTHONUNBUFFERED="1"),
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),  # as for what a script starts by `&`
         stdout=subprocess.PIPE,
@@ -226,6 +228,7 @@ def test_serve_lets_callers_in_until_ctrl_c_and_leaves_nothing(short_faq: Path, 
             assert served.stdout
             ready = next(line for line in served.stdout if line.startswith("Ready"))
             [url] = [word for word in ready.split() if word.startswith("http")]
+            assert url == f"http://127.0.0.1:{port}/"
             family = [psutil.Process(served.pid), *psutil.Process(served.pid).children(recursive=True)]
             listening = {c.laddr.ip for p in family for c in p.net_connections() if c.status == psutil.CONN_LISTEN}
             assert listening == {"127.0.0.1"}
@@ -236,6 +239,33 @@ def test_serve_lets_callers_in_until_ctrl_c_and_leaves_nothing(short_faq: Path, 
         finally:
             served.kill()  # if it still runs
     assert not psutil.wait_procs(family[1:], timeout=60)[1]
+
+
+@pytest.mark.parametrize(("command", "begins"), [("agent", "Ready"), ("tokens", "Join at")])
+def test_agent_and_tokens_serve_the_named_livekit_server_until_sigterm(
+    livekit_server: LiveKit, short_faq: Path, short_config: Path, command: str, begins: str
+) -> None:
+    key, secret = livekit_server.api_key, livekit_server.api_secret
+    named = {"LIVEKIT_URL": livekit_server.url, "LIVEKIT_API_KEY": key, "LIVEKIT_API_SECRET": secret}
+    with subprocess.Popen(
+        [sys.executable, "-m", "faqlab.cli", command],
+        env=environment(short_faq, short_config, PYTHONUNBUFFERED="1", **named),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        try:
+            assert process.stdout
+            ready = next(line for line in process.stdout if line.startswith(begins))
+            assert secret not in ready
+            if command == "tokens":
+                [url] = [word for word in ready.split() if word.startswith("http")]
+                assert json.load(urllib.request.urlopen(url + "getToken"))["url"] == livekit_server.url
+            process.send_signal(signal.SIGTERM)
+            assert "Traceback" not in process.stdout.read()
+            assert process.wait() == 0
+        finally:
+            process.kill()  # if it still runs
 
 
 def environment(faqs: Path, config: Path, **more: str) -> dict[str, str]:

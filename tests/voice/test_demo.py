@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import json
 import logging
@@ -167,7 +168,11 @@ async def test_a_caller_whose_connection_is_lost_comes_back_and_is_answered(demo
     panel: Any = call_panel(demo)
     async with caller_of(demo) as caller:
         await caller.greeting()
+        reconnected, heard = asyncio.Event(), asyncio.Event()
+        caller.room.on("reconnected", lambda *_: reconnected.set())
+        caller.room.on("local_track_subscribed", lambda *_: heard.set())
         await caller.room.simulate_scenario(rtc.SimulateScenarioKind.SIMULATE_FULL_RECONNECT)
+        await asyncio.gather(reconnected.wait(), heard.wait())  # what is said before then gets lost
         exchange = await caller.ask("Where is my parcel?")
     assert exchange.lookups[-1]["hits"][0]["id"] == "parcel"
     assert "shipping email" in exchange.reply

@@ -11,11 +11,12 @@ from typing import Annotated, Any
 import pandas as pd
 import typer
 
+from faqlab.cli import config_file
 from faqlab.config import RetrievalConfig
 from faqlab.errors import FaqlabError
 from faqlab.faqs import FaqSet
 from faqlab.queries import SPLITS, load_queries
-from faqlab.settings import exists, settings
+from faqlab.settings import settings
 
 FaqsOption = Annotated[Path | None, typer.Option("--faqs", metavar="PATH", help="The FAQ, a JSON file.")]
 QueriesOption = Annotated[Path | None, typer.Option("--queries", metavar="PATH", help="Labelled queries, a CSV file.")]
@@ -46,9 +47,7 @@ def read_config(path: Path | None) -> RetrievalConfig:
     Raises:
         FaqlabError: The file is missing or can't be used.
     """
-    if path and not exists(path):
-        raise FaqlabError(f"{path}: no such file; leave out --config to use {settings().retrieval}.")
-    return RetrievalConfig.load(path or settings().retrieval)
+    return RetrievalConfig.load(config_file(path))
 
 
 def read_queries(path: Path | None, faqs: FaqSet, split: str, number: int | None) -> pd.DataFrame:

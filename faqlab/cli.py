@@ -118,7 +118,6 @@ def chat(
 
 
 def _lines(prompt: str) -> Iterator[str]:
-    """Yield the lines of stdin, until it ends."""
     with suppress(EOFError):
         while True:
             yield input(prompt)
@@ -185,7 +184,7 @@ def _print_json(data: Mapping[Any, Any], indent: int | None = None) -> None:
 @app.command()
 def serve(faqs: Faqs = None, config: Config = None, port: Port = None, records: Records = None) -> None:
     """Run the live demo, until Ctrl-C: LiveKit server, page and agent."""
-    config = _config_file(config)
+    config = config_file(config)
     _progress("Starting.")
     from faqlab.voice.demo import LiveDemo
 
@@ -197,7 +196,7 @@ def serve(faqs: Faqs = None, config: Config = None, port: Port = None, records: 
 @app.command()
 def agent(faqs: Faqs = None, config: Config = None, records: Records = None) -> None:
     """Run a voice agent for the LiveKit server in LIVEKIT_URL. Start several for more calls."""
-    config, livekit = _config_file(config), _livekit()
+    config, livekit = config_file(config), _livekit()
     from faqlab.voice.call import Assistant
     from faqlab.voice.lookup_log import LookupLog
     from faqlab.voice.pipeline import choose_pipeline
@@ -259,13 +258,14 @@ def _retriever(faqs: Path | None, config: Path | None, top_k: int | None) -> Ret
     from faqlab.faqs import FaqSet
     from faqlab.retriever import Retriever
 
-    chosen = RetrievalConfig.load(_config_file(config))
+    chosen = RetrievalConfig.load(config_file(config))
     if top_k is not None:
         chosen = chosen.with_changes(top_k=top_k)
     return Retriever.build(FaqSet.load(faqs or settings().faqs), chosen, progress=sys.stderr.isatty())
 
 
-def _config_file(option: Path | None) -> Path:
+def config_file(option: Path | None) -> Path:
+    """Return the file of *option*, or that of the settings; FaqlabError if *option* names none."""
     if option and not exists(option):  # a missing file in the settings means the baseline
         raise FaqlabError(f"{option}: no such file; leave out --config to use {settings().retrieval}.")
     return option or settings().retrieval

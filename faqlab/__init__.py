@@ -1,3 +1,3 @@
 """faqlab: a workbench for building a voice assistant from an FAQ."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -1,4 +1,4 @@
-"""From labelled queries to calibrated probabilities, and to the cheapest thresholds."""
+"""From labelled queries to calibrated probabilities and to thresholds: all numbers of the configuration."""
 
 from __future__ import annotations
 
@@ -9,75 +9,123 @@ from typing import Self
 import numpy as np
 import pandas as pd
 
-from faqlab.decision import probabilities
+from faqlab.config import RetrievalConfig
+from faqlab.decision import CONTENDERS
+from faqlab.evaluation import evaluate
+from faqlab.faqs import FaqSet
+from faqlab.queries import load_domains
 from faqlab.retriever import Retriever
+from faqlab.settings import PROJECT_ROOT
+
+OTHERS = PROJECT_ROOT / "data/training/validation"
+"""FAQs that the encoder wasn't trained on, with labelled queries: they keep the numbers valid for any FAQ."""
 
 
 @dataclass(frozen=True)
-class Costs:
-    """What mistakes cost, in units of one needless "I don't know"."""
+class Limits:
+    """The largest shares that the thresholds may allow."""
 
-    wrong: float = 2.0  # a wrong answer, and any answer to an out-of-scope query
-    clarify: float = 0.5  # a clarifying question; plus 1 if the query is answerable but no choice is right
-
-    def of(self, results: pd.DataFrame) -> pd.Series:
-        """Return the cost of each query in *results*, a table from `evaluation.evaluate`."""
-        prices = {"answered wrong": self.wrong, "clarified right": self.clarify, "clarified wrong": self.clarify}
-        missed = results["answerable"] & results["result"].isin(["clarified wrong", "declined"])
-        return results["result"].map(prices).fillna(0.0) + missed
+    wrong: float = 0.05  # of the answerable queries: answered wrong
+    false: float = 0.05  # of the out-of-scope queries: answered
+    declined: float = 0.05  # of the answerable queries: declined
 
 
 @dataclass(frozen=True)
 class Similarities:
     """How similar each query is to each entry of one FAQ, and which entries are right."""
 
-    cosines: np.ndarray  # of the vectors, shape (queries, entries)
-    ngrams: np.ndarray  # of the character n-grams, shape (queries, entries)
-    right: np.ndarray  # whether the entry is right; last column: whether none is. Shape (queries, entries + 1)
+    cosines: np.ndarray  # similarities by the vectors, shape (queries, entries)
+    ngrams: np.ndarray  # by the character n-grams, shape (queries, entries)
+    right: np.ndarray  # whether the entry is right, shape (queries, entries)
 
     @classmethod
     def of(cls, retriever: Retriever, queries: pd.DataFrame) -> Self:
         """Compare *queries*, as `load_queries` returns them, with the entries of *retriever*."""
         texts = queries["query"].tolist()
-        right = np.zeros((len(queries), len(retriever.faqs) + 1), bool)
+        right = np.zeros((len(queries), len(retriever.faqs)), bool)
         for row, relevant in enumerate(queries["relevant"]):
-            right[row, [retriever.faqs.position[faq_id] for faq_id in relevant] or [-1]] = True
-        return cls(retriever.embed(texts) @ retriever.index.vectors.T, retriever.ngrams.cosines(texts), right)
+            right[row, [retriever.faqs.position[faq_id] for faq_id in relevant]] = True
+        return cls(retriever.index.similarities(retriever.embed(texts)), retriever.ngrams.cosines(texts), right)
 
 
-def fit(sets: Sequence[Similarities]) -> tuple[float, float, float]:
-    """Return the maximum-likelihood `scale`, `null_cosine` and `ngram_weight` of `RetrievalConfig`, over all *sets*."""
+def fit(sets: Sequence[Similarities]) -> dict[str, float]:
+    """
+    Return the numbers of maximum likelihood over all *sets*, by their names in `RetrievalConfig`.
+
+    `scale` and `ngram_weight` make the right entry probable among the best ones; `scope_scale`, `topic_weight` and
+    `null_cosine` are a logistic regression of whether a query is answerable. The formulas stand in `faqlab.decision`.
+    """
     from scipy.optimize import minimize
 
-    def loss(parameters: np.ndarray) -> float:
-        scale, null, weight = np.exp(parameters[0]), *parameters[1:]
-        p = [(probabilities(of.cosines, scale, null, weight * of.ngrams) * of.right).sum(axis=1) for of in sets]
-        return float(-np.log(np.clip(np.concatenate(p), 1e-12, 1)).mean())
+    def of_right(parameters: np.ndarray) -> float:
+        losses = []
+        for of in sets:
+            inside = of.right.any(axis=1)
+            scores = of.cosines[inside] + parameters[1] * of.ngrams[inside]
+            best = np.argsort(-scores, axis=1)[:, :CONTENDERS]
+            odds = np.exp(np.exp(parameters[0]) * (np.take_along_axis(scores, best, 1) - scores.max(1, keepdims=True)))
+            p = (odds * np.take_along_axis(of.right[inside], best, 1)).sum(axis=1) / odds.sum(axis=1)
+            losses.append(-np.log(np.clip(p, 1e-3, 1)))  # clipped: no scale can help if a right entry isn't among them
+        return float(np.concatenate(losses).mean())
 
-    bounds = [(0.0, np.log(1000)), (-1.0, 1.0), (0.0, 10.0)]
-    found = minimize(loss, np.array([np.log(20.0), 0.5, 0.2]), method="Nelder-Mead", bounds=bounds)
-    log_scale, null_cosine, ngram_weight = found.x.tolist()
-    return float(np.exp(log_scale)), null_cosine, ngram_weight
+    features = np.concatenate([np.stack([of.cosines.max(1), of.cosines.mean(1)], axis=1) for of in sets])
+    inside = np.concatenate([of.right.any(axis=1) for of in sets])
+
+    def of_scope(parameters: np.ndarray) -> float:
+        scope_scale, topic_weight, null_cosine = np.exp(parameters[0]), *parameters[1:]
+        logits = scope_scale * (features @ [1, topic_weight] - null_cosine)
+        return float(np.logaddexp(0, np.where(inside, -logits, logits)).mean())
+
+    ranking = minimize(of_right, [np.log(20.0), 0.2], method="Nelder-Mead", bounds=[(0, np.log(1000)), (0, 10)]).x
+    bounds = [(0, np.log(1000)), (-2, 10), (-1, 1)]
+    scope = minimize(of_scope, [np.log(20.0), 0.5, 0.4], method="Nelder-Mead", bounds=bounds).x
+    names = ("scale", "ngram_weight", "scope_scale", "topic_weight", "null_cosine")
+    return dict(zip(names, map(float, (np.exp(ranking[0]), ranking[1], np.exp(scope[0]), *scope[1:])), strict=True))
 
 
-def min_cost_thresholds(
-    results: pd.DataFrame, costs: Costs = Costs(), out_of_scope: float | None = None
-) -> tuple[float, float, float]:
+def thresholds(results: pd.DataFrame, limits: Limits = Limits()) -> dict[str, float]:
     """
-    Return the `decline_below` and `answer_from` with the lowest mean cost (on a grid of 0.01), and that cost per query.
+    Return `answer_from`, the lowest that keeps within *limits*, and `decline_below`, the highest, on a grid of 0.01.
 
-    Ties go to the lowest thresholds. *results* come from `evaluation.evaluate` with a calibrated retriever.
-    *out_of_scope* is the expected share of out-of-scope queries; by default, their share in *results*.
+    *results* come from `evaluation.evaluate` with a calibrated retriever.
     """
-    answerable = results["answerable"].to_numpy(bool)
-    share = 1 - answerable.mean() if out_of_scope is None else out_of_scope
-    weights = np.where(answerable, (1 - share) / max(answerable.sum(), 1), share / max((~answerable).sum(), 1))
-    if_answered = costs.wrong * (results["hit@1"] != 1).to_numpy()
-    if_clarified = costs.clarify + (answerable & ~results["choice_right"].to_numpy(bool))
-    thresholds = np.arange(101) / 100
-    # For every pair of thresholds: the cost of the queries that aren't declined, plus that of the declined ones.
-    kept = results["confidence"].to_numpy() >= thresholds[:, None]
-    not_declined = weights * np.where(results["first"].to_numpy() >= thresholds[:, None], if_answered, if_clarified)
-    cost = kept @ not_declined.T + ~kept @ (weights * answerable)[:, None]
-    decline_below, answer_from = np.unravel_index(cost.round(9).argmin(), cost.shape)
-    return float(thresholds[decline_below]), float(thresholds[answer_from]), float(cost.min())
+    inside, right = results["answerable"].to_numpy(bool), (results["hit@1"] == 1).to_numpy()
+    grid = np.arange(101)[:, None] / 100
+    answered, declined = results["first"].to_numpy() >= grid, results["confidence"].to_numpy() < grid
+    wrong, false, lost = (
+        share[:, of].mean(axis=1) if of.any() else np.zeros(len(grid))
+        for share, of in ((answered & ~right, inside), (answered, ~inside), (declined, inside))
+    )
+    kept = (wrong <= limits.wrong) & (false <= limits.false)
+    answer_from = grid[kept.argmax() if kept.any() else -1]
+    return {"decline_below": grid[lost <= limits.declined].max().item(), "answer_from": answer_from.item()}
+
+
+def tune(
+    retriever: Retriever, queries: pd.DataFrame, limits: Limits = Limits()
+) -> tuple[RetrievalConfig, dict[str, pd.DataFrame]]:
+    """
+    Return the configuration of *retriever* with all numbers found on *queries* and `OTHERS` together.
+
+    Also return the results of each FAQ with these numbers, the own one first. *queries* are labelled, as `load_queries`
+    returns them: none that you evaluate on.
+    """
+    sets = {"this FAQ": (retriever, queries)} | with_others(retriever)
+    found = fit([Similarities.of(*one) for one in sets.values()])
+    config = retriever.config.with_changes(**{name: round(value, 3) for name, value in found.items()})
+    judged = {name: evaluate(_calibrated(of, config), asked) for name, (of, asked) in sets.items()}
+    config = config.with_changes(**thresholds(pd.concat(judged.values(), ignore_index=True), limits))
+    return config, {name: evaluate(_calibrated(of, config), asked) for name, (of, asked) in sets.items()}
+
+
+def with_others(retriever: Retriever) -> dict[str, tuple[Retriever, pd.DataFrame]]:
+    """Return a retriever like *retriever* for each of `OTHERS`, and its queries."""
+    others: dict[str, tuple[FaqSet, pd.DataFrame]] = load_domains(OTHERS)
+    return {
+        name: (Retriever.build(faqs, retriever.config, encoder=retriever.encoder), queries)
+        for name, (faqs, queries) in others.items()
+    }
+
+
+def _calibrated(retriever: Retriever, config: RetrievalConfig) -> Retriever:
+    return retriever.with_config(**config.model_dump(exclude={"encoder", "views"}))

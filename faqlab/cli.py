@@ -1,4 +1,4 @@
-"""The command line: `faqlab ask`, `chat` and `evaluate`; `serve`, `agent` and `tokens` for calls."""
+"""The command line: `faqlab ask`, `chat`, `evaluate` and `tune`; `serve`, `agent` and `tokens` for calls."""
 
 from __future__ import annotations
 
@@ -78,11 +78,13 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
 @app.command()
 def ask(query: Query, faqs: Faqs = None, top_k: TopK = None, config: Config = None, as_json: Json = False) -> None:
     """Ask one question: print what the assistant says, and the best entries."""
+    from faqlab.conversation import Conversation
     from faqlab.replies import reply
+    from faqlab.small_talk import SmallTalk
     from faqlab.text import replace_surrogates
 
     retriever = _retriever(faqs, config, top_k)
-    answer = retriever.answer(replace_surrogates(query))
+    answer = Conversation(retriever, SmallTalk.load(retriever.encoder)).ask(replace_surrogates(query))
     if as_json:
         _print_json(answer.as_dict(), indent=2)
         return
@@ -149,9 +151,12 @@ def evaluate(
         measures.loc[f"hit@{top_k}"] = evaluation.interval(results["mrr"].dropna() >= 1 / top_k)
     at_85 = evaluation.false_answer_rate_at(results, 0.85)
     outcomes, kinds = evaluation.outcomes(results), evaluation.by_kind(results)
+    without = _without_alternatives(retriever)
+    plain = evaluation.summarise(evaluation.evaluate(without, table))["value"][list(ALTERNATIVES)] if without else None
     if as_json:
         report = {"split": split if has_splits else None, "queries": len(table), **measures.to_dict("index")}
         last = {"outcomes": outcomes.to_dict("index"), "by_kind": kinds.to_dict("index")}
+        last |= {"without_alternatives": plain.to_dict()} if plain is not None else {}
         _print_json(report | {"false_answer_rate_at_85": at_85} | last, indent=2)
         return
     typer.echo(f"{len(table)} queries from {path}, {len(retriever.faqs)} entries from {retriever.faqs.path}")
@@ -161,6 +166,48 @@ def evaluate(
     headings = ("Measures, with 95% confidence intervals", "Outcomes, as shares of the queries", "By kind")
     for heading, rows in zip(headings, (measures, outcomes, kinds), strict=True):
         typer.echo(f"\n{heading}\n{rows.rename_axis(None).to_string(float_format='{:.3f}'.format, na_rep='–')}")
+    if plain is not None:
+        shares = ", ".join(f"{name} {value:.3f}" for name, value in plain.items())
+        typer.echo(f"\nWithout the entries' alternatives: {shares}")
+
+
+@app.command()
+def tune(
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="Where to write the configuration.")],
+    faqs: Faqs = None,
+    queries: Queries = None,
+    config: Config = None,
+) -> None:
+    """Find the numbers of the configuration on your `tune` queries and some other FAQs, as notebook 3 does."""
+    import pandas as pd
+
+    from faqlab import calibration, evaluation
+    from faqlab.queries import load_queries
+
+    retriever = _retriever(faqs, config, None)
+    table = load_queries(queries or settings().queries, retriever.faqs, "tune")
+    before = evaluation.evaluate(retriever, table)
+    found, judged = calibration.tune(retriever, table)
+    found.save(out)
+    rows = {"before": before, "after": judged["this FAQ"]}
+    shares = pd.DataFrame({name: evaluation.result_shares(of) for name, of in rows.items()}).T
+    typer.echo(f"{len(table)} queries to {retriever.faqs.path}, tuned with {len(judged) - 1} other FAQs:")
+    typer.echo(shares.to_string(float_format="{:.3f}".format, na_rep="–"))
+    typer.echo("The numbers were found on these queries, so the figures are optimistic.")
+    typer.echo(f"Written to {out}. To use it, set FAQLAB_RETRIEVAL={out} or name it with --config.")
+
+
+ALTERNATIVES = ("hit@1", "right_at_once", "wrong_at_once")
+"""What `evaluate` also measures without the alternatives of the entries."""
+
+
+def _without_alternatives(retriever: Retriever) -> Retriever | None:
+    """Return the same retriever without the alternatives; None if it has none."""
+    if "phrasings" not in retriever.config.views or not any(faq.alternatives for faq in retriever.faqs):
+        return None
+    views = ["question" if view == "phrasings" else view for view in retriever.config.views]
+    config = retriever.config.with_changes(views=tuple(views))
+    return type(retriever).build(retriever.faqs, config, encoder=retriever.encoder)
 
 
 def _write_per_query(results: pd.DataFrame, path: Path) -> None:

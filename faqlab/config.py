@@ -17,7 +17,7 @@ from faqlab.text import read_text
 
 log = logging.getLogger(__name__)
 
-View = Literal["question", "question_answer", "answer"]
+View = Literal["question", "phrasings", "question_answer", "answer"]
 
 
 class RetrievalConfig(BaseModel):
@@ -28,9 +28,13 @@ class RetrievalConfig(BaseModel):
     encoder: str = Field(MINILM, min_length=1)  # a name or folder, as in `faqlab.encoder.load_encoder`
     views: tuple[View, ...] = Field(("question",), min_length=1)  # which texts of each entry are embedded
     top_k: int = Field(3, ge=1)  # how many entries a look-up returns
-    scale: float | None = Field(None, ge=1, le=1000)  # inverse temperature: makes cosines probabilities
-    null_cosine: float = Field(0.5, ge=-1, le=1)  # the cosine that stands for "none of the entries"
-    ngram_weight: float = Field(0.0, ge=0, le=10)  # of the n-gram overlap in the ranking; the cosine has weight 1
+    ngram_weight: float = Field(0.0, ge=0, le=10)  # of the n-gram overlap in the ranking; the similarity has weight 1
+    scale: float | None = Field(None, ge=1, le=1000)  # inverse temperature of P(entry is right): see `faqlab.decision`
+    scope_scale: float = Field(20.0, ge=1, le=1000)  # inverse temperature of P(the FAQ has the answer)
+    topic_weight: float = Field(
+        0.0, ge=-2, le=10
+    )  # of the mean similarity to all entries: is it the FAQ's topic at all?
+    null_cosine: float = Field(0.5, ge=-1, le=1)  # the similarity for which that is 0.5
     decline_below: float = Field(0.0, ge=0, le=1)  # decline if P(the FAQ has the answer) is lower
     answer_from: float = Field(0.0, ge=0, le=1)  # otherwise answer if P(the first entry is right) is at least this
 

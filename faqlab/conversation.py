@@ -1,17 +1,23 @@
-"""A conversation's memory: after a clarifying question, the caller's next words may be a choice."""
+"""A conversation's memory: the caller's next words may choose from what was offered, or refer to the last question."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from faqlab.decision import Outcome, Reason
 from faqlab.retriever import Answer, Retriever
-from faqlab.small_talk import SmallTalk
+from faqlab.small_talk import MOST_WORDS, SmallTalk
 from faqlab.text import has_words
+
+
+@dataclass(frozen=True)
+class TwoQuestions(Answer):
+    """The answer to two questions at once: two hits, or one if only one of the questions has an answer."""
 
 
 class Conversation:
@@ -21,12 +27,13 @@ class Conversation:
         self.retriever, self.small_talk = retriever, small_talk
         self._offer: Answer | None = None  # the last clarifying question
         self._chosen: int | None = None  # which of its choices was taken, from 0
+        self._topic = ""  # the last question that stands alone; what the caller says next may refer to it
 
     def intent(self, text: str) -> str | None:
         """Return the intent of small talk; None if *text* must be looked up or answers a clarifying question."""
         intent = self.small_talk.classify(text, self.retriever.index)
         if intent == "human":
-            return None if self._contact(text).answered else intent
+            return None if self._contact.answered else intent
         is_reply = self._offer and (intent == "choice" or (self._chosen is None and intent in REPLIES))
         return None if is_reply else intent
 
@@ -37,24 +44,55 @@ class Conversation:
         The caller can choose by number or position ("two", "not the second", "the other one"), by topic ("the gift
         one", "it was reduced"), or reject all choices. After words that choose nothing ("yes"), the question is
         repeated. Anything else is a new question. After a choice, the others can still be chosen by position.
-        FaqlabError if *query* is blank.
+
+        What refers back ("how much is that?") is looked up together with the last question that stands alone, and two
+        questions at once one by one. Who wants a person is told how to reach one. FaqlabError if *query* is blank.
         """
         answer = self.peek(query)
         if answer.reason is Reason.CHOSEN and self._offer:
             self._chosen = self._offer.choices.index(answer.hits[0].faq.question)
+            self._topic = answer.hits[0].faq.question
         elif answer.reason is not Reason.NO_CHOICE:
             self._offer, self._chosen = (answer if answer.choices else None), None
+            if answer.reason is not Reason.REJECTED and not (self._topic and self.small_talk.refers_back(query)):
+                self._topic = query
         return answer
 
     def peek(self, query: str) -> Answer:
         """Return what `ask` would return, but remember nothing."""
         if self._offer and (reply := self._reply(self._offer, query)):
             return reply
-        answer = self.retriever.answer(query)
-        return answer if answer.answered or self.small_talk.classify(query) != "human" else self._contact(query)
+        return self._two_questions(query) or self._look_up(query, self._topic)
 
-    def _contact(self, query: str) -> Answer:
-        return replace(self.retriever.answer("How can I reach customer service?"), query=query)
+    def _look_up(self, query: str, topic: str) -> Answer:
+        if topic and self.small_talk.refers_back(query):
+            return replace(self.retriever.answer(f"{query} {topic}"), query=query)
+        answer = self.retriever.answer(query)
+        decided = answer.answered and answer.reason is not Reason.UNCALIBRATED
+        return answer if decided or self.small_talk.classify(query) != "human" else replace(self._contact, query=query)
+
+    def _two_questions(self, query: str) -> TwoQuestions | None:
+        """Return the answer to two questions at once, if both (or in few words, one) have an answer; else None."""
+        splits = [(query[: gap.start()], query[gap.end() :]) for gap in BETWEEN_QUESTIONS.finditer(query)]
+        splits = [parts for parts in splits if min(len(part.split()) for part in parts) >= LEAST_WORDS]
+        if len(splits) != 1 or self.retriever.config.scale is None:
+            return None
+        [(first, second)] = splits
+        answers = self._look_up(first, self._topic), self._look_up(second, first)
+        found = [answer for answer in answers if answer.answered]
+        hits = tuple(replace(answer.hits[0], rank=rank) for rank, answer in enumerate(found, start=1))
+        both = len({hit.faq.answer for hit in hits}) == 2
+        if not both and (len(hits) != 1 or len(query.split()) > MOST_WORDS):
+            return None
+        return TwoQuestions(**vars(found[0]) | {"query": query, "hits": hits})
+
+    @cached_property
+    def _contact(self) -> Answer:
+        """The look-up of how to reach a person; declined if the FAQ doesn't say."""
+        answer = max(map(self.retriever.answer, CONTACT), key=lambda answer: answer.confidence)
+        if answer.answered and (answer.reason is not Reason.UNCALIBRATED or answer.confidence >= CONTACT_COSINE):
+            return answer
+        return replace(answer, outcome=Outcome.DECLINE, reason=Reason.BELOW_THRESHOLD, choices=())
 
     def _reply(self, offer: Answer, query: str) -> Answer | None:
         """Return the answer to *query* as a reply to the clarifying question of *offer*; None if it isn't one."""
@@ -80,7 +118,9 @@ class Conversation:
             if place is None or len(offer.choices) > 2:
                 return _unsearched(offer, query, reason=Reason.NO_CHOICE)
             return _choose(offer, 1 - place, query)
-        answer = self.retriever.answer(affirmed)
+        if (two := self._two_questions(affirmed)) and len(two.hits) == 2:
+            return replace(two, query=query)
+        answer = self._look_up(affirmed, self._topic)
         if not answer.answered:
             place = self._nearest(offer, affirmed)
         else:
@@ -91,13 +131,14 @@ class Conversation:
     def _nearest(self, offer: Answer, text: str) -> int | None:
         """Return the position, from 0, of the offered entry that *text* is about; None if none is clearly nearest."""
         entries = [self.retriever.faqs.position[hit.faq.id] for hit in offer.hits[: len(offer.choices)]]
-        cosines = self.retriever.index.vectors @ self.retriever.embed([text, f"{offer.query} {text}"]).T
+        cosines = self.retriever.index.similarities(self.retriever.embed([text, f"{offer.query} {text}"])).T
         offered = cosines[entries]
         # In more words than a choice needs, it may be a new question: then no other entry may be nearer to it.
         near = NEAR if len(text.split()) <= SHORT else max(NEAR, cosines[:, 0].max())
         *_, second, first = np.sort(offered.sum(axis=1))
         nearest = int(offered.sum(axis=1).argmax())
-        return nearest if offered[nearest, 0] >= near and first - second >= LEAD else None
+        rival = cosines.sum(axis=1).max() - first  # how much nearer an entry is that wasn't offered
+        return nearest if offered[nearest, 0] >= near and first - second >= LEAD and rival <= SLACK else None
 
 
 REPLIES = frozenset({"yes", "no", "unsure", "acknowledge", "unclear", "complaint", "choice"})
@@ -105,11 +146,19 @@ REPLIES = frozenset({"yes", "no", "unsure", "acknowledge", "unclear", "complaint
 
 DENIED = re.compile(r"\bnot (?:the|an?|about|for)\b[^,]*")
 
+CONTACT = ("How can I contact you?", "How can I reach customer service?")
+CONTACT_COSINE = 0.5
+"""Where everything is answered, the least cosine of an entry that says how to reach a person."""
+
+BETWEEN_QUESTIONS = re.compile(r"[\s,.;!?]*\b(?:and|also)\b(?:\s+also\b)?\s*|\?\s+", re.IGNORECASE)
+LEAST_WORDS = 3  # of each question
+
 SHORT = 6  # words
-NEAR, LEAD = 0.15, 0.1
+NEAR, LEAD, SLACK = 0.15, 0.1, 0.15
 """
 NEAR: the minimum cosine between a reply and the nearest offered entry. LEAD: its minimum lead over the second entry in
-cos(reply) + cos(question + reply), where the second text is as in "can I return it it was reduced".
+cos(reply) + cos(question + reply), where the second text is as in "can I return it it was reduced". SLACK: by how much
+an entry that wasn't offered may lead over it.
 """
 
 

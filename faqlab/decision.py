@@ -1,18 +1,22 @@
 """
 Answer, clarify or decline.
 
-The cosines of one query become probabilities by a softmax over the entries and a class "none of them", as in training:
-p_none ∝ exp(scale · null_cosine) and p_i ∝ exp(scale · cos_i) for each entry. A second softmax, of scale · (cos_i +
-bonus_i), then shares 1 − p_none among the entries: the overlap in character n-grams (`faqlab.ngrams`) shows which entry
-is meant, but not whether the FAQ has the answer. Two thresholds decide. `faqlab.calibration` finds all five numbers
-(scale, null_cosine, the n-grams' weight and the thresholds) from labelled queries.
+Two probabilities decide. P(the FAQ has the answer) is σ(scope_scale · (best + topic_weight · mean − null_cosine)).
+Here *best* is the highest similarity of the query to an entry and *mean* is that to all entries: unlike a sum over the
+entries, neither grows with the FAQ. P(an entry is right) is a share of it, by a softmax of scale · (similarity + bonus)
+over the `CONTENDERS` best; the bonus is the overlap in character n-grams (`faqlab.ngrams`), which shows which entry is
+meant, but not whether the FAQ has the answer. `faqlab.calibration` finds all numbers from labelled queries.
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from faqlab.config import RetrievalConfig
 
 
 class Outcome(StrEnum):
@@ -36,20 +40,24 @@ class Reason(StrEnum):
     REJECTED = "rejected"  # decline: the caller turned down everything that was offered
 
 
-def probabilities(cosines: np.ndarray, scale: float, null_cosine: float, bonus: np.ndarray | float = 0.0) -> np.ndarray:
+CONTENDERS = 8
+"""How many of the best entries share the probability."""
+
+
+def probabilities(similarities: np.ndarray, bonus: np.ndarray, config: RetrievalConfig) -> tuple[float, np.ndarray]:
     """
-    Return the probability that each entry is the right one, and in the last column that none is.
+    Return the probability that the FAQ has the answer, and for each entry that it's the right one.
 
-    *cosines* and *bonus* have the shape (queries, entries), the result has (queries, entries + 1); its rows sum to 1.
+    *similarities* and *bonus* of one query have the shape (entries,) and are in the order of their sum, highest first.
     """
-    p = _softmax(scale * np.concatenate([cosines, np.full((len(cosines), 1), null_cosine)], axis=1, dtype=float))
-    p[:, :-1] = p[:, :-1].sum(axis=1, keepdims=True) * _softmax(scale * (cosines + bonus))
-    return p
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return odds / odds.sum(axis=1, keepdims=True)
+    assert config.scale is not None
+    excess = similarities.max() + config.topic_weight * similarities.mean() - config.null_cosine
+    in_scope = float(np.exp(-np.logaddexp(0, -config.scope_scale * excess)))  # σ without overflow
+    scores = (similarities + bonus)[:CONTENDERS]
+    odds = np.exp(config.scale * (scores - scores[0]))
+    shares = np.zeros(len(similarities))
+    shares[:CONTENDERS] = odds / odds.sum()
+    return in_scope, in_scope * shares
 
 
 def decide(in_scope: float, first: float, decline_below: float, answer_from: float) -> tuple[Outcome, Reason]:

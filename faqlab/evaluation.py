@@ -36,16 +36,16 @@ def evaluate(retriever: Retriever, queries: pd.DataFrame, *, progress: bool = Fa
     rankings = retriever.rank(queries["query"].tolist(), progress=progress)
     ids = np.array(retriever.faqs.ids, dtype=object)
     ranked = [tuple(ids[ranking.entries]) for ranking in rankings]
-    offered = [order[: ranking.choices] for order, ranking in zip(ranked, rankings, strict=True)]
+    offered = [{order[n] for n in ranking.offered} for order, ranking in zip(ranked, rankings, strict=True)]
     return judge(
         queries,
         ranked,
         [ranking.confidence for ranking in rankings],
         squared_l2=[float(ranking.squared_l2[0]) for ranking in rankings],
-        first=[float(ranking.scores[0]) for ranking in rankings],
+        first=[ranking.first if retriever.config.scale else float(ranking.scores[0]) for ranking in rankings],
         outcome=[str(ranking.outcome) for ranking in rankings],
         reason=[str(ranking.reason) for ranking in rankings],
-        choice_right=[bool(set(a) & set(b)) for a, b in zip(offered, queries["relevant"], strict=True)],
+        choice_right=[bool(a & set(b)) for a, b in zip(offered, queries["relevant"], strict=True)],
     )
 
 
@@ -122,6 +122,14 @@ def result_counts(results: pd.DataFrame) -> pd.DataFrame:
     scope = np.where(results["answerable"], "answerable", "out of scope")
     counts = pd.crosstab(scope, results["result"].to_numpy())
     return counts.reindex(columns=list(RESULTS), fill_value=0).rename_axis(index=None, columns=None)
+
+
+def result_shares(results: pd.DataFrame) -> pd.Series:
+    """Return the shares of `RESULTS` among the answerable queries, and `answered` of the others; NaN where none."""
+    inside, outside = results[results["answerable"]], results[~results["answerable"]]
+    counts = inside["result"].value_counts().reindex(list(RESULTS), fill_value=0)
+    shares = counts / (len(inside) or np.nan)
+    return pd.concat([shares, pd.Series({"out of scope, answered": outside["answered"].mean()})])
 
 
 def outcomes(results: pd.DataFrame) -> pd.DataFrame:

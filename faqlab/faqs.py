@@ -42,6 +42,7 @@ class Faq:
     question: Text
     answer: Text
     category: Annotated[str, AfterValidator(str.strip)] = ""
+    alternatives: tuple[Text, ...] = ()  # other ways to ask the question
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +57,8 @@ class FaqSet:
         """
         Read an FAQ from a JSON file `{"questions": [{"question": …, "answer": …}, …]}`.
 
-        Optional: `id` (default: the position, from 0) and `category`. Other fields are ignored.
+        Optional: `id` (default: the position, from 0), `category` and `alternatives`, a list of other ways to ask the
+        question. Other fields are ignored.
 
         Raises:
             FaqlabError: The file can't be read, or something in it is missing, wrong or a duplicate.
@@ -91,8 +93,8 @@ class FaqSet:
 
     @property
     def sha256(self) -> str:
-        """The hash of every text that retrieval depends on: ids, questions and answers."""
-        texts = [[faq.id, faq.question, faq.answer] for faq in self.entries]
+        """The hash of every text that retrieval depends on: ids, questions, their alternatives and answers."""
+        texts = [[faq.id, faq.question, *faq.alternatives, faq.answer] for faq in self.entries]
         return sha256(json.dumps(texts, ensure_ascii=False).encode())
 
 
@@ -113,7 +115,8 @@ class _File(BaseModel):
             raise ValueError("none; add at least one")
         known: dict[tuple[str, str], int] = {}
         for position, faq in enumerate(entries):
-            for what, text in (("id", faq.id), ("question", " ".join(faq.question.casefold().split()))):
+            asked = {" ".join(text.casefold().split()) for text in (faq.question, *faq.alternatives)}
+            for what, text in (("id", faq.id), *(("question", text) for text in sorted(asked))):
                 first = known.setdefault((what, text), position)
                 if first != position:
                     places = f"{first} and {position} (counted from 0)"

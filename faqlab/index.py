@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import faiss
@@ -13,12 +16,46 @@ from faqlab.encoder import Encoder
 from faqlab.faqs import Faq, FaqSet
 
 INDEX_FILE = "faiss_index.bin"
-VIEWS = {
-    "question": lambda faq: faq.question,
-    "question_answer": lambda faq: f"{faq.question} {faq.answer}",
-    "answer": lambda faq: faq.answer,
+VIEWS: Mapping[str, Callable[[Faq], list[str]]] = {
+    "question": lambda faq: [faq.question],
+    "phrasings": lambda faq: [faq.question, *faq.alternatives],
+    "question_answer": lambda faq: [f"{faq.question} {piece}" for piece in pieces(faq.answer)],
+    "answer": lambda faq: pieces(faq.answer),
 }
-"""Which text of an entry is embedded, by the name of the view."""
+"""Which texts of an entry are embedded, by the name of the view."""
+
+PIECE = 150
+"""Words of an answer in one text: fewer than the encoder reads, which is 256 tokens."""
+
+NEAREST = 0.3
+"""The weight of an entry's nearest view; the mean of its views has the rest."""
+
+SHARPNESS = 25.0
+"""τ in a view's similarity, (1/τ) · ln(mean of exp(τ · cosine) over its texts): near the maximum, but one of twenty
+texts has to be nearer than one of two. Both numbers were chosen on `calibration.OTHERS` and on public sets."""
+
+
+def pieces(answer: str) -> list[str]:
+    """Return *answer* in pieces of at most `PIECE` words, which end with a sentence wherever one ends in reach."""
+    texts: list[list[str]] = [[]]
+    for sentence in map(str.split, re.split(r"(?<=[.!?])\s+|\n+", answer)):
+        if texts[-1] and len(texts[-1]) + len(sentence) > PIECE:
+            texts.append([])
+        for start in range(0, len(sentence), PIECE):
+            texts += [[]] if start else []
+            texts[-1] += sentence[start : start + PIECE]
+    return [" ".join(words) for words in texts]
+
+
+def texts_of(faq: Faq, views: Sequence[str]) -> list[str]:
+    """Return the texts of an entry in *views*, in their order."""
+    return [text for view in views for text in view_of(faq, view)]
+
+
+def view_of(faq: Faq, view: str) -> list[str]:
+    """Return the texts of an entry in one view: its phrasings if the answer only repeats the question."""
+    repeats = faq.answer.casefold().strip(" .?!") == faq.question.casefold().strip(" .?!")
+    return VIEWS["phrasings" if repeats and "answer" in view else view](faq)
 
 
 def make_index(dimension: int) -> faiss.Index:
@@ -26,22 +63,13 @@ def make_index(dimension: int) -> faiss.Index:
     return faiss.IndexFlatL2(dimension)
 
 
-def embed_faqs(entries: Sequence[Faq], encoder: Encoder, views: Sequence[str], *, progress: bool = False) -> np.ndarray:
-    """
-    Return the normalised mean over *views* for each entry: unit vectors, float32, shape (entries, dimension).
-
-    Since q · mean(v) = mean(q · v), one vector per entry ranks like the mean of the views' cosines, except that it
-    is scaled to length 1.
-    """
-    mean = np.mean([encoder.encode([VIEWS[v](faq) for faq in entries], progress=progress) for v in views], axis=0)
-    return (mean / np.linalg.norm(mean, axis=1, keepdims=True)).astype(np.float32)
-
-
 class VectorIndex:
-    """The entries of one FAQ in a FAISS index."""
+    """The entries of one FAQ in a FAISS index, with one row per text."""
 
-    def __init__(self, index: faiss.Index) -> None:
-        self._index = index
+    def __init__(self, index: faiss.Index, faqs: FaqSet, views: Sequence[str]) -> None:
+        self._index, self._views = index, tuple(views)
+        self._texts = np.array([len(view_of(faq, view)) for faq in faqs for view in views])
+        self._starts = np.cumsum([0, *self._texts[:-1]])  # the first row of each view of each entry
 
     @classmethod
     def open(
@@ -49,13 +77,14 @@ class VectorIndex:
     ) -> VectorIndex:
         """Return the index of *faqs*: from *cache_dir* if it is undamaged and up to date there, else a new one."""
         index = make_index(encoder.dimension)
+        texts = [text for faq in faqs for text in texts_of(faq, views)]
 
         def build() -> Mapping[str, bytes]:
-            index.add(embed_faqs(faqs.entries, encoder, views, progress=progress or len(faqs) > 500))
+            index.add(encoder.encode(texts, progress=progress or len(texts) > 500))
             return {INDEX_FILE: faiss.serialize_index(index).tobytes()}
 
         made_from = {
-            "faqs": faqs.sha256,
+            "faqs": sha256(json.dumps(texts, ensure_ascii=False).encode("utf-8", "surrogatepass")),
             "encoder": encoder.name,
             "weights": encoder.fingerprint,
             "views": list(views),
@@ -67,20 +96,45 @@ class VectorIndex:
         key = sha256("\n".join([origin, encoder.name, *views]).encode())[:10]
         what = f"the index of {len(faqs)} entries"
         files = load_or_build(cache_dir / f"{stem}-{key}", [INDEX_FILE], made_from, build, what)
-        return cls(faiss.deserialize_index(np.frombuffer(files[INDEX_FILE], np.uint8)))
+        return cls(faiss.deserialize_index(np.frombuffer(files[INDEX_FILE], np.uint8)), faqs, views)
 
     @property
     def vectors(self) -> np.ndarray:
-        """The entries' unit vectors, float32, shape (entries, dimension)."""
+        """The texts' unit vectors, float32, shape (texts, dimension): by entry, then by view."""
         return self._index.reconstruct_n(0, self._index.ntotal)
+
+    @cached_property
+    def answers(self) -> np.ndarray | None:
+        """The unit vectors of the entries' answers, shape (entries, dimension); None if these aren't embedded."""
+        if "answer" not in self._views:
+            return None
+        return self.vectors[self._starts[self._views.index("answer") :: len(self._views)]]
+
+    def similarities(self, vectors: np.ndarray) -> np.ndarray:
+        """
+        Return the similarity, −1 to 1, of each of *vectors* to each entry: shape (queries, entries).
+
+        A view of one text has its cosine; one of several, a soft maximum (`SHARPNESS`). An entry's similarity is
+        (1 − w) · mean + w · maximum of its views, w = `NEAREST`. *vectors*: unit vectors, shape (queries, dimension).
+        """
+        squared_l2, rows = self._index.search(np.ascontiguousarray(vectors, np.float32), self._index.ntotal)
+        cosines, found = np.full(squared_l2.shape, -1.0), rows >= 0  # an approximate index may miss some
+        cosines[np.nonzero(found)[0], rows[found]] = 1 - np.clip(squared_l2[found], 0.0, 4.0) / 2
+        sums = np.add.reduceat(np.exp(SHARPNESS * cosines), self._starts, axis=1)
+        by_view = (np.log(sums / self._texts) / SHARPNESS).reshape(len(vectors), -1, len(self._views))
+        return (1 - NEAREST) * by_view.mean(axis=2) + NEAREST * by_view.max(axis=2)
+
+    def nearest(self, vectors: np.ndarray) -> np.ndarray:
+        """Return the highest cosine of each of *vectors* to any text, shape (queries,)."""
+        return 1 - self._index.search(np.ascontiguousarray(vectors, np.float32), 1)[0][:, 0] / 2
 
     def search(self, vectors: np.ndarray, top_k: int) -> tuple[np.ndarray, np.ndarray]:
         """
         Return the squared L2 distances, 0 to 4, ascending, and the positions of the *top_k* entries nearest to each.
 
-        *vectors* are unit vectors, float32, shape (queries, dimension). Both results have the shape (queries, top_k);
-        a *top_k* beyond the number of entries returns all.
+        With one text per entry, these are FAISS's; otherwise they're 2 − 2 · similarity. Both results have the shape
+        (queries, top_k); a *top_k* beyond the number of entries returns all.
         """
-        top_k = min(top_k, self._index.ntotal)
-        distances, entries = self._index.search(np.ascontiguousarray(vectors, np.float32), top_k)
-        return np.clip(distances, 0.0, 4.0), entries
+        squared_l2 = 2 - 2 * self.similarities(vectors)
+        entries = np.argsort(squared_l2, axis=1, kind="stable")[:, :top_k]
+        return np.take_along_axis(squared_l2, entries, axis=1), entries

@@ -16,14 +16,16 @@ N = 4
 
 class NgramIndex:
     """
-    Texts as tf–idf vectors of their character n-grams, compared with queries by cosine.
+    Entries, each of one or more texts, as tf–idf vectors of their character n-grams, compared with queries by cosine.
 
     The weights are those of scikit-learn's `TfidfVectorizer(sublinear_tf=True)`, whose import takes longer than a
     look-up: (1 + ln tf) · (ln((1 + n) / (1 + df)) + 1), scaled to unit length. A query's other
     n-grams, which are in none of the texts, are ignored.
     """
 
-    def __init__(self, texts: Sequence[str]) -> None:
+    def __init__(self, entries: Sequence[Sequence[str]]) -> None:
+        texts = [text for entry in entries for text in entry]
+        self._starts = np.cumsum([0, *map(len, entries[:-1])])  # the first text of each entry
         self._texts, counts = len(texts), [_ngrams(text) for text in texts]
         frequency = Counter(gram for grams in counts for gram in grams)
         self._idf = {gram: log((1 + len(texts)) / (1 + n)) + 1 for gram, n in frequency.items()}
@@ -35,13 +37,13 @@ class NgramIndex:
         self._postings = {gram: (np.array(entries), np.array(weights)) for gram, (entries, weights) in postings.items()}
 
     def cosines(self, queries: Sequence[str]) -> np.ndarray:
-        """Return the similarity, 0 to 1, of each query to each text: shape (queries, texts)."""
+        """Return the similarity, 0 to 1, of each query to each entry's nearest text: shape (queries, entries)."""
         cosines = np.zeros((len(queries), self._texts))
         for row, query in zip(cosines, queries, strict=True):
             for gram, weight in self._weights(_ngrams(query)).items():
                 entries, weights = self._postings[gram]
                 row[entries] += weight * weights
-        return cosines
+        return np.maximum.reduceat(cosines, self._starts, axis=1)
 
     def _weights(self, counts: Counter[str]) -> dict[str, float]:
         weights = {gram: (1 + log(n)) * self._idf[gram] for gram, n in counts.items() if gram in self._idf}

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import Any
 
+from faqlab.conversation import TwoQuestions
 from faqlab.decision import Outcome, Reason
 from faqlab.faqs import FaqSet
 from faqlab.retriever import Answer
@@ -18,6 +20,7 @@ SORRY = "I'm sorry, something went wrong on my side. Please ask me again."
 SAY_AGAIN = "Sorry, I didn't catch that. Could you say it again?"
 APOLOGY = "I'm having a technical problem, so I may sound a bit different from now on."
 INVITATION = "How can I help?"
+OTHER_QUESTION = "And please ask me your other question again."
 
 SMALL_TALK = {
     "greeting": "Hello! What would you like to know?",
@@ -47,7 +50,9 @@ def small_talk(intent: str, last: str = "") -> str:
 
 
 def reply(answer: Answer, faqs: FaqSet) -> str:
-    """Return what the assistant says: the first entry's answer, a clarifying question, or that it has no answer."""
+    """Return what the assistant says: an entry's answer, a clarifying question, or that it has no answer."""
+    if isinstance(answer, TwoQuestions):
+        return " ".join([*(hit.faq.answer for hit in answer.hits), OTHER_QUESTION][:2])
     match answer.reason:
         case Reason.AMBIGUOUS:
             return clarifying_question(answer.choices)
@@ -64,9 +69,17 @@ def reply(answer: Answer, faqs: FaqSet) -> str:
 
 
 def clarifying_question(choices: Sequence[str]) -> str:
-    """Return the question that offers two or three *choices*, numbered, in the FAQ's own words."""
-    numbered = zip(("One", "Two", "Three"), choices, strict=False)
-    return " ".join(["Which one do you mean?", *(f"{number}: {text.rstrip('?!. ')}?" for number, text in numbered)])
+    """
+    Return the question that offers two or three *choices*, numbered, in the FAQ's own words.
+
+    If they all begin with the same three or more words, these are said once: "Can I return … One: sale items? Two: …".
+    """
+    words = [choice.rstrip("?!. ").split() for choice in choices]
+    shared = [*takewhile(lambda column: len({*column}) == 1, zip(*words, strict=False))]
+    start = len(shared) if 3 <= len(shared) < min(map(len, words)) else 0
+    numbered = zip(("One", "Two", "Three"), words, strict=False)
+    asked = ["Which one do you mean?", *([*words[0][:start], "…"] if start else [])]
+    return " ".join([*asked, *(f"{number}: {' '.join(choice[start:])}?" for number, choice in numbered)])
 
 
 def decline(faqs: FaqSet) -> str:
@@ -80,7 +93,8 @@ def decline(faqs: FaqSet) -> str:
 
 def tool_result(answer: Answer, faqs: FaqSet) -> dict[str, Any]:
     """Return what the model gets, ready for JSON; `say` is empty if the model should phrase the answer itself."""
-    model_words_it = answer.outcome is Outcome.ANSWER and answer.reason is not Reason.CHOSEN
+    as_said = answer.reason is Reason.CHOSEN or isinstance(answer, TwoQuestions)
+    model_words_it = answer.outcome is Outcome.ANSWER and not as_said
     return {
         "status": answer.outcome.value,
         "reason": answer.reason.value,

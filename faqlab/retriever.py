@@ -13,20 +13,20 @@ from typing import Any, Self
 import numpy as np
 
 from faqlab.config import BASELINE, RetrievalConfig
-from faqlab.decision import Outcome, Reason, decide, probabilities
+from faqlab.decision import CONTENDERS, Outcome, Reason, decide, probabilities
 from faqlab.encoder import Encoder, load_encoder
 from faqlab.errors import FaqlabError
 from faqlab.faqs import Faq, FaqSet
-from faqlab.index import VIEWS, VectorIndex
+from faqlab.index import VectorIndex, texts_of
 from faqlab.ngrams import NgramIndex
 from faqlab.settings import settings
-from faqlab.text import has_words, is_blank
-
-DEPTH = 1000
-"""How many of the nearest entries are ranked for a query; an FAQ with fewer is ranked whole."""
+from faqlab.text import clean_query, has_words, is_blank
 
 THIRD_CHOICE = 0.1
 """A third choice is offered if it has at least this share of the probability of the first three."""
+
+SAME_ANSWER = 0.85
+"""Answers with at least this cosine say the same: either of them will do, so they aren't offered side by side."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Hit:
     rank: int  # 1 is the best
     faq: Faq
     squared_l2: float  # its distance from the query, 0 to 4
-    score: float  # the probability that it's right; uncalibrated: 1 − squared_l2 / 2 + the weighted n-gram overlap
+    score: float  # the probability that it's right; uncalibrated: its similarity + the weighted n-gram overlap
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,8 @@ class Ranking:
     confidence: float
     outcome: Outcome
     reason: Reason
-    choices: int = 0  # how many of the first entries a clarifying question offers, or would offer
+    first: float = 0.0  # the probability that the first entry's answer is right
+    offered: tuple[int, ...] = ()  # the places, from 0, of the entries that a clarifying question offers or would offer
 
 
 class Retriever:
@@ -119,16 +120,8 @@ class Retriever:
 
     @cached_property
     def ngrams(self) -> NgramIndex:
-        """The character n-grams of each entry's question and answer."""
-        return NgramIndex([VIEWS["question_answer"](faq) for faq in self.faqs])
-
-    @property
-    def squared_l2_threshold(self) -> float | None:
-        """The distance beyond which a single entry isn't enough to answer; None if nothing is ever declined."""
-        p, scale = self.config.decline_below, self.config.scale
-        if scale is None or not 0 < p < 1:
-            return None
-        return float(np.clip(2 - 2 * (self.config.null_cosine + np.log(p / (1 - p)) / scale), 0, 4))
+        """The character n-grams of each entry's texts."""
+        return NgramIndex([texts_of(faq, self.config.views) for faq in self.faqs])
 
     def answer(self, query: str) -> Answer:
         """Look *query* up and decide; FaqlabError if it's blank."""
@@ -136,12 +129,14 @@ class Retriever:
         vectors = self.embed([query])
         embedded = time.perf_counter()
         [ranking] = self._rank([query], vectors)
-        offered = ranking.choices if ranking.outcome is Outcome.CLARIFY else 0
+        offered = ranking.offered if ranking.outcome is Outcome.CLARIFY else ()
+        # A clarifying question's entries come first, so that a choice is a hit's place.
+        order = [*offered, *(n for n in range(len(ranking.entries)) if n not in offered)]
         hits = tuple(
-            Hit(n + 1, self.faqs.entries[entry], float(ranking.squared_l2[n]), float(ranking.scores[n]))
-            for n, entry in enumerate(ranking.entries[: max(self.config.top_k, offered)])
+            Hit(rank, self.faqs.entries[ranking.entries[n]], float(ranking.squared_l2[n]), float(ranking.scores[n]))
+            for rank, n in enumerate(order[: max(self.config.top_k, len(offered))], start=1)
         )
-        choices = tuple(hit.faq.question for hit in hits[:offered])
+        choices = tuple(hit.faq.question for hit in hits[: len(offered)])
         milliseconds = {"embed": (embedded - start) * 1e3, "search": (time.perf_counter() - embedded) * 1e3}
         return Answer(query, ranking.outcome, ranking.reason, hits, ranking.confidence, milliseconds, choices)
 
@@ -153,27 +148,37 @@ class Retriever:
         """Return the queries' unit vectors, float32, shape (queries, dimension); FaqlabError if one is blank."""
         if any(is_blank(query) for query in queries):
             raise FaqlabError("The query is empty: ask something in words.")
-        return self.encoder.encode(queries, progress=progress)
+        return self.encoder.encode([clean_query(query) or query for query in queries], progress=progress)
 
     def _rank(self, queries: Sequence[str], vectors: np.ndarray) -> list[Ranking]:
-        squared_l2, entries = self.index.search(vectors, max(self.config.top_k, DEPTH))
-        return [self._rank_one(*row) for row in zip(queries, squared_l2, entries, strict=True)]
+        return [self._rank_one(*row) for row in zip(queries, self.index.similarities(vectors), strict=True)]
 
-    def _rank_one(self, query: str, squared_l2: np.ndarray, entries: np.ndarray) -> Ranking:
-        cosines, bonus, config = 1 - squared_l2 / 2, np.zeros(len(entries)), self.config
+    def _rank_one(self, query: str, similarities: np.ndarray) -> Ranking:
+        bonus, config = np.zeros(len(similarities)), self.config
         if config.ngram_weight:
-            bonus = config.ngram_weight * self.ngrams.cosines([query])[0, entries]
-            order = np.argsort(-(cosines + bonus), kind="stable")
-            squared_l2, entries, cosines, bonus = squared_l2[order], entries[order], cosines[order], bonus[order]
+            bonus = config.ngram_weight * self.ngrams.cosines([query])[0]
+        entries = np.argsort(-(similarities + bonus), kind="stable")
+        similarities, bonus = similarities[entries], bonus[entries]
+        squared_l2 = 2 - 2 * similarities
         if config.scale is None:
-            confidence = float(cosines.max())
-            return Ranking(entries, squared_l2, cosines + bonus, confidence, Outcome.ANSWER, Reason.UNCALIBRATED)
+            confidence = float(similarities.max())
+            return Ranking(entries, squared_l2, similarities + bonus, confidence, Outcome.ANSWER, Reason.UNCALIBRATED)
         if not has_words(query):  # "???" has a vector too, often close to an entry
             scores = np.zeros(len(entries))
             return Ranking(entries, squared_l2, scores, 0.0, Outcome.DECLINE, Reason.NO_WORDS)
-        p = probabilities(cosines[None], config.scale, config.null_cosine, bonus[None])[0]
-        in_scope = float(1 - p[-1])
+        in_scope, p = probabilities(similarities, bonus, config)
+        different = self._different_answers(entries[:CONTENDERS])
+        first = float(p[: len(different)][different == 0].sum())
         answer_from = config.answer_from if len(entries) > 1 else 0.0  # with one entry there is nothing to choose from
-        outcome, reason = decide(in_scope, p[0], config.decline_below, answer_from)
-        choices = 3 if len(entries) > 2 and p[2] >= THIRD_CHOICE * p[:3].sum() else 2
-        return Ranking(entries, squared_l2, p[:-1], in_scope, outcome, reason, min(choices, len(entries)))
+        outcome, reason = decide(in_scope, first, config.decline_below, answer_from)
+        offered = [int(n) for n in np.unique(different)[:3]]
+        if len(offered) > 2 and p[offered[2]] < THIRD_CHOICE * p[offered].sum():
+            offered.pop()
+        return Ranking(entries, squared_l2, p, in_scope, outcome, reason, first, tuple(offered))
+
+    def _different_answers(self, entries: np.ndarray) -> np.ndarray:
+        """Return for each of *entries* the place of the first one with the same answer: its own, or an earlier one."""
+        if self.index.answers is None:
+            return np.arange(len(entries))
+        answers = self.index.answers[entries]
+        return (answers @ answers.T >= SAME_ANSWER).argmax(axis=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from faqlab.errors import FaqlabError
@@ -20,6 +21,17 @@ def has_words(text: str) -> bool:
 def replace_surrogates(text: str) -> str:
     """Return *text* with a question mark for each lone surrogate, which can't be encoded as UTF-8."""
     return text.encode("utf-8", "replace").decode()
+
+
+def clean_query(text: str) -> str:
+    """Return *text* without what doesn't change its meaning: quotation marks, "please", and punctuation at its ends."""
+    text = text.translate(APOSTROPHES)
+    text = re.sub(r"[\"“”„«»]|(?<!\w)'|'(?!\w)|\bplease\b", " ", text, flags=re.IGNORECASE)
+    text = re.sub(r"\s+([,.;:!?])", r"\1", " ".join(text.split()))
+    return text.strip(" ,.;:!?…-–—")
+
+
+APOSTROPHES = str.maketrans(dict.fromkeys("‘’ʼ´`", "'"))
 
 
 def read_text(path: Path, remedy: str) -> str:

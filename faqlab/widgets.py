@@ -20,7 +20,7 @@ from ipywidgets import Button, FloatSlider, Image, IntSlider, Layout, Text, VBox
 from matplotlib.figure import Figure
 
 from faqlab import evaluation, plots
-from faqlab.calibration import Costs, min_cost_thresholds
+from faqlab.calibration import Limits, thresholds
 from faqlab.config import RetrievalConfig
 from faqlab.decision import Reason
 from faqlab.errors import FaqlabError
@@ -80,20 +80,19 @@ def explorer(retriever: Retriever, query: str) -> Panel:
     return panel(draw, _query_box(query), IntSlider(min(5, most), 1, most, description="entries"))
 
 
-def cost_tuner(results: pd.DataFrame, config: RetrievalConfig, path: Path, costs: Costs) -> Panel:
-    """Return sliders for costs above the *results* at the cheapest thresholds, and a button that saves those."""
+def threshold_tuner(results: pd.DataFrame, config: RetrievalConfig, path: Path, limits: Limits) -> Panel:
+    """Return sliders for limits above the *results* at the thresholds within them, and a button that saves those."""
     kept: dict[str, float] = {}
-    wrong = FloatSlider(costs.wrong, min=1, max=10, step=0.5, description="cost of a wrong answer")
-    clarify = FloatSlider(costs.clarify, min=0, max=2, step=0.1, description="cost of clarifying")
-    share = float((~results["answerable"]).mean())
-    outside = FloatSlider(share, min=0, max=1, step=0.05, description="share out of scope")
+    wrong = FloatSlider(limits.wrong, max=1, step=0.01, description="answered wrong, at most")
+    false = FloatSlider(limits.false, max=1, step=0.01, description="out of scope answered, at most")
+    declined = FloatSlider(limits.declined, max=1, step=0.01, description="answerable declined, at most")
     button, saved = Button(description="Save these thresholds", layout=Layout(width="200px")), ipywidgets.HTML()
 
-    def draw(wrong: float, clarify: float, outside: float) -> Figure:
-        low, high, cost = min_cost_thresholds(results, Costs(wrong, clarify), outside)
-        kept.update(decline_below=low, answer_from=high)
-        counts = evaluation.result_counts(evaluation.decide_again(results, low, high))
-        return plots.result_bars(counts, f"Decline below {low:.2f}, answer from {high:.2f}: {cost:.2f} per query")
+    def draw(wrong: float, false: float, declined: float) -> Figure:
+        kept.update(thresholds(results, Limits(wrong, false, declined)))
+        counts = evaluation.result_counts(evaluation.decide_again(results, **kept))
+        low, high = kept["decline_below"], kept["answer_from"]
+        return plots.result_bars(counts, f"Decline below {low:.2f}, answer from {high:.2f}")
 
     def save(_: Button) -> None:
         try:
@@ -104,7 +103,7 @@ def cost_tuner(results: pd.DataFrame, config: RetrievalConfig, path: Path, costs
             saved.value = f"<b>{escape(str(error))}</b>"
 
     button.on_click(save)
-    tuner = panel(draw, wrong, clarify, outside)
+    tuner = panel(draw, wrong, false, declined)
     tuner.children = (*tuner.children, button, saved)
     return tuner
 

@@ -74,11 +74,12 @@ def retriever(ecommerce: FaqSet, encoder: Encoder, tmp_path_factory: pytest.Temp
 
 
 @pytest.fixture
-def cache_dir(tmp_path: Path) -> Path:
-    """A cache that has the ONNX model but no index."""
+def cache_dir(tmp_path: Path, small_talk: SmallTalk) -> Path:
+    """A cache that has the ONNX model and what recognises small talk, but no index."""
     folder = tmp_path / "cache"
     folder.mkdir()
-    (folder / MODEL_FOLDER.name).symlink_to(MODEL_FOLDER)
+    for cached in (MODEL_FOLDER, *MODEL_FOLDER.parent.glob("small_talk-*")):
+        (folder / cached.name).symlink_to(cached)
     return folder
 
 

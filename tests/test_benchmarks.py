@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 from conftest import WriteFaqs
 from test_scripted_caller import sound
 
-from benchmarks import calls, serving, spoken
+from benchmarks import calls, public, serving, spoken
 from benchmarks.command import choose_queries, run
 from benchmarks.scripted_caller import Exchange
 from faqlab.config import RetrievalConfig
@@ -278,3 +279,159 @@ def test_calls_are_measured_and_reported(
     assert "a right entry first            2 of 2 (typed: 2)" in text
     assert "p50 650 ms, p95 650 ms" in text
     assert "pauses" not in calls.measure(demo, labelled, at_once=4)
+
+
+PUBLIC = {
+    "HINT3/dataset/v2/train/curekart_train.csv": """sentence,label,
+        Where is my parcel?,TRACKING,
+        What do you sell?,GOODS,
+        "Has it left yet, my order?",TRACKING,
+        Is it raining over there?,GOODS,""",
+    "HINT3/dataset/v2/test/curekart_test.csv": """sentence,label
+        when will my order leave,TRACKING
+        is there rain,GOODS
+        when will my order leave,TRACKING
+        hiya,NO_NODES_DETECTED""",
+    "BERT-FAQ/data/CovidFAQ/query_answer_pairs.json": """[
+        {"query_type": "faq", "question": "Do masks help? ", "answer": "Yes."},
+        {"query_type": "faq", "question": "Is soap enough?", "answer": "Yes. "},
+        {"query_type": "faq", "question": "Can my dog catch it?", "answer": "No."},
+        {"query_type": "user_query", "question": "wear a mask?", "answer": "Yes."},
+        {"query_type": "user_query", "question": "and pets", "answer": "No."},
+        {"query_type": "user_query", "question": "wear a mask? ", "answer": "No."}]""",
+    "BERT-FAQ/data/StackFAQ/stackExchange-FAQ.xml": """<root>
+        <qapair><rephr>
+        Making words &lt;b&gt;
+        </rephr><rephr>
+        *
+        </rephr><rephr/><question>
+        Bold type
+        </question><answer> With stars. </answer><answer>With tags.</answer></qapair>
+        <qapair><rephr>leave the forum</rephr><question>Delete me</question><answer>Ask us.</answer></qapair></root>""",
+    "Few/Datasets/BANKING77-OOS/train/seq.in": "is my card on its way?\ntop up by cash\nwhere is the card?\n\n",
+    "Few/Datasets/BANKING77-OOS/train/label": "arrival\ntop_up\narrival\ntop_up\n",
+    "Few/Datasets/BANKING77-OOS/test/seq.in": "no card yet\n",
+    "Few/Datasets/BANKING77-OOS/test/label": "arrival\n",
+    "Few/Datasets/BANKING77-OOS/id-oos/test/seq.in": "\nchange my pin\n",
+    "Few/Datasets/BANKING77-OOS/ood-oos/test/seq.in": "sing a song\n",
+}
+"""Our own words in the formats of the public sets."""
+
+
+@pytest.fixture
+def clones(tmp_path: Path) -> Path:
+    for name, text in PUBLIC.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text.replace("\n        ", "\n"), encoding="utf-8")
+    return tmp_path
+
+
+def read_public(folder: Path) -> dict[str, tuple[list[tuple[str, ...]], list[tuple[str, tuple[str, ...]]]]]:
+    """Return the entries' texts, and the queries with their labels, by set."""
+    return {
+        name: (
+            [(faq.id, faq.question, faq.answer, *faq.alternatives) for faq in faqs],
+            [(text, tuple(sorted(ids))) for text, ids in queries[["query", "relevant"]].to_numpy()],
+        )
+        for name, (faqs, queries) in public.read_clone(folder).items()
+    }
+
+
+def test_public_sets_are_read_with_their_labels_and_without_what_is_no_question(clones: Path) -> None:
+    parcel, goods = "Where is my parcel?", "What do you sell?"
+    leaves = ("when will my order leave", ("TRACKING",))
+    assert read_public(clones / "HINT3") == {
+        "curekart": (
+            [
+                ("TRACKING", parcel, parcel, "Has it left yet, my order?"),
+                ("GOODS", goods, goods, "Is it raining over there?"),
+            ],
+            [leaves, ("is there rain", ("GOODS",)), leaves, ("hiya", ())],
+        )
+    }
+    assert read_public(clones / "BERT-FAQ") == {
+        "CovidFAQ": (
+            [("0", "Do masks help?", "Yes."), ("1", "Is soap enough?", "Yes."), ("2", "Can my dog catch it?", "No.")],
+            [("wear a mask?", ("0", "1", "2")), ("and pets", ("2",))],
+        ),
+        "StackFAQ": (
+            [("0", "Bold type", "With stars."), ("1", "Delete me", "Ask us.")],
+            [("Making words <b>", ("0",)), ("leave the forum", ("1",))],
+        ),
+    }
+    card, cash = "is my card on its way?", "top up by cash"
+    assert read_public(clones / "Few") == {
+        "BANKING77-OOS": (
+            [("arrival", card, card, "where is the card?"), ("top_up", cash, cash)],
+            [("no card yet", ("arrival",)), ("change my pin", ()), ("sing a song", ())],
+        )
+    }
+
+
+def test_at_most_a_tenth_of_out_of_scope_is_answered_where_right_answers_are_counted() -> None:
+    right = np.array([0.95, 0.9, 0.8, -np.inf])
+    assert public.right_at_10(right, np.array([*np.linspace(0, 0.7, 9), 0.99])) == 0.75
+    assert public.right_at_10(right, np.array([*np.linspace(0, 0.7, 8), 0.9, 0.99])) == 0.25
+    assert public.right_at_10(right, np.array([0.9] * 10)) == 0.25
+    assert public.right_at_10(right, np.array([0.9] * 9)) == 0.25
+    assert np.isnan(public.right_at_10(right, np.array([])))
+
+
+def test_p_values_are_corrected_for_their_number_only() -> None:
+    assert list(public.holm(pd.Series([0.03, 0.01, 0.04]))) == pytest.approx([0.06, 0.03, 0.06])
+    assert list(public.holm(pd.Series([0.6, np.nan, 0.6])))[::2] == [1, 1]
+
+
+def test_public_sets_are_measured_with_and_without_alternatives(
+    clones: Path, benchmark: Callable[..., int], capsys: Any
+) -> None:
+    config, table = clones / "phrasings.json", clones / "table.csv"
+    config.write_text('{"views": ["phrasings", "answer"], "scale": 20.0, "decline_below": 0.5}')
+    assert benchmark(public, clones / "HINT3", clones / "Few", "--config", config, "-o", table) == 0
+    text = capsys.readouterr().out
+    assert "curekart" in text and "1.000 [1.00, 1.00]" in text
+    rows = pd.read_csv(table).set_index(["set", "system"])
+    assert list(rows.loc["curekart"].index) == [
+        *("BM25", "baseline", "views", "encoder", "tuned", "baseline, question only", "tuned, question only"),
+        "best platform of 2020",
+    ]
+    hits = rows.loc["curekart", "hit@1"]
+    assert hits["baseline"] == hits["tuned"] == 1
+    assert hits["baseline, question only"] == hits["tuned, question only"] == pytest.approx(2 / 3, abs=1e-4)
+    differences = rows.loc["curekart", "difference"]
+    assert differences["baseline, question only"] == pytest.approx(-1 / 3, abs=1e-4)
+    assert differences["tuned"] == differences["tuned, question only"] == 0
+    assert np.isnan(differences["baseline"])
+    assert rows.loc[("curekart", "best platform of 2020"), "right_at_10"] == public.PLATFORMS["curekart"]
+    assert benchmark(public, clones / "Few", "--json", "--config", config) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert [row["hit@1"] for row in printed if row["system"] == "tuned"] == [1]
+
+
+def test_only_phrasings_are_embedded_where_entries_have_no_answers(clones: Path, encoder: Encoder) -> None:
+    [(faqs, queries)] = public.read_clone(clones / "HINT3").values()
+    config = RetrievalConfig(views=("phrasings", "answer"))
+    without = public.evaluate_systems(faqs, queries, config, {config.encoder: encoder})
+    assert without["views"]["confidence"].equals(without["baseline"]["confidence"])
+    answered = FaqSet(tuple(replace(faq, answer="Yes.") for faq in faqs))
+    results = public.evaluate_systems(answered, queries, config, {config.encoder: encoder})
+    assert not results["views"]["confidence"].equals(without["baseline"]["confidence"])
+
+
+def test_a_folder_without_a_public_set_gets_a_sentence(
+    clones: Path, benchmark: Callable[..., int], capsys: Any
+) -> None:
+    assert benchmark(public) == 2
+    assert capsys.readouterr().err.startswith("Nothing to measure: name the folders of clones")
+    assert benchmark(public, clones / "HINT3", clones) == 2
+    assert capsys.readouterr().err == f"{clones}: no clone with a public set; {public.CLONE}.\n"
+    (clones / "HINT3/dataset/v2/test/curekart_test.csv").unlink()
+    assert benchmark(public, clones / "HINT3") == 2
+    assert "curekart_test.csv: no such file; clone the whole repository" in capsys.readouterr().err
+
+
+def test_the_projects_own_sets_are_measured_on_queries_that_were_not_trained_on() -> None:
+    sets = public.read_written()
+    parts = {name.split()[-1] for name in sets}
+    assert parts == {"(test)", "(validation)", "(final)"}
+    assert set(sets["shop (test)"][1]["split"]) == {"test"}

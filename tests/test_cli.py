@@ -101,6 +101,21 @@ def test_ask_prints_what_the_assistant_says_and_the_best_entries(
     assert len(lines) == 6
 
 
+@pytest.mark.parametrize(
+    "config", ['{"scale": 20, "null_cosine": 0.4, "decline_below": 0.5, "answer_from": 0.9}', "{}"]
+)
+def test_ask_and_chat_both_say_how_to_reach_a_person(
+    config: str, cli: Cli, write_faqs: WriteFaqs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config.json").write_text(config)
+    faqs = write_faqs([*SMALL, ("How do I get in touch?", "Call us.")])
+    options = ("--faqs", faqs, "--config", tmp_path / "config.json")
+    for text in ("can I talk to a human", "I'd like to speak to somebody"):
+        monkeypatch.setattr("sys.stdin", io.StringIO(f"{text}\n"))
+        assert cli("ask", text, *options).out.splitlines()[0] == "Call us."
+        assert cli("chat", *options).out.splitlines()[-1] == "Call us."
+
+
 @pytest.mark.parametrize("query", ["我的包裹在哪里？", "my\x07 parcel\x1b", "parcel " * 10_000, "f\udcfcr"])
 def test_an_odd_query_is_answered_like_any_other(cli: Cli, write_faqs: WriteFaqs, query: str) -> None:
     run = cli("ask", query, "--faqs", write_faqs(), "--json")

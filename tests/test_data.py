@@ -14,7 +14,7 @@ from faqlab.faqs import FaqSet
 from faqlab.queries import load_domains
 
 OUT_OF_SCOPE = ("near_out_of_scope", "far_out_of_scope")
-KINDS = ("paraphrase", "keyword", "indirect", "typo", "spoken", "multi", *OUT_OF_SCOPE)
+KINDS = ("everyday", "paraphrase", "keyword", "indirect", "typo", "spoken", "multi", *OUT_OF_SCOPE)
 Domains = dict[str, tuple[FaqSet, pd.DataFrame]]
 
 
@@ -55,11 +55,12 @@ def test_the_shop_has_79_entries_with_ids_and_categories(ecommerce: FaqSet) -> N
     assert not any(faq.id.isdigit() for faq in ecommerce)
 
 
-def test_the_shop_has_at_least_480_queries_of_all_kinds_100_out_of_scope_and_half_of_these_near(
-    queries: pd.DataFrame,
-) -> None:
+def test_the_shop_has_queries_of_all_kinds_most_of_them_everyday_and_few_stories(queries: pd.DataFrame) -> None:
     assert len(queries) >= 480
-    assert set(queries["kind"]) == set(KINDS)
+    kinds = queries["kind"].value_counts()
+    assert set(kinds.index) == set(KINDS)
+    assert kinds["everyday"] == kinds.max() >= 160
+    assert kinds["indirect"] <= len(queries) / 8
     outside = queries[~queries["answerable"]]
     assert len(outside) >= 100
     assert (outside["kind"] == "near_out_of_scope").sum() * 2 >= len(outside)
@@ -80,11 +81,11 @@ def test_the_two_splits_are_about_equal_in_every_kind_and_cover_most_entries(
         assert part["relevant"].explode().dropna().nunique() >= 0.9 * len(ecommerce)
 
 
-def test_a_second_blind_labelling_agrees_with_the_first(queries: pd.DataFrame) -> None:
+def test_a_second_blind_labelling_mostly_agrees_with_the_first(queries: pd.DataFrame) -> None:
     second = pd.read_csv(DATA / "queries.second.csv", keep_default_na=False).set_index("id")["relevant"].str.split()
     first = queries.set_index("id").loc[second.index]
     assert set(first["kind"]) == set(KINDS)
-    assert (first["relevant"].map(set) == second.map(set)).all()
+    assert (first["relevant"].map(set) == second.map(set)).mean() > 0.95
 
 
 @pytest.mark.parametrize("name", ["ecommerce", *(path.stem for path in DATA.glob("training/*/*.json"))])
@@ -96,19 +97,15 @@ def test_kinds_and_labels_agree_and_no_text_is_a_near_duplicate(name: str, domai
     assert (queries.loc[queries["kind"] == "multi", "relevant"].map(len) >= 2).all()
     assert all(faq.category for faq in faqs)
     texts = queries["query"].tolist()
-    similar = jaccard(texts, texts + [faq.question for faq in faqs]) > 0.6
+    similar = jaccard(texts, texts + [text for faq in faqs for text in (faq.question, *faq.alternatives)]) > 0.6
     assert similar.sum() == len(texts) and similar.diagonal().all()  # each is similar to itself alone
 
 
-def test_no_domain_is_in_two_parts_and_no_text_either(parts: dict[str, Domains], domains: Domains) -> None:
+def test_no_domain_is_in_two_parts_and_no_query_either(parts: dict[str, Domains], domains: Domains) -> None:
     assert all(parts.values())
     assert len(domains) == sum(map(len, parts.values()))
     texts = {
-        part: {
-            " ".join(text.casefold().split())
-            for faqs, queries in of_part.values()
-            for text in [*queries["query"], *(faq.question for faq in faqs)]
-        }
+        part: {" ".join(text.casefold().split()) for _, queries in of_part.values() for text in queries["query"]}
         for part, of_part in parts.items()
     }
     for first, second in itertools.combinations(texts, 2):

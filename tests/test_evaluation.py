@@ -177,6 +177,7 @@ def test_what_cannot_be_measured_is_nan_and_the_rest_stands(results: pd.DataFram
     outside = judge(labelled(("out",), ("far",)), [tuple("ab"), tuple("ba")], np.array([0.3, 0.2]))
     summary = summarise(outside)
     assert summary.loc["false_answer_rate"].tolist() == [1, 1, 1]
+    assert evaluation.result_shares(outside).dropna().to_dict() == {"out of scope, answered": 1}
     assert summary.drop("false_answer_rate").isna().all(axis=None)
     assert math.isnan(false_answer_rate_at(outside))
     assert all(math.isnan(value) for value in compare(outside, outside).values())
@@ -251,6 +252,11 @@ def test_bm25_ranks_in_file_order_and_with_no_confidence_where_no_word_counts(qu
     assert judged["ranked"][0] == tuple("abcd")
     assert judged["confidence"][0] == 0
     assert judged["hit@1"][1] == 1
+
+
+def test_bm25_searches_alternatives_too() -> None:
+    faqs = FaqSet((Faq("a", "Pay?", "By card."), Faq("b", "Post?", "Daily.", alternatives=("Any couriers?",))))
+    assert evaluate_bm25(faqs, labelled(("couriers", "b")))["hit@1"].tolist() == [1]
 
 
 def test_bm25_over_an_faq_of_stop_words_has_no_confidence() -> None:

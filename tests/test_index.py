@@ -11,8 +11,8 @@ import pytest
 from conftest import SMALL, CountingEncoder, WriteFaqs
 
 from faqlab.encoder import Encoder
-from faqlab.faqs import FaqSet
-from faqlab.index import INDEX_FILE, VectorIndex, embed_faqs
+from faqlab.faqs import Faq, FaqSet
+from faqlab.index import INDEX_FILE, NEAREST, PIECE, SHARPNESS, VectorIndex, pieces
 from faqlab.retriever import Retriever
 
 QUESTIONS = [question for question, _ in SMALL]
@@ -85,13 +85,52 @@ def test_each_encoder_choice_of_views_and_file_has_its_folder(
     assert_right(faqs, counting, folder.parent, embedded=0)
 
 
-def test_an_entry_is_the_normalised_mean_of_its_views(faqs: FaqSet, encoder: Encoder) -> None:
-    questions, answers = (encoder.encode(list(texts)) for texts in zip(*SMALL, strict=True))
-    both = encoder.encode([" ".join(pair) for pair in SMALL])
-    mean = (questions + both + answers) / 3
-    vectors = embed_faqs(faqs.entries, encoder, ("question", "question_answer", "answer"))
-    np.testing.assert_allclose(vectors, mean / np.linalg.norm(mean, axis=1, keepdims=True), atol=1e-6)
-    assert vectors.dtype == np.float32
+def test_a_similarity_is_made_of_the_mean_and_the_nearest_of_the_views(
+    faqs: FaqSet, encoder: Encoder, tmp_path: Path
+) -> None:
+    query = encoder.encode(["can I send trainers back"])
+    questions, answers = (query @ encoder.encode(list(texts)).T for texts in zip(*SMALL, strict=True))
+    both = query @ encoder.encode([" ".join(pair) for pair in SMALL]).T
+    views = np.stack([questions, both, answers])
+    index = VectorIndex.open(faqs, encoder, ("question", "question_answer", "answer"), tmp_path)
+    expected = (1 - NEAREST) * views.mean(axis=0) + NEAREST * views.max(axis=0)
+    np.testing.assert_allclose(index.similarities(query), expected, atol=1e-5)
+    assert index.answers is not None
+    np.testing.assert_allclose(index.answers, encoder.encode([answer for _, answer in SMALL]), atol=1e-5)
+
+
+def test_the_nearer_phrasing_counts_most(encoder: Encoder, tmp_path: Path) -> None:
+    faqs = FaqSet((Faq("a", "How do I pay?", "By card."), Faq("b", "Are you open?", "Yes.", "", ("opening hours",))))
+    query = encoder.encode(["what are your hours"])
+    plain, more = (
+        VectorIndex.open(faqs, encoder, (v,), tmp_path).similarities(query) for v in ("question", "phrasings")
+    )
+    assert more[0, 0] == pytest.approx(plain[0, 0])
+    cosines = query @ encoder.encode(["Are you open?", "opening hours"]).T
+    assert more[0, 1] == pytest.approx(np.log(np.exp(SHARPNESS * cosines).mean()) / SHARPNESS, abs=1e-5)
+    assert plain[0, 1] < cosines.max() - np.log(2) / SHARPNESS <= more[0, 1] < cosines.max()
+
+
+def test_an_answer_that_only_repeats_the_question_is_not_embedded(encoder: Encoder, tmp_path: Path) -> None:
+    views = ("phrasings", "question_answer", "answer")
+    faqs = FaqSet((Faq("a", "How do I pay?", "how do I pay", "", ("payment",)), Faq("b", "Are you open?", "Yes.")))
+    query = encoder.encode(["can I pay by cheque"])
+    all_views = VectorIndex.open(faqs, encoder, views, tmp_path).similarities(query)[0, 0]
+    assert all_views == pytest.approx(VectorIndex.open(faqs, encoder, views[:1], tmp_path).similarities(query)[0, 0])
+
+
+def test_a_long_answer_is_embedded_in_pieces_so_that_its_end_is_found(encoder: Encoder, tmp_path: Path) -> None:
+    long = "We wash every towel at sixty degrees. " * 60 + "A dog costs nine pounds a night."
+    faqs = FaqSet((Faq("towels", "How do you wash towels?", long), Faq("cats", "Are cats welcome?", "Yes, for free.")))
+    index = VectorIndex.open(faqs, encoder, ("answer",), tmp_path)
+    assert index.search(encoder.encode(["how much is a dog per night"]), 1)[1].tolist() == [[0]]
+
+
+@pytest.mark.parametrize("answer", ["Short.", "A sentence of six words here. " * 70, "word " * 400, "one\ntwo\n" * 200])
+def test_pieces_hold_all_words_in_order_and_none_is_longer_than_the_limit(answer: str) -> None:
+    found = pieces(answer)
+    assert " ".join(found).split() == answer.split()
+    assert all(0 < len(piece.split()) <= PIECE for piece in found)
 
 
 def test_distances_are_squared_l2_ascending_and_equal_to_2_minus_2_cos(retriever: Retriever) -> None:

@@ -109,6 +109,7 @@ def own_files(tmp_path: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setenv(f"FAQLAB_{name}", str(tmp_path / file))
     monkeypatch.setenv("FAQLAB_CACHE_DIR", str(cache_dir))
     monkeypatch.setattr(settings_module, "PROJECT_ROOT", tmp_path)
+    monkeypatch.setattr("faqlab.calibration.OTHERS", tmp_path / "data/training/validation")
     settings.cache_clear()
     with mpl.rc_context():  # the notebooks' style is theirs alone
         yield tmp_path

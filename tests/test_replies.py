@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from faqlab import replies
+from faqlab.conversation import TwoQuestions
 from faqlab.decision import Outcome, Reason
 from faqlab.faqs import Faq, FaqSet
 from faqlab.retriever import Answer, Hit
@@ -50,6 +51,28 @@ def test_each_reason_has_its_words(answer: Answer, said: str) -> None:
 def test_choices_are_numbered_and_keep_their_words_and_order() -> None:
     question = replies.clarifying_question(("Pay abroad.", "How do I pay?", "Who?"))
     assert question == "Which one do you mean? One: Pay abroad? Two: How do I pay? Three: Who?"
+
+
+@pytest.mark.parametrize(
+    ("choices", "said"),
+    [
+        (
+            ("Can I return sale items?", "Can I return a gift?", "Can I return it without a receipt?"),
+            "Can I return … One: sale items? Two: a gift? Three: it without a receipt?",
+        ),
+        (("How do I pay?", "How do I order?"), "How do I … One: pay? Two: order?"),
+        (("Do you ship abroad?", "Do you sell shoes?"), "One: Do you ship abroad? Two: Do you sell shoes?"),
+        (("Can I return?", "Can I return a gift?"), "One: Can I return? Two: Can I return a gift?"),
+    ],
+)
+def test_the_words_that_all_choices_begin_with_are_said_once(choices: tuple[str, ...], said: str) -> None:
+    assert replies.clarifying_question(choices) == f"Which one do you mean? {said}"
+
+
+def test_two_questions_get_two_answers_or_one_and_an_invitation() -> None:
+    two, one = (TwoQuestions(**vars(replace(ANSWER, hits=hits))) for hits in (HITS, HITS[:1]))
+    assert replies.reply(two, FAQS) == replies.tool_result(two, FAQS)["say"] == "By card. Yes, to forty countries."
+    assert replies.reply(one, FAQS) == f"By card. {replies.OTHER_QUESTION}"
 
 
 @pytest.mark.parametrize(

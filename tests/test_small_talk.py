@@ -5,13 +5,19 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from conftest import CountingEncoder
 
 from benchmarks.words import normalise_words
 from faqlab import replies
+from faqlab.encoder import Encoder
 from faqlab.retriever import Retriever
 from faqlab.small_talk import PHRASINGS, SmallTalk
+
+FOLLOW_UPS = pd.read_csv(Path(__file__).with_name("follow_ups.csv"))
+"""Pairs of questions in a row to an FAQ, the second of which refers to the first; *relevant*: what answers it."""
 
 HELD_OUT: dict[str, list[str]] = json.loads(Path(__file__).with_name("small_talk_heldout.json").read_text())
 """Phrasings by intent that were written before the data file, and that nothing was tuned on."""
@@ -55,6 +61,7 @@ def test_nine_of_ten_held_out_phrasings_are_small_talk_and_no_held_out_question_
 def test_no_held_out_phrasing_is_in_the_data_file() -> None:
     known = {normalise_words(text) for texts in json.loads(PHRASINGS.read_text()).values() for text in texts}
     assert not known & {normalise_words(text) for texts in HELD_OUT.values() for text in texts}
+    assert not known & set(FOLLOW_UPS["second"].map(normalise_words))
 
 
 @pytest.mark.parametrize(
@@ -71,9 +78,33 @@ def test_no_query_to_the_shop_is_small_talk(small_talk: SmallTalk, retriever: Re
 
 
 def test_small_talk_that_an_entry_answers_is_looked_up(small_talk: SmallTalk, retriever: Retriever) -> None:
-    [entry] = [faq.question for faq in retriever.faqs if "customer service" in faq.question]
+    entry = retriever.faqs["contact-hours"].question
     assert small_talk.classify("customer service") == "human"
     assert small_talk.classify(entry, retriever.index) is None
+
+
+def test_half_of_the_follow_ups_and_no_question_before_them_refers_back(small_talk: SmallTalk) -> None:
+    held_out = FOLLOW_UPS[FOLLOW_UPS["split"] == "test"]
+    assert held_out["second"].map(small_talk.refers_back).mean() >= 0.5
+    assert held_out["first"][held_out["first"].map(small_talk.refers_back)].tolist() == []
+
+
+def test_hardly_a_query_to_the_shop_refers_back(small_talk: SmallTalk, queries: pd.DataFrame) -> None:
+    tune = queries["query"][queries["split"] == "tune"]
+    assert tune.map(small_talk.refers_back).mean() <= 0.02
+
+
+@pytest.mark.parametrize("text", ["", "how much is that " * 8])
+def test_neither_silence_nor_a_story_refers_back(small_talk: SmallTalk, text: str) -> None:
+    assert not small_talk.refers_back(text)
+
+
+def test_the_regression_is_fitted_once(encoder: Encoder) -> None:
+    small_talk = SmallTalk.load(encoder)
+    counting = CountingEncoder(encoder, encoder.name, encoder.fingerprint)
+    again = SmallTalk.load(counting)
+    assert counting.texts == []
+    assert np.array_equal(again.weights, small_talk.weights) and np.array_equal(again.vectors, small_talk.vectors)
 
 
 def test_a_story_is_never_small_talk(small_talk: SmallTalk) -> None:

@@ -11,7 +11,7 @@ import pytest
 from conftest import SMALL
 
 from faqlab import evaluation, widgets
-from faqlab.calibration import Costs
+from faqlab.calibration import Limits
 from faqlab.config import RetrievalConfig
 from faqlab.encoder import Encoder
 from faqlab.faqs import Faq, FaqSet
@@ -61,15 +61,15 @@ def test_the_map_joins_the_query_with_its_three_nearest(tuned: Retriever) -> Non
     assert len(title) == 4
 
 
-def test_dragged_costs_redraw_the_picture_and_only_the_button_saves_their_thresholds(
+def test_dragged_limits_redraw_the_picture_and_only_the_button_saves_their_thresholds(
     tuned: Retriever, results: pd.DataFrame, tmp_path: Path
 ) -> None:
     path = tmp_path / "mine.json"
-    tuner = widgets.cost_tuner(results, tuned.config, path, Costs())
-    wrong, clarify, _, _, picture, button, saved = tuner.children
-    assert (wrong.value, clarify.value) == (Costs().wrong, Costs().clarify)
+    tuner = widgets.threshold_tuner(results, tuned.config, path, Limits())
+    wrong, false, declined, _, picture, button, saved = tuner.children
+    assert (wrong.value, false.value, declined.value) == (Limits().wrong, Limits().false, Limits().declined)
     before = picture.value
-    clarify.value = 0.0
+    false.value = 1.0
     assert picture.value != before
     assert not path.exists()
     button.click()
@@ -82,7 +82,7 @@ def test_dragged_costs_redraw_the_picture_and_only_the_button_saves_their_thresh
 def test_a_file_that_cannot_be_written_is_reported_in_a_sentence(
     tuned: Retriever, results: pd.DataFrame, tmp_path: Path
 ) -> None:
-    *_, button, saved = widgets.cost_tuner(results, tuned.config, tmp_path, Costs()).children
+    *_, button, saved = widgets.threshold_tuner(results, tuned.config, tmp_path, Limits()).children
     button.click()
     assert "Is a directory" in saved.value
 

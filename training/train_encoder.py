@@ -58,6 +58,7 @@ class TrainingConfig:
     rank: int = 16  # of the LoRA matrices; their scale is twice the rank
     scale: float = 20.0  # initial scale of the logits, unless an adapter is trained further: it has its own
     none: float = 0.5  # initial cosine of "none"; likewise
+    strength: float = 0.8  # of the adapter when it's merged, against forgetting (WiSE-FT, arXiv 2109.01903)
     seed: int = 0
 
 
@@ -236,6 +237,7 @@ class _Trainee:
         else:
             lora = LoraConfig(r=config.rank, lora_alpha=2 * config.rank, target_modules=linear)
             self.transformer = get_peft_model(transformer, lora)
+        self.strength = 1.0 if adapter else config.strength
         self.transformer.eval()  # no dropout: many domains prevent overfitting better than noise does
         transformer.set_attn_implementation("eager")  # three times as fast in the backward pass, in bfloat16
         self.in_bfloat16 = bool(torch.cpu.get_capabilities().get("amx_bf16"))  # slower on other processors
@@ -246,7 +248,7 @@ class _Trainee:
     def loss(self, faqs: FaqSet, queries: pd.DataFrame) -> torch.Tensor:
         import torch
 
-        views = [self._embed([VIEWS[view](faq) for faq in faqs]) for view in TRAIN_VIEWS]
+        views = [self._embed([VIEWS[view](faq)[0] for faq in faqs]) for view in TRAIN_VIEWS]
         entries = torch.nn.functional.normalize(torch.stack(views).mean(0), dim=1)
         cosines = self._embed(queries["query"].tolist()) @ entries.T
         logits = self.log_scale.exp() * torch.cat([cosines, self.none.expand(len(queries), 1)], dim=1)
@@ -278,6 +280,7 @@ class _Trainee:
         from safetensors.torch import load_file, save_file
 
         config = self.transformer.peft_config["default"]
+        config.lora_alpha *= self.strength
         config.base_model_name_or_path = f"sentence-transformers/{MINILM}"
         config.target_modules = sorted(config.target_modules)  # a set's order differs from run to run
         with tempfile.TemporaryDirectory() as folder:

@@ -52,7 +52,7 @@ class Lookups:
             self.log_pending()
             retriever, self.answer = self.conversation.retriever, None
             threshold = retriever.config.decline_below or None
-            record = LookupRecord(query, self.room, threshold, retriever.squared_l2_threshold)
+            record = LookupRecord(query, self.room, threshold)
             try:
                 answer = await asyncio.to_thread(self.conversation.ask, query)
             except Exception:

@@ -36,7 +36,6 @@ class LookupRecord:
     query: str
     room: str
     threshold: float | None
-    squared_l2_threshold: float | None
     outcome: str = "failed"
     reason: str = "error"
     answered: bool = False

@@ -51,6 +51,23 @@ async def test_the_replies_are_one_conversation(short_retriever: Retriever) -> N
     assert (repeated.said, repeated.answer) == (chosen.said, None)
 
 
+async def test_replies_that_refer_to_what_was_said_before(short_retriever: Retriever) -> None:
+    lines = {
+        "Do you deliver abroad?": "Yes, we deliver to forty countries.",
+        "how much does that cost": "Yes, we deliver to forty countries.",
+        "that's not what I asked": replies.SMALL_TALK["complaint"],
+        "I want to return something": "Which one do you mean? Can I return … One: a gift? Two: shoes?",
+        "hang on a second": replies.SMALL_TALK["wait"],
+        "yes": "Sorry, I didn't get that. Which one do you mean? Can I return … One: a gift? Two: shoes?",
+        "too": "Yes, you can return shoes within thirty days.",
+        "no, the other one": "Yes, with the gift receipt.",
+        "How can I pay and where is my parcel?": f"{PAY_ANSWER} Follow the link in your shipping email.",
+        "the second": replies.SMALL_TALK["choice"],
+    }
+    said = [reply.said for reply in await replies_to(list(lines), short_retriever)]
+    assert dict(zip(lines, said, strict=True)) == lines
+
+
 async def test_each_line_may_be_a_new_conversation(short_retriever: Retriever) -> None:
     lines = ["I want to return something", "the second one", "can you repeat that"]
     _, second, repeated = await replies_to(lines, short_retriever, fresh=True)

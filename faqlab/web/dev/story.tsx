@@ -19,7 +19,6 @@ const delivery: Lookup = {
   reason: "confident",
   confidence: 0.99,
   threshold: 0.57,
-  squared_l2_threshold: 1.2,
   hits: [
     { rank: 1, id: "delivery-standard", question: "How long does standard delivery take and what does it cost?", answer: "Standard home delivery takes 3 to 5 working days from the order and costs £3.95.", squared_l2: 0.62, score: 0.93 },
     { rank: 2, id: "delivery-express", question: "How fast is express delivery?", answer: "An express parcel arrives on the next working day.", squared_l2: 0.98, score: 0.04 },

@@ -9,7 +9,6 @@ const WIRE = {
   reason: "confident",
   confidence: 0.83,
   threshold: 0.55,
-  squared_l2_threshold: null,
   hits: [{ rank: 1, id: "delivery-time", question: "How long does delivery take?", answer: "Three days.", squared_l2: 0.41, score: 0.8 }],
   choices: [],
   milliseconds: { embed: 5.1, search: 0.2 },

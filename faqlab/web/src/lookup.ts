@@ -26,8 +26,6 @@ export interface Lookup {
   readonly confidence: number | null;
   /** The confidence below which the agent declines; null if it never does. */
   readonly threshold: number | null;
-  /** The distance beyond which a single entry isn't enough to answer; null if nothing is declined. */
-  readonly squared_l2_threshold: number | null;
   readonly hits: readonly Hit[];
   /** The questions that the agent offered in a clarifying question. */
   readonly choices: readonly string[];
@@ -96,7 +94,6 @@ export function parseLookup(json: string): Lookup | null {
     reason: typeof value.reason === "string" ? value.reason : null,
     confidence: numberOrNull(value.confidence),
     threshold: numberOrNull(value.threshold),
-    squared_l2_threshold: numberOrNull(value.squared_l2_threshold),
     hits: Array.isArray(value.hits) ? value.hits.flatMap(parseHit) : [],
     choices: Array.isArray(value.choices) ? value.choices.filter((choice) => typeof choice === "string") : [],
     milliseconds: Object.fromEntries(

@@ -3,7 +3,7 @@ import type { Lookup } from "./lookup";
 import { addLookup, addNotice, addSaid, close, type Conversation, type Role } from "./transcript";
 
 function lookup(id: string): Lookup {
-  return { id, query: id, outcome: "answer", reason: null, confidence: null, threshold: null, squared_l2_threshold: null, hits: [], choices: [], milliseconds: {} };
+  return { id, query: id, outcome: "answer", reason: null, confidence: null, threshold: null, hits: [], choices: [], milliseconds: {} };
 }
 
 function say(conversation: Conversation, role: Role, segmentId: string, text: string, final = true): Conversation {

@@ -4,7 +4,6 @@ import { OutcomeIcon } from "./icons";
 
 /** The FAQ entries found for a question, best first, and the decision. */
 export function LookupCard({ lookup }: { readonly lookup: Lookup }) {
-  const limit = lookup.squared_l2_threshold;
   const reason = reasonWords(lookup.reason);
   const calibrated = lookup.reason !== "uncalibrated";
   const times = Object.entries(lookup.milliseconds).map(([stage, time]) => `${stageWords(stage)}\u00a0${time.toFixed(1)}\u00a0ms`);
@@ -31,23 +30,12 @@ export function LookupCard({ lookup }: { readonly lookup: Lookup }) {
           </p>
           <ol className="hits">
             {lookup.hits.map((hit) => (
-              <HitRow
-                key={hit.id}
-                hit={hit}
-                probability={calibrated ? hit.score : null}
-                limit={limit}
-                choice={lookup.choices.indexOf(hit.question) + 1}
-              />
+              <HitRow key={hit.id} hit={hit} probability={calibrated ? hit.score : null} choice={lookup.choices.indexOf(hit.question) + 1} />
             ))}
           </ol>
         </>
       )}
       <p className="fine facts">
-        {limit !== null && lookup.hits.length > 0 && (
-          <span>
-            <i className="mark" aria-hidden="true" /> A single entry beyond this line (distance {limit.toFixed(2)}) isn’t used as an answer
-          </span>
-        )}
         {lookup.confidence !== null && <span>{confidenceWords(lookup.confidence, lookup.threshold, calibrated)}</span>}
         {times.length > 0 && <span>Time: {times.join(", ")}</span>}
       </p>
@@ -59,17 +47,14 @@ interface HitRowProps {
   readonly hit: Hit;
   /** That the entry is right, 0 to 1; null if it isn't known. */
   readonly probability: number | null;
-  readonly limit: number | null;
   /** Its number among the choices offered; 0 if it isn't one. */
   readonly choice: number;
 }
 
-function HitRow({ hit, probability, limit, choice }: HitRowProps) {
-  const beyond = limit !== null && hit.squared_l2 > limit;
+function HitRow({ hit, probability, choice }: HitRowProps) {
   const style: Record<string, string> = { "--far": `${barPercent(hit.squared_l2)}%` };
-  if (limit !== null) style["--limit"] = `${barPercent(limit)}%`;
   return (
-    <li data-testid="hit" data-hit-id={hit.id} data-beyond={beyond}>
+    <li data-testid="hit" data-hit-id={hit.id}>
       <details>
         <summary>
           {choice > 0 && (
@@ -91,12 +76,10 @@ function HitRow({ hit, probability, limit, choice }: HitRowProps) {
         )}
         <span className="track" style={style as CSSProperties} aria-hidden="true">
           <span className="fill" />
-          {limit !== null && <span className="limit" />}
         </span>
         <span className="number">
           <span className="unseen">squared L2 distance </span>
           {hit.squared_l2.toFixed(2)}
-          {beyond && <span className="unseen">, beyond the limit</span>}
         </span>
       </div>
     </li>

@@ -12,7 +12,6 @@ const LOOKUP: Lookup = {
   reason: "below_threshold",
   confidence: 0.3,
   threshold: 0.55,
-  squared_l2_threshold: 1,
   hits: [
     { rank: 1, id: "near", question: "Near?", answer: "Yes.", squared_l2: 0.5, score: 0.75 },
     { rank: 2, id: "far", question: "Far?", answer: "No.", squared_l2: 1.5, score: 0.25 },
@@ -51,22 +50,20 @@ test("a problem is an alert", () => {
   expect(render({ problem: { kind: "server", text: "The server is gone." } })).toMatch(/role="alert".*The server is gone\./);
 });
 
-test("a look-up shows outcome, reason, probabilities, distances and the limit, and marks the hits beyond it", () => {
+test("a look-up shows outcome, reason, probabilities and distances", () => {
   const markup = render({
     stage: "connected",
     conversation: [{ kind: "assistant", said: { role: "assistant", segmentId: "a", text: "I do not know.", final: true }, lookups: [LOOKUP] }],
   });
   expect(markup).toContain("No answer");
   expect(markup).toContain("no entry fits well enough");
-  expect(markup).toContain('data-hit-id="near" data-beyond="false"');
-  expect(markup).toContain('data-hit-id="far" data-beyond="true"');
-  expect(markup.match(/--limit:50%/g)).toHaveLength(2);
+  expect(markup.match(/--far:\d+%/g)).toEqual(["--far:25%", "--far:75%"]);
   expect(markup.match(/probability <\/span>\d+%/g)).toEqual(["probability </span>75%", "probability </span>25%"]);
   expect(markup).toContain("Probability that the FAQ has the answer: 30% (no answer below 55%)");
 });
 
 test("without calibration a look-up shows cosine and distances, and no probability", () => {
-  const uncalibrated: Lookup = { ...LOOKUP, outcome: "answer", reason: "uncalibrated", threshold: null, squared_l2_threshold: null };
+  const uncalibrated: Lookup = { ...LOOKUP, outcome: "answer", reason: "uncalibrated", threshold: null };
   const markup = render({ stage: "connected", conversation: [{ kind: "assistant", said: null, lookups: [uncalibrated] }] });
   expect(markup).toContain("Highest cosine 0.30");
   expect(markup.toLowerCase()).not.toContain("probability");

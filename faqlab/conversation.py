@@ -154,7 +154,7 @@ BETWEEN_QUESTIONS = re.compile(r"[\s,.;!?]*\b(?:and|also)\b(?:\s+also\b)?\s*|\?\
 LEAST_WORDS = 3  # of each question
 
 SHORT = 6  # words
-NEAR, LEAD, SLACK = 0.15, 0.1, 0.15
+NEAR, LEAD, SLACK = 0.2, 0.05, 0.15
 """
 NEAR: the minimum cosine between a reply and the nearest offered entry. LEAD: its minimum lead over the second entry in
 cos(reply) + cos(question + reply), where the second text is as in "can I return it it was reduced". SLACK: by how much

@@ -293,13 +293,10 @@ def test_after_a_choice_a_follow_up_is_about_what_was_chosen(
     assert (answer.reason, first(answer)) == ("confident", GIFT)
 
 
-def test_a_question_that_stands_alone_is_all_that_is_encoded(
-    counting: CountingEncoder, encoder: Encoder, tmp_path: Path
-) -> None:
-    counting.name = encoder.name
-    conversation = Conversation(
-        Retriever.build(FAQS, CONFIG, encoder=counting, cache_dir=tmp_path), SmallTalk.load(counting)
-    )
+def test_a_question_that_stands_alone_is_all_that_is_encoded(encoder: Encoder, tmp_path: Path) -> None:
+    counting = CountingEncoder(encoder, encoder.name, encoder.fingerprint)
+    retriever = Retriever.build(FAQS, CONFIG, encoder=counting, cache_dir=tmp_path)
+    conversation = Conversation(retriever, SmallTalk.load(counting))
     conversation.ask("do you ship things abroad")
     for text in ("how can I pay?", "Who won the chess match?", "Hello there!"):
         counting.texts.clear()
@@ -428,4 +425,4 @@ def test_after_a_clarifying_question_other_questions_are_looked_up(shop: Convers
         offered = {hit.faq.id for hit in offer.hits[: len(offer.choices)]}
         others = tune[~tune["relevant"].map(offered.intersection).map(bool)]
         chosen = [query for query in others["query"] if conversation.peek(query).reason is Reason.CHOSEN]
-        assert len(chosen) <= 0.06 * len(others), chosen
+        assert len(chosen) <= 0.08 * len(others), chosen

@@ -78,9 +78,8 @@ def test_no_query_to_the_shop_is_small_talk(small_talk: SmallTalk, retriever: Re
 
 
 def test_small_talk_that_an_entry_answers_is_looked_up(small_talk: SmallTalk, retriever: Retriever) -> None:
-    entry = retriever.faqs["contact-hours"].question
     assert small_talk.classify("customer service") == "human"
-    assert small_talk.classify(entry, retriever.index) is None
+    assert [faq.question for faq in retriever.faqs if small_talk.classify(faq.question, retriever.index)] == []
 
 
 def test_half_of_the_follow_ups_and_no_question_before_them_refers_back(small_talk: SmallTalk) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
@@ -58,11 +59,13 @@ class ServingEncoder:
         self.name, self.fingerprint = weights.name, weights.fingerprint
         one = np.ones((1, 1), np.int64)
         self.dimension = self._session.run(None, {"input_ids": one, "attention_mask": one})[0].shape[1]
-        self._last: tuple[str, np.ndarray] | None = None  # a turn's text is encoded for several purposes
+        # One turn of a conversation needs the vectors of the same few texts several times.
+        self._encode_one = lru_cache(maxsize=8)(lambda text: self._encode([text]))
 
     def encode(self, texts: Sequence[str], *, progress: bool = False) -> np.ndarray:
-        if (last := self._last) and [*texts] == [last[0]]:
-            return last[1].copy()
+        return self._encode_one(texts[0]).copy() if len(texts) == 1 else self._encode(texts, progress)
+
+    def _encode(self, texts: Sequence[str], progress: bool = False) -> np.ndarray:
         tokens = self._tokenizer.encode_batch([*map(replace_surrogates, texts)])
         by_length = sorted(range(len(texts)), key=lambda i: len(tokens[i].ids))  # so that a batch needs little padding
         vectors = np.empty((len(texts), self.dimension), np.float32)
@@ -73,8 +76,6 @@ class ServingEncoder:
             ids = np.zeros(mask.shape, np.int64)
             ids[mask] = np.concatenate([tokens[row].ids for row in rows])
             [vectors[rows]] = self._session.run(None, {"input_ids": ids, "attention_mask": mask.astype(np.int64)})
-        if len(texts) == 1:
-            self._last = texts[0], vectors.copy()
         return vectors
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from faqlab.config import RetrievalConfig
 from faqlab.decision import CONTENDERS
-from faqlab.evaluation import evaluate
+from faqlab.evaluation import decide_again, evaluate
 from faqlab.faqs import FaqSet
 from faqlab.queries import load_domains
 from faqlab.retriever import Retriever
@@ -113,9 +113,10 @@ def tune(
     sets = {"this FAQ": (retriever, queries)} | with_others(retriever)
     found = fit([Similarities.of(*one) for one in sets.values()])
     config = retriever.config.with_changes(**{name: round(value, 3) for name, value in found.items()})
-    judged = {name: evaluate(_calibrated(of, config), asked) for name, (of, asked) in sets.items()}
-    config = config.with_changes(**thresholds(pd.concat(judged.values(), ignore_index=True), limits))
-    return config, {name: evaluate(_calibrated(of, config), asked) for name, (of, asked) in sets.items()}
+    calibrated = config.model_dump(exclude={"encoder", "views"})
+    judged = {name: evaluate(of.with_config(**calibrated), asked) for name, (of, asked) in sets.items()}
+    chosen = thresholds(pd.concat(judged.values(), ignore_index=True), limits)
+    return config.with_changes(**chosen), {name: decide_again(of, **chosen) for name, of in judged.items()}
 
 
 def with_others(retriever: Retriever) -> dict[str, tuple[Retriever, pd.DataFrame]]:
@@ -125,7 +126,3 @@ def with_others(retriever: Retriever) -> dict[str, tuple[Retriever, pd.DataFrame
         name: (Retriever.build(faqs, retriever.config, encoder=retriever.encoder), queries)
         for name, (faqs, queries) in others.items()
     }
-
-
-def _calibrated(retriever: Retriever, config: RetrievalConfig) -> Retriever:
-    return retriever.with_config(**config.model_dump(exclude={"encoder", "views"}))

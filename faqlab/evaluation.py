@@ -142,15 +142,10 @@ def outcomes(results: pd.DataFrame) -> pd.DataFrame:
 def false_answer_rate_at(results: pd.DataFrame, answer_rate: float = 0.85) -> float:
     """Return the false-answer rate at the highest confidence threshold that answers this share of the answerable."""
     inside, outside = (results.loc[results["answerable"] == side, "confidence"].to_numpy() for side in (True, False))
-    return float(false_answers(inside, outside, answer_rate=answer_rate))
-
-
-def false_answers(inside: np.ndarray, outside: np.ndarray, axis: int = -1, *, answer_rate: float = 0.85) -> Any:
-    """Return the share of *outside* at or above the threshold that *answer_rate* of *inside* reach; for `interval`."""
     if not inside.size or not outside.size:
-        return np.nan
-    passing = int(np.ceil(answer_rate * inside.shape[axis] - 1e-9))
-    return np.mean(outside >= np.sort(inside, axis=axis)[..., [-passing]], axis=axis)
+        return float("nan")
+    passing = int(np.ceil(answer_rate * len(inside) - 1e-9))
+    return float(np.mean(outside >= np.sort(inside)[-passing]))
 
 
 def auroc(inside: np.ndarray, outside: np.ndarray, axis: int = -1) -> np.ndarray:

@@ -184,6 +184,8 @@ def tune(
     from faqlab import calibration, evaluation
     from faqlab.queries import load_queries
 
+    if out.is_dir():
+        raise FaqlabError(f"{out}: a folder; name a file with -o.")
     retriever = _retriever(faqs, config, None)
     table = load_queries(queries or settings().queries, retriever.faqs, "tune")
     before = evaluation.evaluate(retriever, table)

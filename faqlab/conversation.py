@@ -12,7 +12,7 @@ import numpy as np
 from faqlab.decision import Outcome, Reason
 from faqlab.retriever import Answer, Retriever
 from faqlab.small_talk import MOST_WORDS, SmallTalk
-from faqlab.text import has_words
+from faqlab.text import clean_query, has_words
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,8 @@ class Conversation:
         found = [answer for answer in answers if answer.answered]
         hits = tuple(replace(answer.hits[0], rank=rank) for rank, answer in enumerate(found, start=1))
         both = len({hit.faq.answer for hit in hits}) == 2
-        if not both and (len(hits) != 1 or len(query.split()) > MOST_WORDS):
+        polite = any(self.small_talk.classify(part) for part in (first, second))
+        if not both and (len(hits) != 1 or len(query.split()) > MOST_WORDS or polite):
             return None
         return TwoQuestions(**vars(found[0]) | {"query": query, "hits": hits})
 
@@ -96,6 +97,8 @@ class Conversation:
 
     def _reply(self, offer: Answer, query: str) -> Answer | None:
         """Return the answer to *query* as a reply to the clarifying question of *offer*; None if it isn't one."""
+        if clean_query(query).casefold() == clean_query(offer.query).casefold():
+            return _unsearched(offer, query, reason=Reason.NO_CHOICE)
         parts = [part for part in re.split(r"[,.;:!?]+|\bbut\b", query) if has_words(part)]
         intents = [self.small_talk.classify(part, self.retriever.index) for part in parts]
         named = ", ".join(part for part, intent in zip(parts, intents, strict=True) if intent == "choice")
@@ -183,7 +186,7 @@ def position(reply: str, choices: int, chosen: int | None = None) -> int | None:
     table = ORDINALS if {"other", *ORDINALS} & set(words) else NUMBERS
     named, left, negated = [], set(range(choices)), False
     for word in words:
-        if word in ("not", "isn't", "wasn't", "don't"):
+        if word in ("not", "isn't", "wasn't", "don't", "neither", "nor"):
             negated = True
         elif table.get(word, choices) < choices:
             place = range(choices)[table[word]]

@@ -14,6 +14,7 @@ import numpy as np
 from faqlab.cache import load_or_build, sha256
 from faqlab.encoder import Encoder
 from faqlab.faqs import Faq, FaqSet
+from faqlab.text import clean_query
 
 INDEX_FILE = "faiss_index.bin"
 VIEWS: Mapping[str, Callable[[Faq], list[str]]] = {
@@ -54,8 +55,12 @@ def texts_of(faq: Faq, views: Sequence[str]) -> list[str]:
 
 def view_of(faq: Faq, view: str) -> list[str]:
     """Return the texts of an entry in one view: its phrasings if the answer only repeats the question."""
-    repeats = faq.answer.casefold().strip(" .?!") == faq.question.casefold().strip(" .?!")
-    return VIEWS["phrasings" if repeats and "answer" in view else view](faq)
+    return VIEWS["phrasings" if "answer" in view and repeats_question(faq) else view](faq)
+
+
+def repeats_question(faq: Faq) -> bool:
+    """Return whether the answer says nothing else, as in FAQs that have none."""
+    return clean_query(faq.answer).casefold() == clean_query(faq.question).casefold()
 
 
 def make_index(dimension: int) -> faiss.Index:
@@ -70,6 +75,7 @@ class VectorIndex:
         self._index, self._views = index, tuple(views)
         self._texts = np.array([len(view_of(faq, view)) for faq in faqs for view in views])
         self._starts = np.cumsum([0, *self._texts[:-1]])  # the first row of each view of each entry
+        self._pieces = np.array(["answer" in view and not repeats_question(faq) for faq in faqs for view in views])
 
     @classmethod
     def open(
@@ -105,23 +111,29 @@ class VectorIndex:
 
     @cached_property
     def answers(self) -> np.ndarray | None:
-        """The unit vectors of the entries' answers, shape (entries, dimension); None if these aren't embedded."""
+        """
+        The unit vectors of the answers, shape (entries, dimension); None if answers aren't embedded.
+
+        0 for an answer in several pieces: two that begin the same may still differ.
+        """
         if "answer" not in self._views:
             return None
-        return self.vectors[self._starts[self._views.index("answer") :: len(self._views)]]
+        view = slice(self._views.index("answer"), None, len(self._views))
+        return self.vectors[self._starts[view]] * (self._texts[view] == 1)[:, None]
 
     def similarities(self, vectors: np.ndarray) -> np.ndarray:
         """
         Return the similarity, −1 to 1, of each of *vectors* to each entry: shape (queries, entries).
 
-        A view of one text has its cosine; one of several, a soft maximum (`SHARPNESS`). An entry's similarity is
+        A view has the cosine of its nearest piece of the answer, or a soft maximum over phrasings (`SHARPNESS`). It is
         (1 − w) · mean + w · maximum of its views, w = `NEAREST`. *vectors*: unit vectors, shape (queries, dimension).
         """
         squared_l2, rows = self._index.search(np.ascontiguousarray(vectors, np.float32), self._index.ntotal)
         cosines, found = np.full(squared_l2.shape, -1.0), rows >= 0  # an approximate index may miss some
         cosines[np.nonzero(found)[0], rows[found]] = 1 - np.clip(squared_l2[found], 0.0, 4.0) / 2
         sums = np.add.reduceat(np.exp(SHARPNESS * cosines), self._starts, axis=1)
-        by_view = (np.log(sums / self._texts) / SHARPNESS).reshape(len(vectors), -1, len(self._views))
+        soft, hard = np.log(sums / self._texts) / SHARPNESS, np.maximum.reduceat(cosines, self._starts, axis=1)
+        by_view = np.where(self._pieces, hard, soft).reshape(len(vectors), -1, len(self._views))
         return (1 - NEAREST) * by_view.mean(axis=2) + NEAREST * by_view.max(axis=2)
 
     def nearest(self, vectors: np.ndarray) -> np.ndarray:

@@ -10,6 +10,8 @@ from math import log, sqrt
 
 import numpy as np
 
+from faqlab.text import clean_query
+
 N = 4
 """Characters per n-gram."""
 
@@ -40,7 +42,7 @@ class NgramIndex:
         """Return the similarity, 0 to 1, of each query to each entry's nearest text: shape (queries, entries)."""
         cosines = np.zeros((len(queries), self._texts))
         for row, query in zip(cosines, queries, strict=True):
-            for gram, weight in self._weights(_ngrams(query)).items():
+            for gram, weight in self._weights(_ngrams(clean_query(query))).items():
                 entries, weights = self._postings[gram]
                 row[entries] += weight * weights
         return np.maximum.reduceat(cosines, self._starts, axis=1)

@@ -181,4 +181,5 @@ class Retriever:
         if self.index.answers is None:
             return np.arange(len(entries))
         answers = self.index.answers[entries]
-        return (answers @ answers.T >= SAME_ANSWER).argmax(axis=1)
+        same = ((answers @ answers.T >= SAME_ANSWER) | np.eye(len(answers), dtype=bool)).argmax(axis=1)
+        return np.asarray(same[same])  # if A says the same as B and B as C, C counts with A

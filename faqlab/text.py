@@ -24,11 +24,11 @@ def replace_surrogates(text: str) -> str:
 
 
 def clean_query(text: str) -> str:
-    """Return *text* without what doesn't change its meaning: quotation marks, "please", and punctuation at its ends."""
+    """Return *text* without what doesn't change its meaning: quotation marks, "please", and signs at its ends."""
     text = text.translate(APOSTROPHES)
     text = re.sub(r"[\"“”„«»]|(?<!\w)'|'(?!\w)|\bplease\b", " ", text, flags=re.IGNORECASE)
     text = re.sub(r"\s+([,.;:!?])", r"\1", " ".join(text.split()))
-    return text.strip(" ,.;:!?…-–—")
+    return re.sub(r"^\W+|\W+$", "", text)
 
 
 APOSTROPHES = str.maketrans(dict.fromkeys("‘’ʼ´`", "'"))

@@ -121,6 +121,7 @@ def test_the_second_and_the_last_are_the_second_of_two(
         ("the other one", 2, 1, 0),
         ("the other one", 3, 0, None),
         ("not the first", 3, None, None),
+        ("neither the first nor the second", 2, None, None),
     ],
 )
 def test_a_position_may_be_corrected_negated_or_unclear(
@@ -164,7 +165,8 @@ def test_neither_is_declined_and_closes_the_question(
 
 
 @pytest.mark.parametrize(
-    "reply", ["Yes.", "okay", "both", "the first or the second", "I don’t know", "um", "the third"]
+    "reply",
+    ["Yes.", "okay", "both", "the first or the second", "I don’t know", "um", "the third", "Can I return it"],
 )
 def test_a_reply_that_chooses_nothing_gets_the_question_again(
     conversation: Conversation, choices: tuple[str, ...], reply: str
@@ -332,6 +334,7 @@ def test_of_two_questions_the_one_without_an_answer_is_invited_again(conversatio
         "do you ship abroad and how long does it take",  # one entry answers both
         "do you ship rock and roll records abroad",
         "Can I pay by card and cash?",
+        "How do I pay? Thank you very much.",
         "so I've been reading about your shop and I was wondering whether you would ship a small parcel abroad",
     ],
 )

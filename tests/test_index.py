@@ -120,7 +120,7 @@ def test_an_answer_that_only_repeats_the_question_is_not_embedded(encoder: Encod
 
 
 def test_a_long_answer_is_embedded_in_pieces_so_that_its_end_is_found(encoder: Encoder, tmp_path: Path) -> None:
-    long = "We wash every towel at sixty degrees. " * 60 + "A dog costs nine pounds a night."
+    long = "We wash every towel at sixty degrees. " * 500 + "A dog costs nine pounds a night."
     faqs = FaqSet((Faq("towels", "How do you wash towels?", long), Faq("cats", "Are cats welcome?", "Yes, for free.")))
     index = VectorIndex.open(faqs, encoder, ("answer",), tmp_path)
     assert index.search(encoder.encode(["how much is a dog per night"]), 1)[1].tolist() == [[0]]

@@ -148,9 +148,15 @@ def test_the_second_build_over_a_file_embeds_nothing(
 
 @pytest.mark.parametrize(
     "worded",
-    ["Can I send shoes back", "can I send shoes back??", "“Can I send shoes back?”", "Please can I send shoes back"],
+    [
+        "Can I send shoes back",
+        "(can I send shoes back??)",
+        "“Can I send shoes back?” 🙂",
+        "Please can I send shoes back",
+    ],
 )
 def test_quotation_marks_politeness_and_punctuation_change_nothing(retriever: Retriever, worded: str) -> None:
+    retriever = retriever.with_config(ngram_weight=0.3)
     plain, other = retriever.answer(QUERY), retriever.answer(worded)
     assert [(hit.faq, hit.score) for hit in other.hits] == [(hit.faq, hit.score) for hit in plain.hits]
 
@@ -172,6 +178,20 @@ def test_entries_with_the_same_answer_are_counted_together_and_not_offered_side_
     assert ranking.scores[0] < 0.8 <= ranking.first
     assert ranking.outcome == Outcome.ANSWER
     assert set(ranking.entries[:2]) == {0, 1} and len(set(ranking.offered) & {0, 1}) == 1
+
+
+def test_long_answers_that_only_begin_the_same_are_different(
+    write_faqs: WriteFaqs, encoder: Encoder, cache_dir: Path
+) -> None:
+    opening = "Our shop has sold things since the old harbour was built, and we are proud of it. " * 12
+    pairs = [
+        ("Shoes?", opening + "Shoes come back within thirty days."),
+        ("Hats?", opening + "Hats stay sold for ever."),
+    ]
+    config = RetrievalConfig(scale=20.0, null_cosine=-0.5, answer_from=0.8, views=("question", "answer"))
+    retriever = Retriever.build(FaqSet.load(write_faqs(pairs)), config, encoder=encoder, cache_dir=cache_dir)
+    [ranking] = retriever.rank(["can I return it"])
+    assert len(ranking.offered) == 2
 
 
 def test_far_queries_are_declined_however_many_entries_there_are(

@@ -69,6 +69,7 @@ class FaqSet:
             return cls(_File.model_validate(data if isinstance(data, dict) else {}).questions, Path(path))
         except ValidationError as error:
             problem = first_problem(error).replace("a dictionary or an instance of Faq", "an object")
+            problem = problem.replace("a valid tuple", "a list of texts")
             problem = re.sub(r"^questions\.(\d+)(?:\.|: )", r"question \1 (counted from 0): ", problem)
             expected = '{"questions": [{"question": "…", "answer": "…"}, …]}'
             raise FaqlabError(f"{path}: {problem}; expected {expected}.") from None

@@ -332,3 +332,45 @@ def test_a_real_process_takes_bytes_that_are_not_utf_8_and_survives_a_reader_tha
     os.close(writing)
     assert process.returncode == 1
     assert b"Traceback" not in process.stderr
+
+
+@pytest.fixture
+def other_faq(tmp_path: Path, labels: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the configuration be tuned with one small FAQ beside one's own."""
+    folder = tmp_path / "others"
+    folder.mkdir()
+    entries = [{"question": question, "answer": answer} for question, answer in SMALL]
+    (folder / "other.json").write_text(json.dumps({"questions": entries}))
+    (folder / "other.csv").write_text(labels.read_text())
+    monkeypatch.setattr("faqlab.calibration.OTHERS", folder)
+
+
+def test_tune_writes_a_configuration_that_decides_and_reports_its_results(
+    cli: Cli, write_faqs: WriteFaqs, labels: Path, other_faq: None, tmp_path: Path
+) -> None:
+    written = tmp_path / "mine_retrieval.json"
+    run = cli("tune", "--faqs", write_faqs(), "--queries", labels, "-o", written)
+    config = json.loads(written.read_text())
+    assert config["scale"] and 0 < config["answer_from"] <= 1
+    assert "answered wrong" in run.out and "before" in run.out and "after" in run.out
+    assert str(written) in run.out
+    answer = cli("ask", "Where is my parcel?", "--faqs", write_faqs(), "--config", written, "--json").json
+    assert answer["reason"] != "uncalibrated"
+
+
+def test_tune_refuses_a_folder_before_it_begins(cli: Cli, write_faqs: WriteFaqs, labels: Path, tmp_path: Path) -> None:
+    run = cli("tune", "--faqs", write_faqs(), "--queries", labels, "-o", tmp_path)
+    assert_one_sentence(run, tmp_path, "name a file with -o")
+
+
+def test_evaluate_shows_what_the_alternatives_bring(cli: Cli, labels: Path, tmp_path: Path) -> None:
+    entries = [{"question": question, "answer": answer} for question, answer in SMALL]
+    entries[1]["alternatives"] = ["the till"]  # type: ignore[assignment]
+    (tmp_path / "mine.json").write_text(json.dumps({"questions": entries}))
+    (tmp_path / "views.json").write_text('{"views": ["phrasings"]}')
+    labels.write_text("query,relevant\nthe till,1\n")
+    options = ("--faqs", tmp_path / "mine.json", "--queries", labels, "--json")
+    report = cli("evaluate", *options, "--config", tmp_path / "views.json").json
+    assert report["hit@1"]["value"] == 1
+    assert report["without_alternatives"] == {"hit@1": 0, "right_at_once": 0, "wrong_at_once": 1}
+    assert "without_alternatives" not in cli("evaluate", *options).json

@@ -64,6 +64,14 @@ BAD = {
         entries({**GOOD, "id": 1}, {"question": "Who?", "answer": "Me."}),
         "questions: 0 and 1 (counted from 0) have the same id '1': rename or merge them",
     ),
+    "alternatives that are no list": (
+        entries({**GOOD, "alternatives": "payment"}),
+        "question 0 (counted from 0): alternatives: input should be a list of texts",
+    ),
+    "an alternative that is another's question": (
+        entries(GOOD, {"question": "Who?", "answer": "Me.", "alternatives": ["How do I pay?"]}),
+        "questions: 0 and 1 (counted from 0) have the same question 'how do i pay?'",
+    ),
     "one question twice": (
         entries(GOOD, {"question": "how  do I PAY?", "answer": "Cash."}),
         "questions: 0 and 1 (counted from 0) have the same question 'how do i pay?'",
@@ -102,10 +110,14 @@ def test_a_huge_value_does_not_make_a_huge_message(path: Path) -> None:
 
 def test_ids_are_optional_may_be_numbers_and_default_to_the_position(path: Path) -> None:
     more = {"question": " Who? ", "answer": "\nMe.\n", "id": 17, "category": " people ", "ignored": [1]}
+    more["alternatives"] = [" your name ", "who?"]
     path.write_bytes(b"\xef\xbb\xbf" + entries(GOOD, more, {"question": "b", "answer": "b"}))  # a byte order mark
     faqs = FaqSet.load(path)
     assert faqs.ids == ["0", "17", "2"]
-    assert list(faqs)[:2] == [Faq("0", "How do I pay?", "By card."), Faq("17", "Who?", "Me.", "people")]
+    assert list(faqs)[:2] == [
+        Faq("0", "How do I pay?", "By card."),
+        Faq("17", "Who?", "Me.", "people", ("your name", "who?")),
+    ]
     assert (faqs["17"].question, faqs.position["17"], len(faqs)) == ("Who?", 1, 3)
 
 

@@ -141,7 +141,7 @@ def test_a_person_joins_asks_chooses_hears_reads_mutes_and_leaves(demo: LiveDemo
         expect_lookup(page, 0, "answer", "shoes", "within thirty days")
         say(page, "Can I return it?")
         expect_lookup(page, 1, "clarify", "gift", "Which one do you mean?")
-        say(page, "The gift.")
+        say(page, "I mean a gift that I was given.")
         expect_lookup(page, 2, "answer", "gift", "gift receipt")
         callers = page.locator('[data-testid="line"][data-role="caller"]')
         expect(callers.first).to_contain_text(re.compile("return shoes", re.IGNORECASE))

@@ -73,7 +73,12 @@ class Conversation:
 
     def _two_questions(self, query: str) -> TwoQuestions | None:
         """Return the answer to two questions at once, if both (or in few words, one) have an answer; else None."""
-        splits = [(query[: gap.start()], query[gap.end() :]) for gap in BETWEEN_QUESTIONS.finditer(query)]
+        gaps = BETWEEN_QUESTIONS.finditer(query)
+        splits = [
+            (query[: gap.start()], query[gap.end() :])
+            for gap in gaps
+            if "?" not in gap.group() or "?" in query[gap.end() :]  # else a statement follows the question
+        ]
         splits = [parts for parts in splits if min(len(part.split()) for part in parts) >= LEAST_WORDS]
         if len(splits) != 1 or self.retriever.config.scale is None:
             return None

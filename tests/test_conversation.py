@@ -335,6 +335,7 @@ def test_of_two_questions_the_one_without_an_answer_is_invited_again(conversatio
         "do you ship rock and roll records abroad",
         "Can I pay by card and cash?",
         "How do I pay? Thank you very much.",
+        "How do I pay? I am in Bristol.",
         "so I've been reading about your shop and I was wondering whether you would ship a small parcel abroad",
     ],
 )

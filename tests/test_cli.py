@@ -36,7 +36,7 @@ who won the cup,,far_out_of_scope
 @pytest.fixture
 def tuned(tmp_path: Path) -> Path:
     path = tmp_path / "tuned.json"
-    path.write_text('{"scale": 20, "null_cosine": 0.4, "decline_below": 0.5, "answer_from": 0.3}')
+    path.write_text('{"scale": 20, "scope_scale": 20, "null_cosine": 0.4, "decline_below": 0.5, "answer_from": 0.3}')
     return path
 
 
@@ -67,19 +67,19 @@ def test_ask_prints_one_object_for_programs(cli: Cli, write_faqs: WriteFaqs, tun
         ("How do I pay?", '{"scale": 20}', "answer", "confident", "By card."),
         (
             "send my shoes abroad",
-            '{"scale": 20, "null_cosine": 0, "answer_from": 1}',
+            '{"scale": 20, "scope_scale": 20, "null_cosine": 0, "answer_from": 1}',
             "clarify",
             "ambiguous",
             "Which one do you mean?",
         ),
         (
             "who won the cup?",
-            '{"scale": 20, "null_cosine": 0.85, "decline_below": 0.5}',
+            '{"scale": 20, "scope_scale": 20, "null_cosine": 0.85, "decline_below": 0.5}',
             "decline",
             "below_threshold",
             "Sorry,",
         ),
-        ("📦❓", '{"scale": 20, "null_cosine": 0}', "decline", "no_words", "Sorry,"),
+        ("📦❓", '{"scale": 20, "scope_scale": 20, "null_cosine": 0}', "decline", "no_words", "Sorry,"),
     ],
 )
 def test_ask_prints_what_the_assistant_says_and_the_best_entries(
@@ -102,7 +102,7 @@ def test_ask_prints_what_the_assistant_says_and_the_best_entries(
 
 
 @pytest.mark.parametrize(
-    "config", ['{"scale": 20, "null_cosine": 0.4, "decline_below": 0.5, "answer_from": 0.9}', "{}"]
+    "config", ['{"scale": 20, "scope_scale": 20, "null_cosine": 0.4, "decline_below": 0.5, "answer_from": 0.9}', "{}"]
 )
 def test_ask_and_chat_both_say_how_to_reach_a_person(
     config: str, cli: Cli, write_faqs: WriteFaqs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -166,7 +166,7 @@ def test_the_version_is_that_of_the_package(cli: Cli) -> None:
 def test_chat_prints_one_reply_for_each_line(
     options: tuple[str, ...], cli: Cli, write_faqs: WriteFaqs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "unsure.json").write_text('{"scale": 20, "null_cosine": 0, "answer_from": 1}')
+    (tmp_path / "unsure.json").write_text('{"scale": 20, "scope_scale": 20, "null_cosine": 0, "answer_from": 1}')
     text = "send my shoes abroad\nthe second one\n\nthank you\ngoodbye\nmy parcel, \udcff please"
     monkeypatch.setattr("sys.stdin", io.StringIO(text))
     run = cli("chat", "--faqs", write_faqs(), "--config", tmp_path / "unsure.json", "--json", *options)

@@ -151,12 +151,11 @@ def evaluate(
         measures.loc[f"hit@{top_k}"] = evaluation.interval(results["mrr"].dropna() >= 1 / top_k)
     at_85 = evaluation.false_answer_rate_at(results, 0.85)
     outcomes, kinds = evaluation.outcomes(results), evaluation.by_kind(results)
-    without = _without_alternatives(retriever)
-    plain = evaluation.summarise(evaluation.evaluate(without, table))["value"][list(ALTERNATIVES)] if without else None
+    plain = _without_alternatives(retriever, table)
     if as_json:
         report = {"split": split if has_splits else None, "queries": len(table), **measures.to_dict("index")}
-        last = {"outcomes": outcomes.to_dict("index"), "by_kind": kinds.to_dict("index")}
-        last |= {"without_alternatives": plain.to_dict()} if plain is not None else {}
+        last: dict[str, Any] = {"outcomes": outcomes.to_dict("index"), "by_kind": kinds.to_dict("index")}
+        last |= {"without_alternatives": plain} if plain else {}
         _print_json(report | {"false_answer_rate_at_85": at_85} | last, indent=2)
         return
     typer.echo(f"{len(table)} queries from {path}, {len(retriever.faqs)} entries from {retriever.faqs.path}")
@@ -166,7 +165,7 @@ def evaluate(
     headings = ("Measures, with 95% confidence intervals", "Outcomes, as shares of the queries", "By kind")
     for heading, rows in zip(headings, (measures, outcomes, kinds), strict=True):
         typer.echo(f"\n{heading}\n{rows.rename_axis(None).to_string(float_format='{:.3f}'.format, na_rep='–')}")
-    if plain is not None:
+    if plain:
         shares = ", ".join(f"{name} {value:.3f}" for name, value in plain.items())
         typer.echo(f"\nWithout the entries' alternatives: {shares}")
 
@@ -199,17 +198,18 @@ def tune(
     typer.echo(f"Written to {out}. To use it, set FAQLAB_RETRIEVAL={out} or name it with --config.")
 
 
-ALTERNATIVES = ("hit@1", "right_at_once", "wrong_at_once")
-"""What `evaluate` also measures without the alternatives of the entries."""
+def _without_alternatives(retriever: Retriever, queries: pd.DataFrame) -> dict[str, float] | None:
+    """Return three measures of the same retriever without the entries' alternatives; None if it has none."""
+    from faqlab import evaluation
 
-
-def _without_alternatives(retriever: Retriever) -> Retriever | None:
-    """Return the same retriever without the alternatives; None if it has none."""
     if "phrasings" not in retriever.config.views or not any(faq.alternatives for faq in retriever.faqs):
         return None
     views = ["question" if view == "phrasings" else view for view in retriever.config.views]
     config = retriever.config.with_changes(views=tuple(views))
-    return type(retriever).build(retriever.faqs, config, encoder=retriever.encoder)
+    results = evaluation.evaluate(type(retriever).build(retriever.faqs, config, encoder=retriever.encoder), queries)
+    shares = evaluation.result_shares(results)
+    at_once = {f"{word}_at_once": float(shares[f"answered {word}"]) for word in ("right", "wrong")}
+    return {"hit@1": float(results["hit@1"].mean()), **at_once}
 
 
 def _write_per_query(results: pd.DataFrame, path: Path) -> None:

@@ -87,8 +87,9 @@ class Conversation:
         found = [answer for answer in answers if answer.answered]
         hits = tuple(replace(answer.hits[0], rank=rank) for rank, answer in enumerate(found, start=1))
         both = len({hit.faq.answer for hit in hits}) == 2
-        polite = any(self.small_talk.classify(part) for part in (first, second))
-        if not both and (len(hits) != 1 or len(query.split()) > MOST_WORDS or polite):
+        if not both and (len(hits) != 1 or len(query.split()) > MOST_WORDS):
+            return None
+        if not both and any(map(self.small_talk.classify, (first, second))):
             return None
         return TwoQuestions(**vars(found[0]) | {"query": query, "hits": hits})
 

@@ -65,7 +65,7 @@ class SmallTalk:
         """Return the intent of *text*; None if it must be looked up, as when it's close to one of *entries*."""
         if is_blank(text) or len(text.split()) > MOST_WORDS:
             return "unclear" if is_blank(text) else None
-        vector = self.encoder.encode([clean_query(text) or text])
+        vector = self._embed(text)
         cosines = self.vectors @ vector[0]
         scores = (_kernel(cosines) @ self.weights)[:-1]
         nearest_entry = entries.nearest(vector).item() if entries else -1.0
@@ -78,8 +78,12 @@ class SmallTalk:
         """Return whether *text* is a question that only the last turn makes clear ("and if I lose it?")."""
         if is_blank(text) or len(text.split()) > MOST_WORDS:
             return False
-        cosines = self.vectors @ self.encoder.encode([clean_query(text) or text])[0]
+        cosines = self.vectors @ self._embed(text)[0]
         return bool(_kernel(cosines) @ self.weights[:, -1] >= LEAST_FOLLOW_UP)
+
+    def _embed(self, text: str) -> np.ndarray:
+        """Return the unit vector, shape (1, dimension), that a look-up of *text* uses too: the encoder keeps it."""
+        return self.encoder.encode([clean_query(text) or text])
 
 
 def _kernel(cosines: np.ndarray) -> np.ndarray:

@@ -56,10 +56,12 @@ notebooks: setup
 		"$(VENV)/python" notebooks/tidy.py $$notebook; \
 	done
 
-# Pins versions that pyproject.toml allows. requirements.txt holds names and versions only, no download addresses.
+# Pins versions that pyproject.toml allows, by the hashes of their files: `make requirements UPGRADE=` pins only what is
+# new. requirements.txt holds no download addresses.
+UPGRADE = --upgrade
 requirements: setup
-	@"$(VENV)/python" -m uv pip compile -q --universal pyproject.toml --extra dev --upgrade \
-		--no-header --no-annotate --no-emit-index-url -o requirements.txt
+	@"$(VENV)/python" -m uv pip compile -q --universal pyproject.toml --extra dev $(UPGRADE) \
+		--generate-hashes --no-header --no-annotate --no-emit-index-url -o requirements.txt
 
 clean:
 	rm -rf .venv $(WEB)/node_modules $(WEB)/dist .pytest_cache .mypy_cache .ruff_cache
@@ -71,9 +73,10 @@ clean:
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
 		{ echo "Python has no venv module; install it (Debian and Ubuntu: apt install python3-venv)."; exit 1; }
 	@test -x "$(VENV)/python" || $(PYTHON) -m venv .venv
-	@"$(VENV)/python" -m uv --version >/dev/null 2>&1 || "$(VENV)/python" -m pip install -q --disable-pip-version-check uv
+	@"$(VENV)/python" -m uv --version >/dev/null 2>&1 || "$(VENV)/python" -m pip install -q --disable-pip-version-check \
+		--require-hashes -r <(sed -n '/^uv==/,/[^\\]$$/p' requirements.txt)
 	@echo "Installing the pinned packages, once: takes up to a few minutes and several GB."
-	@"$(VENV)/python" -m uv pip install -q -r requirements.txt
-	@"$(VENV)/python" -m uv pip install -q --no-deps -e .
+	@"$(VENV)/python" -m uv pip install -q --require-hashes -r requirements.txt
+	@"$(VENV)/python" -m uv pip install -q --no-deps --no-build-isolation -e .
 	@"$(VENV)/jupyter" trust notebooks/*.ipynb >/dev/null  # so that their saved widgets are shown
 	@touch $@

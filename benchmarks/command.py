@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import pandas as pd
 import typer
 
 from faqlab.cli import config_file
+from faqlab.cli import print_json as print_json
 from faqlab.config import RetrievalConfig
 from faqlab.errors import FaqlabError
 from faqlab.faqs import FaqSet
@@ -77,18 +77,3 @@ def choose_queries(queries: pd.DataFrame, number: int, seed: int = 0) -> pd.Data
 def progress(line: str) -> None:
     """Print *line* to stderr."""
     typer.echo(line, err=True)
-
-
-def print_json(data: Any) -> None:
-    """Print *data* as JSON, NaN as null and floats rounded to four digits."""
-    typer.echo(json.dumps(_json_value(data), indent=2))
-
-
-def _json_value(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _json_value(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_json_value(item) for item in value]
-    if isinstance(value, float):
-        return round(value, 4) if value == value else None
-    return value

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -160,7 +160,7 @@ def _queries(rows: Iterable[tuple[str, Iterable[str]]]) -> pd.DataFrame:
 def measure(sets: Mapping[str, Labelled], config: RetrievalConfig) -> pd.DataFrame:
     """Return a row for each set and system, with the columns that `README.md` describes."""
     names = {BASELINE.encoder, config.encoder}
-    encoders = {name: EncodeOnce(load_encoder(name, settings().cache_dir)) for name in names}
+    encoders = {name: load_encoder(name, settings().cache_dir) for name in names}
     rows: list[dict[str, Any]] = []
     for name, (faqs, queries) in tqdm(sets.items(), desc="Measuring", unit="set"):
         results = evaluate_systems(faqs, queries, config, encoders)
@@ -174,19 +174,6 @@ def measure(sets: Mapping[str, Labelled], config: RetrievalConfig) -> pd.DataFra
             rows.append({**counts, "system": "best platform of 2020", "right_at_10": PLATFORMS[name]})
     table = pd.DataFrame(rows)
     return table.assign(corrected_p=table.groupby("system")["p"].transform(holm))
-
-
-class EncodeOnce:
-    """An encoder that remembers its vectors: the systems embed the same texts."""
-
-    def __init__(self, encoder: Encoder) -> None:
-        self.name, self.fingerprint, self.dimension = encoder.name, encoder.fingerprint, encoder.dimension
-        self._encoder, self._vectors = encoder, dict[str, np.ndarray]()
-
-    def encode(self, texts: Sequence[str], *, progress: bool = False) -> np.ndarray:
-        new = [text for text in dict.fromkeys(texts) if text not in self._vectors]
-        self._vectors.update(zip(new, self._encoder.encode(new), strict=True))
-        return np.array([self._vectors[text] for text in texts])
 
 
 def evaluate_systems(

@@ -20,15 +20,17 @@ from scipy.signal import resample_poly
 from tqdm.auto import tqdm
 
 from benchmarks.call_audio import CHUNK, RATE, CallAudio, with_pause
+from benchmarks.proxy import joining_directly
 from faqlab.errors import FaqlabError
 from faqlab.voice import whisper
 from faqlab.voice.lookup_log import STAGES, LookupRecord
-from faqlab.voice.proxy import joining_directly
+from faqlab.voice.sdk import quiet_sdk
 from faqlab.voice.topics import LOOKUP_TOPIC
 from faqlab.voice.tts import Synthesizer
 from faqlab.voice.whisper import Whisper
 
 if TYPE_CHECKING:
+    from benchmarks.programs import Page
     from faqlab.voice.demo import LiveDemo
 
 Result = TypeVar("Result")
@@ -63,9 +65,9 @@ def call(demo: LiveDemo, queries: Sequence[str], at_once: int = 2) -> pd.DataFra
 
 
 def place_calls(
-    demo: LiveDemo, queries: Sequence[str], at_once: int = 1, *, progress: str | None = None, **options: Any
+    demo: LiveDemo | Page, queries: Sequence[str], at_once: int = 1, *, progress: str | None = None, **options: Any
 ) -> list[Exchange]:
-    """Like `call`, but return the exchanges; *progress* labels a bar, *options* are for `ScriptedCaller.ask`."""
+    """Like `call`, but return the exchanges; *progress* labels a bar, *options* are those of `ask`."""
     if demo.settings.room:
         raise FaqlabError(
             f"All callers share the room {demo.settings.room!r}, but scripted calls need one each; unset FAQLAB_ROOM."
@@ -98,19 +100,27 @@ def place_calls(
     return [Exchange(query) if isinstance(of, Exception) else of for query, of in zip(queries, ended, strict=True)]
 
 
-async def ask(demo: LiveDemo, query: str, **options: Any) -> Exchange:
-    """Ask *query* in its own call, after the greeting; *options* are those of `ScriptedCaller.ask`."""
+async def ask(demo: LiveDemo | Page, query: str, *, interrupt_greeting: bool = False, **options: Any) -> Exchange:
+    """Ask *query* in its own call, after the greeting or into it; *options* are those of `ScriptedCaller.ask`."""
     async with join(demo) as caller:
-        await caller.greeting()
+        await (caller.greeting_begins() if interrupt_greeting else caller.greeting())
         return await caller.ask(query, **options)
 
 
 @asynccontextmanager
-async def join(demo: LiveDemo) -> AsyncIterator[ScriptedCaller]:
-    """Join a new call of a running *demo*, and hang up at the end of the block."""
-    async with aiohttp.ClientSession() as http, http.get(demo.url + "getToken") as response:
-        token = await response.json()
-    async with ScriptedCaller(token["url"], token["token"]) as caller:
+async def join(demo: LiveDemo | Page, timeout: float = 20.0) -> AsyncIterator[ScriptedCaller]:
+    """
+    Join a new call of a running *demo*, and hang up at the end of the block; for *timeout* see `ScriptedCaller`.
+
+    Raises:
+        FaqlabError: The page gave no token, or the server refused it.
+    """
+    try:
+        async with aiohttp.ClientSession(raise_for_status=True) as http, http.get(demo.url + "getToken") as response:
+            token = await response.json()
+    except aiohttp.ClientError as error:
+        raise FaqlabError(f"{demo.url}: the scripted caller got no token ({error}).") from None
+    async with ScriptedCaller(token["url"], token["token"], timeout=timeout) as caller:
         yield caller
 
 
@@ -158,6 +168,7 @@ class ScriptedCaller:
     """
 
     def __init__(self, url: str, token: str, *, timeout: float = 20.0) -> None:
+        quiet_sdk()
         self._url, self._token, self._timeout = url, token, timeout
         self.room = rtc.Room()
         self._audio = CallAudio()
@@ -194,6 +205,10 @@ class ScriptedCaller:
     async def greeting(self) -> Exchange:
         """Wait until the agent has greeted, and return that."""
         return await self.ask("")
+
+    async def greeting_begins(self) -> bool:
+        """Wait until the agent begins to greet; return False if it didn't."""
+        return await self._answer_begins(0.0)
 
     async def ask(
         self,

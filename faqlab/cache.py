@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from uuid import uuid4
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
+
+from faqlab.errors import shorten
 
 log = logging.getLogger(__name__)
 
@@ -34,38 +37,41 @@ def load_or_build(
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder.with_name(f".{folder.name}.lock"), timeout=300).acquire()
-    except (OSError, Timeout) as error:
-        log.warning("%s can't be locked (%s), so %s is built at each start.", folder, error, what)
+    except (OSError, ValueError) as error:  # a ValueError if the name has a null character
+        log.warning(shorten(f"{folder} can't be locked ({error}), so {what} is built at each start."))
         return build()
     with lock:
         files, problem = _read(folder, names, made_from)  # another process may have built them
         if files:
             return files
-        log.log(logging.WARNING if problem else logging.INFO, "Building %s (once)%s.", what, problem and f": {problem}")
+        (log.warning if problem else log.info)(shorten(f"Building {what} (once): {problem or 'not cached yet'}."))
         files = build()
         try:
             _write(folder, made_from, files)
         except OSError as error:
-            log.warning("%s can't be written (%s), so %s is built at each start.", folder, error, what)
+            log.warning(shorten(f"{folder} can't be written ({error.strerror}), so {what} is built at each start."))
+            shutil.rmtree(folder, ignore_errors=True)  # part of it may be there, and the disk may be full
         return files
 
 
 def _read(folder: Path, names: Sequence[str], made_from: Mapping[str, object]) -> tuple[Files | None, str]:
     """Return (files, "") or (None, problem); the problem is "" if nothing has been cached yet."""
     try:
+        missing = [name for name in (MANIFEST, *names) if not (folder / name).is_file()]  # a pipe would block
+        if missing:
+            return None, f"{folder / missing[0]} is missing or isn't a file" if os.path.lexists(folder) else ""
         manifest = json.loads((folder / MANIFEST).read_bytes())
         before, sums = manifest["made_from"], manifest["sha256"]
         if before != made_from:
             changed = [key for key in {**before, **made_from} if before.get(key) != made_from.get(key)]
             return None, f"the cached one is out of date (changed: {', '.join(changed)})"
         files = {name: (folder / name).read_bytes() for name in names}
-        damaged = [name for name in names if sha256(files[name]) != sums[name]]
+        damaged = [name for name in names if sha256(files[name]) != sums.get(name)]
         return (None, f"{folder / damaged[0]} is damaged") if damaged else (files, "")
-    except FileNotFoundError as error:
-        missing = Path(error.filename).name
-        return None, "" if missing == MANIFEST else f"{missing} is missing from {folder}"
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        return None, f"{folder} can't be used ({type(error).__name__}: {error})"
+    except OSError as error:
+        return None, f"{folder} can't be read ({error.strerror})"
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None, f"{folder / MANIFEST} is damaged"
 
 
 def _write(folder: Path, made_from: Mapping[str, object], files: Files) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Self
 
 import numpy as np
@@ -12,7 +13,6 @@ import pandas as pd
 from faqlab.config import RetrievalConfig
 from faqlab.decision import CONTENDERS
 from faqlab.evaluation import decide_again, evaluate
-from faqlab.faqs import FaqSet
 from faqlab.queries import load_domains
 from faqlab.retriever import Retriever
 from faqlab.settings import PROJECT_ROOT
@@ -41,10 +41,8 @@ class Similarities:
     @classmethod
     def of(cls, retriever: Retriever, queries: pd.DataFrame) -> Self:
         """Compare *queries*, as `load_queries` returns them, with the entries of *retriever*."""
-        texts = queries["query"].tolist()
-        right = np.zeros((len(queries), len(retriever.faqs)), bool)
-        for row, relevant in enumerate(queries["relevant"]):
-            right[row, [retriever.faqs.position[faq_id] for faq_id in relevant]] = True
+        texts, ids = queries["query"].tolist(), retriever.faqs.ids
+        right = np.array([[faq_id in relevant for faq_id in ids] for relevant in queries["relevant"]])
         return cls(retriever.index.similarities(retriever.embed(texts)), retriever.ngrams.cosines(texts), right)
 
 
@@ -112,17 +110,14 @@ def tune(
     """
     sets = {"this FAQ": (retriever, queries)} | with_others(retriever)
     found = fit([Similarities.of(*one) for one in sets.values()])
-    config = retriever.config.with_changes(**{name: round(value, 3) for name, value in found.items()})
-    calibrated = config.model_dump(exclude={"encoder", "views"})
-    judged = {name: evaluate(of.with_config(**calibrated), asked) for name, (of, asked) in sets.items()}
+    fitted = {name: round(value, 3) for name, value in found.items()}
+    judged = {name: evaluate(of.with_config(**fitted), asked) for name, (of, asked) in sets.items()}
     chosen = thresholds(pd.concat(judged.values(), ignore_index=True), limits)
-    return config.with_changes(**chosen), {name: decide_again(of, **chosen) for name, of in judged.items()}
+    config = retriever.config.with_changes(**fitted, **chosen)
+    return config, {name: decide_again(of, **chosen) for name, of in judged.items()}
 
 
 def with_others(retriever: Retriever) -> dict[str, tuple[Retriever, pd.DataFrame]]:
     """Return a retriever like *retriever* for each of `OTHERS`, and its queries."""
-    others: dict[str, tuple[FaqSet, pd.DataFrame]] = load_domains(OTHERS)
-    return {
-        name: (Retriever.build(faqs, retriever.config, encoder=retriever.encoder), queries)
-        for name, (faqs, queries) in others.items()
-    }
+    build = partial(Retriever.build, config=retriever.config, encoder=retriever.encoder)
+    return {name: (build(faqs), queries) for name, (faqs, queries) in load_domains(OTHERS).items()}

@@ -9,7 +9,7 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -45,6 +45,7 @@ TopK = Annotated[int | None, typer.Option("--top-k", metavar="N", help="How many
 PerQuery = Annotated[Path | None, typer.Option(metavar="FILE", help="Write a CSV file, one row per query.")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Make each line a new conversation.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Events = Annotated[bool, typer.Option("--json", help="Print a line of JSON when ready, and for each look-up.")]
 Port = Annotated[
     int | None, typer.Option(metavar="N", min=1, max=65535, help="The page's port (default: 8000 or the next free).")
 ]
@@ -86,7 +87,7 @@ def ask(query: Query, faqs: Faqs = None, top_k: TopK = None, config: Config = No
     retriever = _retriever(faqs, config, top_k)
     answer = Conversation(retriever, SmallTalk.load(retriever.encoder)).ask(replace_surrogates(query))
     if as_json:
-        _print_json(answer.as_dict(), indent=2)
+        print_json(answer.as_dict())
         return
     typer.echo(f"{reply(answer, retriever.faqs)}\n")
     typer.echo(f"Outcome: {answer.outcome} ({answer.reason.replace('_', ' ')}). Best entries:")
@@ -106,7 +107,8 @@ def chat(
     def emit(said: str, answer: Answer | None) -> None:
         if as_json:
             report = answer.as_dict() if answer else {"hits": [], "choices": []}
-            _print_json({"said": said} | {key: report.get(key) for key in ("outcome", "reason", "hits", "choices")})
+            found = {key: report.get(key) for key in ("outcome", "reason", "hits", "choices")}
+            print_json({"said": said, **found}, indent=None)
         else:
             typer.echo(said)
 
@@ -153,10 +155,10 @@ def evaluate(
     outcomes, kinds = evaluation.outcomes(results), evaluation.by_kind(results)
     plain = _without_alternatives(retriever, table)
     if as_json:
-        report = {"split": split if has_splits else None, "queries": len(table), **measures.to_dict("index")}
-        last: dict[str, Any] = {"outcomes": outcomes.to_dict("index"), "by_kind": kinds.to_dict("index")}
-        last |= {"without_alternatives": plain} if plain else {}
-        _print_json(report | {"false_answer_rate_at_85": at_85} | last, indent=2)
+        report: dict[Any, Any] = {"split": split if has_splits else None, "queries": len(table)}
+        report |= measures.to_dict("index") | {"false_answer_rate_at_85": at_85}
+        report |= {"outcomes": outcomes.to_dict("index"), "by_kind": kinds.to_dict("index")}
+        print_json(report | ({"without_alternatives": plain} if plain else {}))
         return
     typer.echo(f"{len(table)} queries from {path}, {len(retriever.faqs)} entries from {retriever.faqs.path}")
     if not has_splits or split == "tune":
@@ -224,7 +226,7 @@ def _write_per_query(results: pd.DataFrame, path: Path) -> None:
         raise FaqlabError(f"{path}: can't be written ({why}); name another file with --per-query.") from None
 
 
-def _print_json(data: Mapping[Any, Any], indent: int | None = None) -> None:
+def print_json(data: Any, indent: int | None = 2) -> None:
     """Print *data* with floats rounded to four digits and NaN as null."""
     data = json.loads(json.dumps(data), parse_float=lambda x: round(float(x), 4), parse_constant=lambda nan: None)
     typer.echo(json.dumps(data, indent=indent, ensure_ascii=sys.stdout.encoding.lower() != "utf-8"))
@@ -243,32 +245,45 @@ def serve(faqs: Faqs = None, config: Config = None, port: Port = None, records: 
 
 
 @app.command()
-def agent(faqs: Faqs = None, config: Config = None, records: Records = None) -> None:
+def agent(faqs: Faqs = None, config: Config = None, records: Records = None, events: Events = False) -> None:
     """Run a voice agent for the LiveKit server in LIVEKIT_URL. Start several for more calls."""
     config, livekit = config_file(config), _livekit()
     from faqlab.voice.call import Assistant
     from faqlab.voice.lookup_log import LookupLog
     from faqlab.voice.pipeline import choose_pipeline
+    from faqlab.voice.sdk import forget_proxy, quiet_sdk
     from faqlab.voice.worker import Worker
 
+    quiet_sdk()
+    if livekit.local:
+        forget_proxy()
     pipeline = choose_pipeline(settings())
-    _progress(f"Loading the models. Speech and replies: {pipeline.name}.")
+
+    def tell(line: str, **more: str) -> None:
+        typer.echo(json.dumps({"progress": line, **more})) if events else _progress(line)
+
+    tell(f"Loading the models. Speech and replies: {pipeline.name}.")
     log = LookupLog(records or settings().records)
+    if events:
+        log.subscribe(lambda record: typer.echo(f'{{"lookup": {record.to_json()}}}'))
     assistant = Assistant.load(pipeline, log, faqs or settings().faqs, config)
-    worker = Worker(livekit, assistant, settings().agent_name)
-    with _until_ctrl_c(worker):
+    lines = settings().calls or pipeline.lines()
+    worker = Worker(livekit, assistant, settings().agent_name, lines, settings().room)
+    with _until_ctrl_c(worker, events):
         worker.start()
-        _progress(f"Ready: answering calls at {livekit.url} as {settings().agent_name} (Ctrl-C ends it).")
+        ready = f"Answering up to {lines} calls at a time, as {settings().agent_name} at {livekit.url}."
+        tell(ready, ready=worker.identity)
 
 
 @app.command()
-def tokens(port: Port = None) -> None:
+def tokens(port: Port = None, events: Events = False) -> None:
     """Serve the page, and tokens to join calls on the LiveKit server in LIVEKIT_URL."""
     from faqlab.voice.token_server import TokenServer
 
     server = TokenServer(_livekit(), settings(), port or settings().port)
-    with _until_ctrl_c(server):
-        typer.echo(f"Join at {server.start().url} (Ctrl-C ends it)")
+    with _until_ctrl_c(server, events):
+        url = server.start().url
+        typer.echo(json.dumps({"ready": url}) if events else f"Join at {url} (Ctrl-C ends it)")
 
 
 def _livekit() -> LiveKit:
@@ -280,25 +295,31 @@ def _livekit() -> LiveKit:
 
 
 @contextmanager
-def _until_ctrl_c(server: LiveDemo | BackgroundService) -> Iterator[None]:
+def _until_ctrl_c(server: LiveDemo | BackgroundService, events: bool = False) -> Iterator[None]:
     """
     Run the block, wait for SIGINT (Ctrl-C) or SIGTERM, and stop *server*; exit with 1 if it stopped unexpectedly.
 
     SIGINT works even in a background job of a script, where shells set it to be ignored.
     """
+
+    def interrupt(*_: object) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):  # a second signal would interrupt the stop
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
+        signal.signal(number, interrupt)
     try:
         yield
         while not (problem := server.problem):
+            if events:
+                typer.echo("{}")  # it is alive
             time.sleep(1)
         _progress(f"faqlab: {problem}")
         raise typer.Exit(1)
     except KeyboardInterrupt:
         pass
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):  # a second signal would interrupt the stop
-            signal.signal(number, signal.SIG_IGN)
         server.stop()
 
 

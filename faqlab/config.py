@@ -31,15 +31,15 @@ class RetrievalConfig(BaseModel):
     ngram_weight: float = Field(0.0, ge=0, le=10)  # of the n-gram overlap in the ranking; the similarity has weight 1
     scale: float | None = Field(None, ge=1, le=1000)  # inverse temperature of P(entry is right): see `faqlab.decision`
     scope_scale: float = Field(20.0, ge=1, le=1000)  # inverse temperature of P(the FAQ has the answer)
-    topic_weight: float = Field(
-        0.0, ge=-2, le=10
-    )  # of the mean similarity to all entries: is it the FAQ's topic at all?
+    topic_weight: float = Field(0.0, ge=-2, le=10)  # of the mean similarity to all entries: is it the FAQ's topic?
     null_cosine: float = Field(0.5, ge=-1, le=1)  # the similarity for which that is 0.5
     decline_below: float = Field(0.0, ge=0, le=1)  # decline if P(the FAQ has the answer) is lower
     answer_from: float = Field(0.0, ge=0, le=1)  # otherwise answer if P(the first entry is right) is at least this
 
     @model_validator(mode="after")
-    def _thresholds_need_a_scale(self) -> Self:
+    def _views_differ_and_thresholds_have_a_scale(self) -> Self:
+        if len(set(self.views)) < len(self.views):
+            raise ValueError("views: one is named twice; name each once")
         if self.scale is None and (self.decline_below or self.answer_from):
             raise ValueError("decline_below and answer_from need a scale: add one, or leave both out")
         return self
@@ -63,9 +63,7 @@ class RetrievalConfig(BaseModel):
             known = f"known settings: {', '.join(cls.model_fields)}"
             raise FaqlabError(f"{path}: {first_problem(error)} ({known}); {remedy}.") from None
         if config.scale and "scope_scale" not in config.model_fields_set:
-            log.warning(
-                "%s: from an older version, whose thresholds no longer fit; run `faqlab tune -o %s`.", path, path
-            )
+            log.warning("%s: from an older version, and its thresholds don't fit; run `faqlab tune -o %s`.", path, path)
         return config
 
     def with_changes(self, **changes: Any) -> Self:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -13,11 +13,6 @@ from faqlab.decision import Outcome, Reason
 from faqlab.retriever import Answer, Retriever
 from faqlab.small_talk import MOST_WORDS, SmallTalk
 from faqlab.text import clean_query, has_words
-
-
-@dataclass(frozen=True)
-class TwoQuestions(Answer):
-    """The answer to two questions at once: two hits, or one if only one of the questions has an answer."""
 
 
 class Conversation:
@@ -71,14 +66,11 @@ class Conversation:
         decided = answer.answered and answer.reason is not Reason.UNCALIBRATED
         return answer if decided or self.small_talk.classify(query) != "human" else replace(self._contact, query=query)
 
-    def _two_questions(self, query: str) -> TwoQuestions | None:
+    def _two_questions(self, query: str) -> Answer | None:
         """Return the answer to two questions at once, if both (or in few words, one) have an answer; else None."""
-        gaps = BETWEEN_QUESTIONS.finditer(query)
-        splits = [
-            (query[: gap.start()], query[gap.end() :])
-            for gap in gaps
-            if "?" not in gap.group() or "?" in query[gap.end() :]  # else a statement follows the question
-        ]
+        # A statement after a question is no second question.
+        gaps = [gap for gap in BETWEEN_QUESTIONS.finditer(query) if "?" not in gap[0] or query.rfind("?") >= gap.end()]
+        splits = [(query[: gap.start()], query[gap.end() :]) for gap in gaps[:20]]
         splits = [parts for parts in splits if min(len(part.split()) for part in parts) >= LEAST_WORDS]
         if len(splits) != 1 or self.retriever.config.scale is None:
             return None
@@ -91,7 +83,7 @@ class Conversation:
             return None
         if not both and any(map(self.small_talk.classify, (first, second))):
             return None
-        return TwoQuestions(**vars(found[0]) | {"query": query, "hits": hits})
+        return replace(found[0], query=query, reason=Reason.TWO_QUESTIONS, hits=hits)
 
     @cached_property
     def _contact(self) -> Answer:
@@ -156,10 +148,9 @@ REPLIES = frozenset({"yes", "no", "unsure", "acknowledge", "unclear", "complaint
 DENIED = re.compile(r"\bnot (?:the|an?|about|for)\b[^,]*")
 
 CONTACT = ("How can I contact you?", "How can I reach customer service?")
-CONTACT_COSINE = 0.5
-"""Where everything is answered, the least cosine of an entry that says how to reach a person."""
+CONTACT_COSINE = 0.5  # where everything is answered, the least for an entry that says how to reach a person
 
-BETWEEN_QUESTIONS = re.compile(r"[\s,.;!?]*\b(?:and|also)\b(?:\s+also\b)?\s*|\?\s+", re.IGNORECASE)
+BETWEEN_QUESTIONS = re.compile(r"(?:(?<![\s,.;!?])[\s,.;!?]++)?\b(?:and|also)\b(?:\s+also\b)?\s*|\?\s+", re.IGNORECASE)
 LEAST_WORDS = 3  # of each question
 
 SHORT = 6  # words

@@ -11,12 +11,10 @@ meant, but not whether the FAQ has the answer. `faqlab.calibration` finds all nu
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from faqlab.config import RetrievalConfig
+from faqlab.config import RetrievalConfig
 
 
 class Outcome(StrEnum):
@@ -33,6 +31,7 @@ class Reason(StrEnum):
     UNCALIBRATED = "uncalibrated"  # answer: no threshold is configured, so everything is answered
     CONFIDENT = "confident"  # answer: the first entry is probable enough
     CHOSEN = "chosen"  # answer: the caller picked one of the offered entries
+    TWO_QUESTIONS = "two_questions"  # answer: of two questions at once, both have an answer, or (one hit) only one has
     AMBIGUOUS = "ambiguous"  # clarify: the FAQ probably has the answer, but the first entry isn't probable enough
     NO_CHOICE = "no_choice"  # clarify: the caller picked none of the choices, so the question is repeated
     BELOW_THRESHOLD = "below_threshold"  # decline: the FAQ probably doesn't have the answer
@@ -40,8 +39,7 @@ class Reason(StrEnum):
     REJECTED = "rejected"  # decline: the caller turned down everything that was offered
 
 
-CONTENDERS = 8
-"""How many of the best entries share the probability."""
+CONTENDERS = 8  # how many of the best entries share the probability
 
 
 def probabilities(similarities: np.ndarray, bonus: np.ndarray, config: RetrievalConfig) -> tuple[float, np.ndarray]:

@@ -28,7 +28,6 @@ class Encoder(Protocol):
 
     def encode(self, texts: Sequence[str], *, progress: bool = False) -> np.ndarray:
         """Return unit vectors, float32, shape (texts, dimension). Text beyond the encoder's limit is cut off."""
-        ...
 
 
 def load_encoder(name: str, cache_dir: Path) -> Encoder:
@@ -59,13 +58,13 @@ class ServingEncoder:
         self.name, self.fingerprint = weights.name, weights.fingerprint
         one = np.ones((1, 1), np.int64)
         self.dimension = self._session.run(None, {"input_ids": one, "attention_mask": one})[0].shape[1]
-        # One turn of a conversation needs the vectors of the same few texts several times.
-        self._encode_one = lru_cache(maxsize=8)(lambda text: self._encode([text]))
+        # A turn of a conversation needs the vectors of the same texts several times, and so does tuning.
+        self._encode_once = lru_cache(maxsize=16)(self._encode)
 
     def encode(self, texts: Sequence[str], *, progress: bool = False) -> np.ndarray:
-        return self._encode_one(texts[0]).copy() if len(texts) == 1 else self._encode(texts, progress)
+        return self._encode_once(tuple(texts), progress).copy()
 
-    def _encode(self, texts: Sequence[str], progress: bool = False) -> np.ndarray:
+    def _encode(self, texts: Sequence[str], progress: bool) -> np.ndarray:
         tokens = self._tokenizer.encode_batch([*map(replace_surrogates, texts)])
         by_length = sorted(range(len(texts)), key=lambda i: len(tokens[i].ids))  # so that a batch needs little padding
         vectors = np.empty((len(texts), self.dimension), np.float32)
@@ -95,6 +94,5 @@ def serving_files(weights: Weights, cache_dir: Path) -> list[bytes]:
         "export": EXPORT_VERSION,
         "onnxruntime": onnxruntime.__version__,
     }
-    what = f"the ONNX model of {weights.name}"
-    exported = load_or_build(folder, SERVING_FILES, made_from, build, what)
+    exported = load_or_build(folder, SERVING_FILES, made_from, build, f"the ONNX model of {weights.name}")
     return [exported[file] for file in SERVING_FILES]

@@ -6,10 +6,16 @@ from pydantic import ValidationError
 
 
 class FaqlabError(Exception):
-    """Something the user can fix: the message says what is wrong, where, and what to do. Long ones are shortened."""
+    """Something the user can fix: the message says what is wrong, where, and what to do."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(message if len(message) <= 300 else f"{message[:180]} … {message[-117:]}")
+        super().__init__(shorten(message))
+
+
+def shorten(text: str) -> str:
+    """Return *text* on one line of at most 300 characters, without its middle if it is longer."""
+    text = text if len(text) <= 300 else f"{text[:180]} … {text[-117:]}"
+    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def first_problem(error: ValidationError) -> str:

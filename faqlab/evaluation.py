@@ -84,11 +84,10 @@ def _scores(results: pd.DataFrame) -> pd.DataFrame:
     qrels, run = {}, {}
     for query, relevant, ranked in results.loc[results["answerable"], ["id", "relevant", "ranked"]].to_numpy():
         qrels[query], run[query] = dict.fromkeys(relevant, 1), {faq: -rank for rank, faq in enumerate(ranked)}
-    names = {str(measure): name for name, measure in MEASURES.items()}
-    scores = pd.DataFrame(np.nan, index=results["id"], columns=list(MEASURES))
-    for metric in ir_measures.iter_calc(list(MEASURES.values()), qrels, run) if qrels else ():
-        scores.loc[metric.query_id, names[str(metric.measure)]] = metric.value
-    return scores.set_axis(results.index)
+    found = ir_measures.iter_calc(list(MEASURES.values()), qrels, run) if qrels else ()
+    scores = {(metric.query_id, metric.measure): metric.value for metric in found}
+    table = {name: [scores.get((query, of), np.nan) for query in results["id"]] for name, of in MEASURES.items()}
+    return pd.DataFrame(table, results.index, dtype=float)
 
 
 def summarise(results: pd.DataFrame) -> pd.DataFrame:

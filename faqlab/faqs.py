@@ -66,9 +66,9 @@ class FaqSet:
         text = read_text(Path(path), "name your FAQ with --faqs or FAQLAB_FAQS")
         try:
             data = READERS.get(Path(path).suffix.lower(), read_json)(text)
-            return cls(_File.model_validate(data if isinstance(data, dict) else {}).questions, Path(path))
+            return cls(_File.model_validate(data).questions, Path(path))
         except ValidationError as error:
-            problem = first_problem(error).replace("a dictionary or an instance of Faq", "an object")
+            problem = re.sub(r"a (?:valid )?dictionary or (?:an )?instance of \w+", "an object", first_problem(error))
             problem = problem.replace("a valid tuple", "a list of texts")
             problem = re.sub(r"^questions\.(\d+)(?:\.|: )", r"question \1 (counted from 0): ", problem)
             expected = '{"questions": [{"question": "…", "answer": "…"}, …]}'

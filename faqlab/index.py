@@ -50,17 +50,14 @@ def pieces(answer: str) -> list[str]:
 
 def texts_of(faq: Faq, views: Sequence[str]) -> list[str]:
     """Return the texts of an entry in *views*, in their order."""
-    return [text for view in views for text in view_of(faq, view)]
+    return [text for _, texts in texts_by_view(faq, views) for text in texts]
 
 
-def view_of(faq: Faq, view: str) -> list[str]:
-    """Return the texts of an entry in one view: its phrasings if the answer only repeats the question."""
-    return VIEWS["phrasings" if "answer" in view and repeats_question(faq) else view](faq)
-
-
-def repeats_question(faq: Faq) -> bool:
-    """Return whether the answer says nothing else, as in FAQs that have none."""
-    return clean_query(faq.answer).casefold() == clean_query(faq.question).casefold()
+def texts_by_view(faq: Faq, views: Sequence[str]) -> list[tuple[str, list[str]]]:
+    """Return each of *views* and its texts: `phrasings` instead if the answer only repeats the question."""
+    repeats = clean_query(faq.answer).casefold() == clean_query(faq.question).casefold()
+    views = ["phrasings" if repeats and "answer" in view else view for view in views]
+    return [(view, VIEWS[view](faq)) for view in views]
 
 
 def make_index(dimension: int) -> faiss.Index:
@@ -71,11 +68,11 @@ def make_index(dimension: int) -> faiss.Index:
 class VectorIndex:
     """The entries of one FAQ in a FAISS index, with one row per text."""
 
-    def __init__(self, index: faiss.Index, faqs: FaqSet, views: Sequence[str]) -> None:
+    def __init__(self, index: faiss.Index, views: Sequence[str], entries: Sequence[tuple[str, list[str]]]) -> None:
         self._index, self._views = index, tuple(views)
-        self._texts = np.array([len(view_of(faq, view)) for faq in faqs for view in views])
+        self._texts = np.array([len(texts) for _, texts in entries])
         self._starts = np.cumsum([0, *self._texts[:-1]])  # the first row of each view of each entry
-        self._pieces = np.array(["answer" in view and not repeats_question(faq) for faq in faqs for view in views])
+        self._pieces = np.array(["answer" in view for view, _ in entries])
 
     @classmethod
     def open(
@@ -83,7 +80,8 @@ class VectorIndex:
     ) -> VectorIndex:
         """Return the index of *faqs*: from *cache_dir* if it is undamaged and up to date there, else a new one."""
         index = make_index(encoder.dimension)
-        texts = [text for faq in faqs for text in texts_of(faq, views)]
+        entries = [view for faq in faqs for view in texts_by_view(faq, views)]
+        texts = [text for _, of_view in entries for text in of_view]
 
         def build() -> Mapping[str, bytes]:
             index.add(encoder.encode(texts, progress=progress or len(texts) > 500))
@@ -99,10 +97,10 @@ class VectorIndex:
         }
         # One folder for each combination of FAQ file, encoder and views.
         origin, stem = (str(faqs.path.resolve()), faqs.path.stem[:40]) if faqs.path else (faqs.sha256, "faqs")
-        key = sha256("\n".join([origin, encoder.name, *views]).encode())[:10]
+        key = sha256("\n".join([origin, encoder.name, *views]).encode("utf-8", "surrogateescape"))[:10]
         what = f"the index of {len(faqs)} entries"
         files = load_or_build(cache_dir / f"{stem}-{key}", [INDEX_FILE], made_from, build, what)
-        return cls(faiss.deserialize_index(np.frombuffer(files[INDEX_FILE], np.uint8)), faqs, views)
+        return cls(faiss.deserialize_index(np.frombuffer(files[INDEX_FILE], np.uint8)), views, entries)
 
     @property
     def vectors(self) -> np.ndarray:
@@ -111,14 +109,11 @@ class VectorIndex:
 
     @cached_property
     def answers(self) -> np.ndarray | None:
-        """
-        The unit vectors of the answers, shape (entries, dimension); None if answers aren't embedded.
-
-        0 for an answer in several pieces: two that begin the same may still differ.
-        """
+        """The unit vectors of the answers, shape (entries, dimension); None if answers aren't embedded."""
         if "answer" not in self._views:
             return None
         view = slice(self._views.index("answer"), None, len(self._views))
+        # 0 for an answer in several pieces: two that begin the same may still differ.
         return self.vectors[self._starts[view]] * (self._texts[view] == 1)[:, None]
 
     def similarities(self, vectors: np.ndarray) -> np.ndarray:

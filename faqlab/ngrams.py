@@ -12,8 +12,7 @@ import numpy as np
 
 from faqlab.text import clean_query
 
-N = 4
-"""Characters per n-gram."""
+N = 4  # characters per n-gram
 
 
 class NgramIndex:
@@ -31,20 +30,19 @@ class NgramIndex:
         self._texts, counts = len(texts), [_ngrams(text) for text in texts]
         frequency = Counter(gram for grams in counts for gram in grams)
         self._idf = {gram: log((1 + len(texts)) / (1 + n)) + 1 for gram, n in frequency.items()}
-        postings: dict[str, tuple[list[int], list[float]]] = defaultdict(lambda: ([], []))
-        for entry, grams in enumerate(counts):
+        postings = defaultdict(list)
+        for text, grams in enumerate(counts):
             for gram, weight in self._weights(grams).items():
-                postings[gram][0].append(entry)
-                postings[gram][1].append(weight)
-        self._postings = {gram: (np.array(entries), np.array(weights)) for gram, (entries, weights) in postings.items()}
+                postings[gram].append((text, weight))
+        self._postings = {gram: [*map(np.array, zip(*pairs, strict=True))] for gram, pairs in postings.items()}
 
     def cosines(self, queries: Sequence[str]) -> np.ndarray:
         """Return the similarity, 0 to 1, of each query to each entry's nearest text: shape (queries, entries)."""
         cosines = np.zeros((len(queries), self._texts))
         for row, query in zip(cosines, queries, strict=True):
             for gram, weight in self._weights(_ngrams(clean_query(query))).items():
-                entries, weights = self._postings[gram]
-                row[entries] += weight * weights
+                texts, weights = self._postings[gram]
+                row[texts] += weight * weights
         return np.maximum.reduceat(cosines, self._starts, axis=1)
 
     def _weights(self, counts: Counter[str]) -> dict[str, float]:
@@ -54,5 +52,6 @@ class NgramIndex:
 
 
 def _ngrams(text: str) -> Counter[str]:
-    words = " ".join(["", *re.findall(r"[^\W_]+", unicodedata.normalize("NFC", text.lower())), ""])
+    text = re.sub(r"(\W{30})\W+", r"\1", text.lower())  # NFC's time is quadratic in a run of combining marks
+    words = " ".join(["", *re.findall(r"[^\W_]+", unicodedata.normalize("NFC", text)), ""])
     return Counter(words[start : start + N] for start in range(len(words) - N + 1))

@@ -7,7 +7,6 @@ Every colour is paired with a marker or hatching, so the figures also work in gr
 from __future__ import annotations
 
 import base64
-import io
 import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from IPython.core.pylabtools import print_figure
 from IPython.display import HTML
 from matplotlib import patheffects
 from matplotlib.axes import Axes
@@ -26,8 +26,7 @@ from matplotlib.ticker import PercentFormatter
 
 from faqlab.retriever import Hit
 
-STYLE = Path(__file__).with_suffix(".mplstyle")
-"""For `plt.style.use(plots.STYLE)`, once in each notebook."""
+STYLE = Path(__file__).with_suffix(".mplstyle")  # for `plt.style.use(plots.STYLE)`, once in each notebook
 
 # Every colour has a contrast of at least 3:1 on white and on JupyterLab's dark background (#111111).
 BLUE, ORANGE, GREY = "#0072b2", "#c2600c", "#7d8790"
@@ -58,9 +57,7 @@ CATEGORIES = list(zip(_HUES.split(), "os^Dv*PX<>ph", strict=True))
 def to_png(figure: Figure) -> bytes:
     """Return *figure* as a PNG, and close it."""
     plt.close(figure)  # otherwise the notebook shows it a second time
-    file = io.BytesIO()
-    figure.savefig(file, format="png", metadata={"Software": None})
-    return file.getvalue()
+    return print_figure(figure, bbox_inches=None, metadata={"Software": None})
 
 
 def show(figure: Figure, alt: str) -> HTML:
@@ -120,8 +117,7 @@ def ranked_answers(query: str, hits: Sequence[Hit], relevant: Sequence[str] = ()
     ax.invert_yaxis()
     ax.set_xlim(0, max(2.0, *(hit.squared_l2 * 1.1 for hit in hits)))
     ax.set_xlabel("squared L2 distance from the query")
-    heading = "\n".join(filter(None, [_quoted(query), decision]))
-    figure.suptitle(heading, x=0.01, ha="left", fontsize=11, fontweight="bold")
+    figure.suptitle(f"{_quoted(query)}\n{decision}".strip(), x=0.01, ha="left", fontsize=11, fontweight="bold")
     return figure
 
 
@@ -164,23 +160,6 @@ def result_bars(counts: pd.DataFrame, title: str) -> Figure:
     ax.set(xlim=(0, 1), xlabel="share of the queries (in brackets: their number)", title=title)
     ax.xaxis.set_major_formatter(PercentFormatter(1))
     figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=3)
-    return figure
-
-
-def result_areas(curve: Mapping[float, pd.DataFrame], threshold: float, xlabel: str) -> Figure:
-    """Draw the shares of `RESULTS` by threshold, from their counts at each, a panel per scope; mark *threshold*."""
-    scopes = next(iter(curve.values())).index
-    figure, axes = plt.subplots(1, len(scopes), figsize=(9, 4.3), sharey=True, squeeze=False)
-    for ax, scope in zip(axes[0], scopes, strict=True):
-        counts = pd.DataFrame({at: table.loc[scope] for at, table in curve.items()})
-        areas = ax.stackplot(list(curve), counts / counts.sum(), labels=counts.index, edgecolor="white", linewidth=0.5)
-        for area, (colour, hatch) in zip(areas, RESULTS.values(), strict=True):
-            area.set(facecolor=colour, hatch=hatch)
-        ax.axvline(threshold, color="black", linewidth=1.5, label=f"chosen: {threshold:.2f}")
-        ax.set(title=scope, xlabel=xlabel, xlim=(0, 1), ylim=(0, 1))
-    axes[0][0].yaxis.set_major_formatter(PercentFormatter(1))
-    axes[0][0].set_ylabel("share of the queries")
-    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
 
 

@@ -62,10 +62,10 @@ def _read_csv(path: Path) -> pd.DataFrame:
         raise FaqlabError(f"{path}: not CSV ({error}); {remedy}.") from None
     if not rows:
         raise FaqlabError(f"{path}: empty; the first row names the columns: {', '.join(COLUMNS)}.")
-    header = rows.pop(min(rows))
+    header = [column.strip() for column in rows.pop(min(rows))]
     problems = [f"unknown column {column!r}" for column in header if column not in COLUMNS]
     problems += [f"no column {column!r}" for column in ("query", "relevant") if column not in header]
-    problems += [f"two columns {column!r}" for column in header if header.count(column) > 1]
+    problems += [f"two columns {column!r}" for column in COLUMNS if header.count(column) > 1]
     if problems:
         expected = f"expected {', '.join(COLUMNS)}; id, kind and split are optional"
         raise FaqlabError(f"{path}: {problems[0]} ({expected}).")
@@ -95,8 +95,5 @@ def _check_rows(path: Path, table: pd.DataFrame, faqs: FaqSet) -> None:
 
 def load_domains(folder: Path) -> dict[str, tuple[FaqSet, pd.DataFrame]]:
     """Return each FAQ in *folder* and its labelled queries by name: `NAME.json` with `NAME.csv`."""
-    domains = {}
-    for path in sorted(folder.glob("*.json")):
-        faqs = FaqSet.load(path)
-        domains[path.stem] = faqs, load_queries(path.with_suffix(".csv"), faqs)
-    return domains
+    domains = {path: FaqSet.load(path) for path in sorted(folder.glob("*.json"))}
+    return {path.stem: (faqs, load_queries(path.with_suffix(".csv"), faqs)) for path, faqs in domains.items()}

@@ -93,7 +93,7 @@ def find_weights(name: str) -> Weights | None:
         if sha256(matrices) != manifest["sha256"]:
             raise ValueError(f"{ADAPTER_FILES[1]} doesn't match the SHA-256 in the manifest")
         folder, base = SERVED[manifest["base"]["name"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise FaqlabError(f"{adapter}: the adapter can't be used ({error}); restore it, or train a new one.") from None
     return Weights(name, folder, base, adapter, fingerprint=sha256(base.encode() + config + matrices))
 

@@ -7,17 +7,19 @@ from collections.abc import Sequence
 from itertools import takewhile
 from typing import Any
 
-from faqlab.conversation import TwoQuestions
-from faqlab.decision import Outcome, Reason
+from faqlab.decision import Reason
 from faqlab.faqs import FaqSet
 from faqlab.retriever import Answer
 
 GREETING = "Hello! I answer questions from our FAQ. What would you like to know?"
 STILL_THERE = ("Are you still there? Just ask your question.", "I can't hear you. Is your microphone on?")
 FAREWELL = "I can't hear anyone, so I'll hang up now. Call again any time. Goodbye!"
+CUT_OFF = "I'm sorry, we were cut off. What would you like to know?"
+TIME_IS_UP = "I'm sorry, this call has reached its longest time, so I'll hang up now. Call again any time. Goodbye!"
 GIVE_UP = "I'm sorry, something keeps going wrong on my side. Please call again later. Goodbye!"
 SORRY = "I'm sorry, something went wrong on my side. Please ask me again."
 SAY_AGAIN = "Sorry, I didn't catch that. Could you say it again?"
+HOLD = "One moment, please."
 APOLOGY = "I'm having a technical problem, so I may sound a bit different from now on."
 INVITATION = "How can I help?"
 OTHER_QUESTION = "And please ask me your other question again."
@@ -51,9 +53,9 @@ def small_talk(intent: str, last: str = "") -> str:
 
 def reply(answer: Answer, faqs: FaqSet) -> str:
     """Return what the assistant says: an entry's answer, a clarifying question, or that it has no answer."""
-    if isinstance(answer, TwoQuestions):
-        return " ".join([*(hit.faq.answer for hit in answer.hits), OTHER_QUESTION][:2])
     match answer.reason:
+        case Reason.TWO_QUESTIONS:
+            return " ".join([*(hit.faq.answer for hit in answer.hits), OTHER_QUESTION][:2])
         case Reason.AMBIGUOUS:
             return clarifying_question(answer.choices)
         case Reason.NO_CHOICE:
@@ -86,15 +88,13 @@ def decline(faqs: FaqSet) -> str:
     """Return the sentences that decline and name the FAQ's three largest categories, if it has any."""
     topics = [name for name, _ in Counter(faq.category for faq in faqs if faq.category).most_common(3)]
     listed = " and ".join(filter(None, [", ".join(topics[:-1]), *topics[-1:]]))
-    return "Sorry, our FAQ doesn't cover that." + (
-        f" I can answer other questions, for example about {listed}." if listed else ""
-    )
+    offer = f" I can answer other questions, for example about {listed}." if listed else ""
+    return f"Sorry, our FAQ doesn't cover that.{offer}"
 
 
 def tool_result(answer: Answer, faqs: FaqSet) -> dict[str, Any]:
     """Return what the model gets, ready for JSON; `say` is empty if the model should phrase the answer itself."""
-    as_said = answer.reason is Reason.CHOSEN or isinstance(answer, TwoQuestions)
-    model_words_it = answer.outcome is Outcome.ANSWER and not as_said
+    model_words_it = answer.answered and answer.reason not in (Reason.CHOSEN, Reason.TWO_QUESTIONS)
     return {
         "status": answer.outcome.value,
         "reason": answer.reason.value,

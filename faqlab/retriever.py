@@ -20,7 +20,7 @@ from faqlab.faqs import Faq, FaqSet
 from faqlab.index import VectorIndex, texts_of
 from faqlab.ngrams import NgramIndex
 from faqlab.settings import settings
-from faqlab.text import clean_query, has_words, is_blank
+from faqlab.text import has_words, is_blank, text_to_embed
 
 THIRD_CHOICE = 0.1
 """A third choice is offered if it has at least this share of the probability of the first three."""
@@ -120,7 +120,6 @@ class Retriever:
 
     @cached_property
     def ngrams(self) -> NgramIndex:
-        """The character n-grams of each entry's texts."""
         return NgramIndex([texts_of(faq, self.config.views) for faq in self.faqs])
 
     def answer(self, query: str) -> Answer:
@@ -128,7 +127,7 @@ class Retriever:
         start = time.perf_counter()
         vectors = self.embed([query])
         embedded = time.perf_counter()
-        [ranking] = self._rank([query], vectors)
+        ranking = self._rank(query, self.index.similarities(vectors)[0])
         offered = ranking.offered if ranking.outcome is Outcome.CLARIFY else ()
         # A clarifying question's entries come first, so that a choice is a hit's place.
         order = [*offered, *(n for n in range(len(ranking.entries)) if n not in offered)]
@@ -142,18 +141,18 @@ class Retriever:
 
     def rank(self, queries: Sequence[str], *, progress: bool = False) -> list[Ranking]:
         """Rank the entries for each query and decide, as `answer` does; FaqlabError if one is blank."""
-        return self._rank(queries, self.embed(queries, progress=progress)) if len(queries) else []
+        if not len(queries):
+            return []
+        similarities = self.index.similarities(self.embed(queries, progress=progress))
+        return [self._rank(*row) for row in zip(queries, similarities, strict=True)]
 
     def embed(self, queries: Sequence[str], *, progress: bool = False) -> np.ndarray:
         """Return the queries' unit vectors, float32, shape (queries, dimension); FaqlabError if one is blank."""
         if any(is_blank(query) for query in queries):
             raise FaqlabError("The query is empty: ask something in words.")
-        return self.encoder.encode([clean_query(query) or query for query in queries], progress=progress)
+        return self.encoder.encode([*map(text_to_embed, queries)], progress=progress)
 
-    def _rank(self, queries: Sequence[str], vectors: np.ndarray) -> list[Ranking]:
-        return [self._rank_one(*row) for row in zip(queries, self.index.similarities(vectors), strict=True)]
-
-    def _rank_one(self, query: str, similarities: np.ndarray) -> Ranking:
+    def _rank(self, query: str, similarities: np.ndarray) -> Ranking:
         bonus, config = np.zeros(len(similarities)), self.config
         if config.ngram_weight:
             bonus = config.ngram_weight * self.ngrams.cosines([query])[0]

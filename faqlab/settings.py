@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringConstraints, ValidationError, WebsocketUrl
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from faqlab.errors import FaqlabError
+from faqlab.errors import FaqlabError, first_problem
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 RETRIEVAL = PROJECT_ROOT / "data/retrieval.json"
@@ -28,8 +30,34 @@ def resolve(path: Path) -> Path:
     return here if exists(here) else PROJECT_ROOT / path
 
 
-ProjectPath = Annotated[Path, AfterValidator(resolve)]
-Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(lambda v: v.split() if isinstance(v, str) else v)]
+def _like(pattern: str, problem: str) -> AfterValidator:
+    """Return a validator that refuses what *pattern* doesn't match; *problem* ends the sentence that says so."""
+
+    def check(value: Any) -> Any:
+        if not re.fullmatch(pattern, value.get_secret_value() if isinstance(value, SecretStr) else str(value)):
+            raise ValueError(problem)
+        return value
+
+    return AfterValidator(check)
+
+
+def _livekit_url(value: str) -> str:
+    with suppress(ValueError):
+        url = str(WebsocketUrl(value)).rstrip("/")
+        if re.fullmatch(rf"wss?://({HOST}|\[[0-9a-f:.]+\])(:[0-9]+)?(/[^?#]*)?", url):
+            return url
+    raise ValueError("should look like wss://my-project.livekit.cloud")
+
+
+T = TypeVar("T")
+Words = Annotated[tuple[T, ...], NoDecode, BeforeValidator(lambda v: v.split() if isinstance(v, str) else v)]
+ProjectPath = Annotated[Path, BeforeValidator(lambda v: resolve(Path(v))), _like(r"[^\0]{1,4096}", "isn't a path")]
+Name = Annotated[str, _like(r"[\w -~]{1,128}", "should be 1 to 128 letters, digits, spaces and punctuation marks")]
+KEY = _like(r"[!-~]{1,512}", "should be a key, without spaces")
+HOST = r"([a-z0-9_-]+\.)*[a-z0-9_-]+"
+HOST_NAME = StringConstraints(to_lower=True, max_length=300)
+Host = Annotated[str, HOST_NAME, _like(rf"(\*\.)?{HOST}", "should look like faq.example.com")]
+Origin = Annotated[str, HOST_NAME, _like(rf"https?://{HOST}(:[0-9]+)?", "should look like https://www.example.com")]
 
 
 class Settings(BaseSettings):
@@ -43,6 +71,7 @@ class Settings(BaseSettings):
         validate_default=True,
         populate_by_name=True,
         hide_input_in_errors=True,
+        str_strip_whitespace=True,
     )
 
     # Absolute, so that a folder `data` in the current folder isn't read instead.
@@ -51,21 +80,24 @@ class Settings(BaseSettings):
     retrieval: ProjectPath = RETRIEVAL
     cache_dir: ProjectPath = PROJECT_ROOT / "embeddings_cache"
 
-    gemini_model: str = "gemini-3.8-live"
-    gemini_voice: str = "Fenrir"
+    gemini_model: Name = "gemini-3.8-live"
+    gemini_voice: Name = "Fenrir"
 
-    agent_name: str = "faqlab"
+    agent_name: Name = "faqlab"
     port: int | None = Field(None, ge=1, le=65535)
+    calls: int | None = Field(None, ge=1, le=1000)
+    call_minutes: float = Field(30, gt=0, le=1440)
     token_minutes: float = Field(10, gt=0, le=1440)
-    room: str | None = None
-    allowed_hosts: Words = ()
-    allowed_origins: Words = ()
+    tokens_per_minute: int = Field(100, ge=1, le=1_000_000)
+    room: Name | None = None
+    allowed_hosts: Words[Host] = Field((), max_length=100)
+    allowed_origins: Words[Origin] = Field((), max_length=100)
     records: ProjectPath | None = None
 
-    google_api_key: SecretStr | None = Field(None, validation_alias="GOOGLE_API_KEY")
-    livekit_url: str | None = Field(None, validation_alias="LIVEKIT_URL")
-    livekit_api_key: str | None = Field(None, validation_alias="LIVEKIT_API_KEY")
-    livekit_api_secret: SecretStr | None = Field(None, validation_alias="LIVEKIT_API_SECRET")
+    google_api_key: Annotated[SecretStr, KEY] | None = Field(None, validation_alias="GOOGLE_API_KEY")
+    livekit_url: Annotated[str, AfterValidator(_livekit_url)] | None = Field(None, validation_alias="LIVEKIT_URL")
+    livekit_api_key: Annotated[str, KEY] | None = Field(None, validation_alias="LIVEKIT_API_KEY")
+    livekit_api_secret: Annotated[SecretStr, KEY] | None = Field(None, validation_alias="LIVEKIT_API_SECRET")
 
 
 @cache
@@ -74,9 +106,10 @@ def settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        name, what = str(error.errors()[0]["loc"][0]), error.errors()[0]["msg"].lower()
+        where, _, problem = first_problem(error).partition(": ")
+        name = where.split(".")[0]
         variable = name if name.isupper() else f"FAQLAB_{name.upper()}"
-        raise FaqlabError(f"{variable} in the environment or .env: {what}.") from None
+        raise FaqlabError(f"{variable} in the environment or .env: {problem}.") from None
     except (OSError, ValueError) as error:
         remedy = "check its permissions" if isinstance(error, OSError) else "save it as UTF-8"
         raise FaqlabError(f"{Settings.model_config['env_file']}: can't be read ({error}); {remedy}.") from None

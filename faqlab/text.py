@@ -28,7 +28,12 @@ def clean_query(text: str) -> str:
     text = text.translate(APOSTROPHES)
     text = re.sub(r"[\"“”„«»]|(?<!\w)'|'(?!\w)|\bplease\b", " ", text, flags=re.IGNORECASE)
     text = re.sub(r"\s+([,.;:!?])", r"\1", " ".join(text.split()))
-    return re.sub(r"^\W+|\W+$", "", text)
+    return "".join(re.findall(r"(?s)\w(?:.*\w)?", text))  # one match: the first word to the last
+
+
+def text_to_embed(query: str) -> str:
+    """Return the cleaned *query*; the query itself if cleaning leaves nothing."""
+    return clean_query(query) or query
 
 
 APOSTROPHES = str.maketrans(dict.fromkeys("‘’ʼ´`", "'"))
@@ -40,7 +45,7 @@ def read_text(path: Path, remedy: str) -> str:
         return path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
         raise FaqlabError(f"{path}: no such file; {remedy}.") from None
-    except OSError as error:
-        raise FaqlabError(f"{path}: can't be read ({error.strerror}); {remedy}.") from None
     except UnicodeDecodeError as error:
         raise FaqlabError(f"{path}: not UTF-8 (byte {error.start}); save the file as UTF-8.") from None
+    except (OSError, ValueError) as error:  # a ValueError if the name has a null character
+        raise FaqlabError(f"{path}: can't be read ({getattr(error, 'strerror', error)}); {remedy}.") from None

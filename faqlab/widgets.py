@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import ipywidgets
-import numpy as np
 import pandas as pd
 from IPython.display import HTML
 from ipywidgets import Button, FloatSlider, Image, IntSlider, Layout, Text, VBox
@@ -54,19 +53,6 @@ def panel(draw: Callable[..., Figure], *controls: Any) -> Panel:
     return Panel([*controls, message, picture])
 
 
-def query_on_map(retriever: Retriever, points: np.ndarray, query: str) -> Panel:
-    """Return a box for a question above the map on which it is placed."""
-    return panel(lambda typed: draw_query_on_map(retriever, points, typed), _query_box(query))
-
-
-def draw_query_on_map(retriever: Retriever, points: np.ndarray, query: str) -> Figure:
-    """Draw the entries at *points*, shape (entries, 2), and *query* in the middle of the three hits for it."""
-    hits = retriever.with_config(top_k=3).answer(query).hits[:3]
-    figure = plots.faq_map(points, [faq.category for faq in retriever.faqs])
-    plots.place_query(figure.axes[0], points[[retriever.faqs.position[hit.faq.id] for hit in hits]], query, hits)
-    return figure
-
-
 def explorer(retriever: Retriever, query: str) -> Panel:
     """Return a box for a question and a slider for k, above the entries found, and the decision if calibrated."""
 
@@ -77,12 +63,13 @@ def explorer(retriever: Retriever, query: str) -> Panel:
         return plots.ranked_answers(typed, answer.hits[:k], decision=decision if calibrated else "")
 
     most = min(20, len(retriever.faqs))
-    return panel(draw, _query_box(query), IntSlider(min(5, most), 1, most, description="entries"))
+    return panel(draw, query_box(query), IntSlider(min(5, most), 1, most, description="entries"))
 
 
 def threshold_tuner(results: pd.DataFrame, config: RetrievalConfig, path: Path, limits: Limits) -> Panel:
     """Return sliders for limits above the *results* at the thresholds within them, and a button that saves those."""
     kept: dict[str, float] = {}
+    shown = "decline below {decline_below:.2f}, answer from {answer_from:.2f}"
     wrong = FloatSlider(limits.wrong, max=1, step=0.01, description="answered wrong, at most")
     false = FloatSlider(limits.false, max=1, step=0.01, description="out of scope answered, at most")
     declined = FloatSlider(limits.declined, max=1, step=0.01, description="answerable declined, at most")
@@ -91,14 +78,13 @@ def threshold_tuner(results: pd.DataFrame, config: RetrievalConfig, path: Path, 
     def draw(wrong: float, false: float, declined: float) -> Figure:
         kept.update(thresholds(results, Limits(wrong, false, declined)))
         counts = evaluation.result_counts(evaluation.decide_again(results, **kept))
-        low, high = kept["decline_below"], kept["answer_from"]
-        return plots.result_bars(counts, f"Decline below {low:.2f}, answer from {high:.2f}")
+        return plots.result_bars(counts, shown.format(**kept).capitalize())
 
     def save(_: Button) -> None:
         try:
             config.with_changes(**kept).save(path)
-            numbers = f"decline below {kept['decline_below']:.2f}, answer from {kept['answer_from']:.2f}"
-            saved.value = f"Saved to {escape(path.name)}: {numbers}. Rerunning the notebook overwrites this."
+            found = shown.format(**kept)
+            saved.value = f"Saved to {escape(path.name)}: {found}. Rerunning the notebook overwrites this."
         except FaqlabError as error:
             saved.value = f"<b>{escape(str(error))}</b>"
 
@@ -108,7 +94,8 @@ def threshold_tuner(results: pd.DataFrame, config: RetrievalConfig, path: Path, 
     return tuner
 
 
-def _query_box(query: str) -> Text:
+def query_box(query: str) -> Text:
+    """Return a box for a question that begins with *query*."""
     return Text(query, description="question", placeholder="type a question, then press Enter")
 
 

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -85,6 +86,10 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "truncated": lambda path: path.write_bytes(path.read_bytes()[:-1]),
     "a bit flipped": flip_a_bit,
     "a folder instead": replace_by_a_folder,
+    "a pipe instead": lambda path: (path.unlink(), os.mkfifo(path)),
+    "a link to itself": lambda path: (path.unlink(), path.symlink_to(path.name)),
+    "a link to a folder": lambda path: (path.unlink(), path.symlink_to(".")),
+    "a link to nowhere": lambda path: (path.unlink(), path.symlink_to("nowhere")),
 }
 
 
@@ -105,12 +110,33 @@ def test_a_damaged_file_is_rebuilt(built: Path, name: str, damage: str) -> None:
         json.dumps({"made_from": MADE_FROM}),
         json.dumps({"made_from": MADE_FROM, "sha256": None}),
         json.dumps({"made_from": MADE_FROM, "sha256": {"one.bin": sha256(FILES["one.bin"])}}),
+        json.dumps({"made_from": MADE_FROM, "sha256": [sha256(data) for data in FILES.values()]}),
+        json.dumps({"made_from": [*MADE_FROM], "sha256": {}}),
+        json.dumps({"made_from": {"x\n" * 100_000: 1}, "sha256": {}}),
+        "1" * 100_000,
     ],
-    ids=["empty", "a list", "nested", "numbers", "no hashes", "hashes are null", "a file is left out"],
+    ids=[
+        "empty",
+        "a list",
+        "nested",
+        "numbers",
+        "no hashes",
+        "null",
+        "one left out",
+        "lists",
+        "list",
+        "long",
+        "digits",
+    ],
 )
-def test_an_unusable_manifest_is_rebuilt(built: Path, manifest: str) -> None:
+def test_an_unusable_manifest_is_rebuilt_with_one_line_in_the_log(
+    built: Path, manifest: str, caplog: pytest.LogCaptureFixture
+) -> None:
     (built / MANIFEST).write_text(manifest)
     assert [builds(built), builds(built)] == [1, 0]
+    [line] = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert line.startswith("Building the index (once): ") and line.endswith(".")
+    assert len(line) <= 300 and line.isprintable() and "Error" not in line
 
 
 def test_what_does_not_belong_there_is_removed(folder: Path) -> None:
@@ -120,6 +146,66 @@ def test_what_does_not_belong_there_is_removed(folder: Path) -> None:
     (folder / "older").mkdir()
     builds(folder, {"faqs": "abd"})
     assert {path.name for path in folder.iterdir()} == {*FILES, MANIFEST}
+
+
+@pytest.mark.parametrize(
+    "make",
+    [os.mkfifo, Path.touch, lambda path: path.symlink_to(path.name), lambda path: path.symlink_to(path.parent)],
+    ids=["a pipe", "a file", "a link to itself", "a link to a folder"],
+)
+def test_what_is_there_instead_of_the_folder_is_replaced(folder: Path, make: Callable[[Path], object]) -> None:
+    folder.parent.mkdir()
+    make(folder)
+    assert [builds(folder), builds(folder)] == [1, 0]
+    assert not folder.is_symlink()
+
+
+def test_a_file_that_cannot_be_read_is_rebuilt() -> None:
+    with tempfile.TemporaryDirectory() as root:  # other users can't enter pytest's folders
+        Path(root).chmod(0o777)
+        with ordinary_user():
+            folder = Path(root, "cache", "mine-0123")
+            builds(folder)
+            for name in (*FILES, MANIFEST):
+                (folder / name).chmod(0)
+                assert [builds(folder), builds(folder)] == [1, 0]
+
+
+def test_without_a_place_for_the_lock_the_files_are_built_at_each_start(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (folder.parent / ".mine-0123.lock").mkdir(parents=True)
+    assert [builds(folder), builds(folder)] == [1, 1]
+    nowhere = Path("a\0b" * 200, "c")
+    assert builds(nowhere) == 1
+    assert caplog.text.count("can't be locked") == 3
+    assert all(len(record.getMessage()) <= 300 for record in caplog.records)
+
+
+FULL = """
+import logging, resource, sys
+from pathlib import Path
+from faqlab.cache import load_or_build
+logging.basicConfig(format="%(message)s")
+resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))  # as on a full disk, a write stops halfway
+files = {"one.bin": b"x" * 9_000, "two.bin": b"y" * 11_000}
+print(load_or_build(Path(sys.argv[1]), list(files), {"a": 1}, lambda: files, "the index") == files)
+"""
+
+
+def test_on_a_full_disk_the_files_are_used_without_the_cache_and_nothing_is_left_there(folder: Path) -> None:
+    for _ in range(2):
+        run = subprocess.run([sys.executable, "-c", FULL, folder], capture_output=True, text=True)
+        assert run.stdout == "True\n"
+        assert run.stderr == f"{folder} can't be written (File too large), so the index is built at each start.\n"
+        assert [path.name for path in folder.parent.iterdir()] == [".mine-0123.lock"]
+
+
+def test_a_clock_that_is_set_back_does_not_matter(built: Path) -> None:
+    for path in (built, *built.iterdir(), *built.parent.iterdir()):
+        os.utime(path, (time.time() + 3600,) * 2)
+    assert builds(built) == 0
+    assert [builds(built, {"faqs": "abd"}), builds(built, {"faqs": "abd"})] == [1, 0]
 
 
 def test_a_cache_that_cannot_be_written_is_read_and_what_it_lacks_is_built_at_each_start(

@@ -318,7 +318,7 @@ def test_a_real_process_takes_bytes_that_are_not_utf_8_and_survives_a_reader_tha
         "FAQLAB_CACHE_DIR": str(MODEL_FOLDER.parent),
         "FAQLAB_RETRIEVAL": str(tmp_path / "none"),
     }
-    arguments = (sys.executable, "-m", "faqlab.cli", "ask", b"f\xfcr shoes", "--top-k", "50", "--json", "--faqs", faqs)
+    arguments = (sys.executable, "-m", "faqlab", "ask", b"f\xfcr shoes", "--top-k", "50", "--json", "--faqs", faqs)
     process = subprocess.run(
         arguments, env=environment | {"PYTHONIOENCODING": "latin-1"}, cwd=PROJECT_ROOT, capture_output=True
     )

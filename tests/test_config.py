@@ -90,6 +90,7 @@ def test_a_configuration_is_frozen_and_changes_are_checked() -> None:
         ('{"answer_from": 0.5}', "decline_below and answer_from need a scale: add one, or leave both out"),
         ('{"views": []}', "views: tuple should have at least 1 item"),
         ('{"views": ["title"]}', "views.0: input should be 'question', 'phrasings', 'question_answer' or 'answer'"),
+        ('{"views": ["answer", "question", "answer"]}', "views: one is named twice; name each once (known settings: "),
         ('{"encoder": ""}', "encoder: string should have at least 1 character"),
     ],
 )

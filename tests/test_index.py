@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from faqlab.encoder import Encoder
 from faqlab.faqs import Faq, FaqSet
 from faqlab.index import INDEX_FILE, NEAREST, PIECE, SHARPNESS, VectorIndex, pieces
 from faqlab.retriever import Retriever
+from faqlab.text import clean_query
 
 QUESTIONS = [question for question, _ in SMALL]
 VIEWS = ("question",)
@@ -83,6 +85,22 @@ def test_each_encoder_choice_of_views_and_file_has_its_folder(
     VectorIndex.open(other, counting, VIEWS, folder.parent)
     assert len(list(folder.parent.glob("mine-*"))) == 4
     assert_right(faqs, counting, folder.parent, embedded=0)
+
+
+def test_each_entry_is_cleaned_and_cut_into_pieces_once(
+    faqs: FaqSet, counting: CountingEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cleaned: list[str] = []
+    monkeypatch.setattr("faqlab.index.clean_query", lambda text: cleaned.append(text) or clean_query(text))
+    VectorIndex.open(faqs, counting, ("phrasings", "question_answer", "answer"), tmp_path)
+    assert sorted(cleaned) == sorted(text for pair in SMALL for text in pair)
+
+
+def test_the_name_of_an_faq_file_need_not_be_utf_8(
+    write_faqs: WriteFaqs, counting: CountingEncoder, tmp_path: Path
+) -> None:
+    faqs = FaqSet.load(write_faqs(name=os.fsdecode(b"caf\xe9.json")))
+    assert_right(faqs, counting, tmp_path / "cache", embedded=4)
 
 
 def test_a_similarity_is_made_of_the_mean_and_the_nearest_of_the_views(

@@ -75,6 +75,23 @@ def test_a_second_start_installs_nothing_until_the_pins_change(checkout: Path) -
     assert "uv pip install" in make(checkout, "--dry-run", "lab").stdout
 
 
+def test_only_packages_with_the_pinned_hashes_are_installed_the_installer_included(checkout: Path) -> None:
+    venv = checkout / ".venv/bin"
+    script(
+        venv / "python",
+        """echo "$*" >> called; for last; do :; done
+        case "$*" in "-m uv --version") exit 1;; "-m pip install"*) cat "$last" > first;; esac""",
+    )
+    script(venv / "jupyter", "")
+    (checkout / "notebooks").mkdir()
+    make(checkout, ".venv/.ready", f"PYTHON={sys.executable}")
+    name, *hashes = (checkout / "first").read_text().replace("\\\n", "").strip().split(" --hash=sha256:")
+    assert re.fullmatch(r"uv==[\d.]+ *", name) and hashes and "\n" not in "".join(hashes)
+    installed = [line for line in (checkout / "called").read_text().splitlines() if "pip install" in line]
+    assert all("--require-hashes" in line or "--no-deps --no-build-isolation -e ." in line for line in installed)
+    assert len(installed) == 3
+
+
 @pytest.mark.parametrize("variable", ["CONDA_PREFIX", "VIRTUAL_ENV"])
 def test_build_uses_the_active_environment_if_faqlab_is_installed_in_it(checkout: Path, variable: str) -> None:
     active = {variable: str(checkout / "active")}

@@ -115,12 +115,5 @@ def test_shares_add_up_to_one_and_numbers_of_queries_are_named() -> None:
     assert "answerable (5)" in texts(figure)
 
 
-@pytest.mark.parametrize("scopes", [["answerable"], ["answerable", "out of scope"]])
-def test_results_over_a_threshold_have_a_panel_per_scope(scopes: list[str]) -> None:
-    figure = plots.result_areas({0.0: COUNTS.loc[scopes], 1.0: COUNTS.loc[scopes]}, 0.5, "threshold")
-    assert [ax.get_title(loc="left") for ax in figure.axes] == scopes
-    assert "0.50" in texts(figure)
-
-
 def test_an_faq_of_one_entry_without_a_category_can_be_drawn() -> None:
     assert plots.to_png(plots.faq_map(np.zeros((1, 2)), [""])).startswith(b"\x89PNG")

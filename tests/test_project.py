@@ -38,10 +38,11 @@ def direct() -> list[Requirement]:
 def pins() -> dict[str, set[str]]:
     """Return the pinned versions of each package (several where they differ by Python version)."""
     versions: dict[str, set[str]] = {}
-    for line in (PROJECT_ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines():
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
-        requirement = Requirement(line)
+    text = (PROJECT_ROOT / "requirements.txt").read_text(encoding="utf-8")
+    for line in text.replace("\\\n", "").splitlines():
+        line, *hashes = line.split(" --hash=")
+        assert hashes and all(re.fullmatch(r"sha256:[0-9a-f]{64}", digest.strip()) for digest in hashes), line
+        requirement = Requirement(line.rstrip())
         assert requirement.url is None, line
         (specifier,) = requirement.specifier
         assert specifier.operator == "==" and "*" not in specifier.version, line
@@ -109,6 +110,13 @@ def test_conda_installs_the_same_python_packages_from_the_same_pins() -> None:
     assert Requirement(f"python{PYPROJECT['project']['requires-python']}").specifier.contains(
         python.split("=")[-1] + ".0"
     )
+
+
+def test_ci_uses_actions_at_one_commit_each() -> None:
+    text = "".join(text_of(path) for path in tracked() if path.parts[:2] == (".github", "workflows"))
+    used = re.findall(r"uses: *(.*)", text)
+    assert used
+    assert [line for line in used if not re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}  # v\d+\.\d+\.\d+", line)] == []
 
 
 def test_no_tracked_file_names_an_index_or_a_direct_address_of_a_package() -> None:

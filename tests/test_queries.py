@@ -88,6 +88,19 @@ def test_two_columns_are_enough(path: Path) -> None:
     assert table["kind"].tolist() == ["answerable", "out_of_scope"]
 
 
+def test_spaces_around_the_name_of_a_column_are_ignored(path: Path) -> None:
+    path.write_text(" query ,relevant\t, split\nhi,0,test\n")
+    assert load_queries(path, FAQS, "test")["query"].tolist() == ["hi"]
+
+
+@pytest.mark.parametrize(("column", "problem"), [("query", "two columns 'query'"), ("x", "unknown column 'x'")])
+def test_a_header_of_many_columns_takes_no_longer_than_its_length(column: str, problem: str, path: Path) -> None:
+    """Comparing each with each would take hours, and so run into pytest's timeout."""
+    path.write_text(",".join(["relevant", *[column] * 1_000_000]))
+    with pytest.raises(FaqlabError, match=problem):
+        load_queries(path, FAQS)
+
+
 def test_a_split_is_chosen_and_a_file_without_splits_is_used_whole(path: Path) -> None:
     path.write_text("id,query,relevant,split\na,hi,0,tune\nb,yo,1,test\n")
     assert [load_queries(path, FAQS, split)["id"].tolist() for split in (None, "tune", "test")] == [

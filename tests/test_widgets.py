@@ -45,20 +45,13 @@ def test_the_explorer_redraws_when_a_question_is_typed_or_more_entries_are_wante
 
 
 def test_an_empty_question_is_answered_in_a_sentence_and_the_picture_stays(tuned: Retriever) -> None:
-    text, message, picture = widgets.query_on_map(tuned, np.zeros((4, 2)), "can I send shoes back?").children
+    text, _, message, picture = widgets.explorer(tuned, "can I send shoes back?").children
     before = picture.value
     text.value = "   "
     assert "empty" in message.value
     assert picture.value == before
     text.value = "shoes"
     assert message.value == ""
-
-
-def test_the_map_joins_the_query_with_its_three_nearest(tuned: Retriever) -> None:
-    figure = widgets.draw_query_on_map(tuned, np.zeros((4, 2)), "can I send shoes back?")
-    title = figure.axes[0].get_title().split("\n")
-    assert title[1].startswith("1  Can I return shoes?")
-    assert len(title) == 4
 
 
 def test_dragged_limits_redraw_the_picture_and_only_the_button_saves_their_thresholds(

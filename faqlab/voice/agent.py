@@ -38,6 +38,7 @@ class Lookups:
     room: str = ""
     publish: Callable[[dict[str, Any]], Awaitable[None]] | None = None  # sends a record to the caller's page
     give_up: Callable[[], None] | None = None  # ends the call; without it, the agent apologises for each failure
+    greeting: str = replies.GREETING
     answer: Answer | None = None  # of the latest look-up; None if that failed
     failures: int = 0  # since the last answer was heard
     speech_ended: float | None = None  # when the caller last stopped speaking; None if they're speaking or never did
@@ -95,16 +96,20 @@ class Lookups:
 
 
 class FaqAgent(Agent):
-    """An agent that speaks *greeting*, replies to *question* if one is still open, and then answers from the FAQ."""
+    """
+    An agent that answers from the FAQ, after the session's greeting.
+
+    If it takes a call over, it speaks *greeting* instead, and replies to *question* if one is still open.
+    """
 
     DEFAULT_TOOL = "lookup_company_info"  # the model can call every method with `@function_tool`
 
-    def __init__(self, greeting: str = replies.GREETING, question: str = "", **options: Any) -> None:
+    def __init__(self, greeting: str = "", question: str = "", **options: Any) -> None:
         super().__init__(instructions=INSTRUCTIONS.read_text(encoding="utf-8"), **options)
         self._greeting, self._question = greeting, question
 
     async def on_enter(self) -> None:
-        speak(self.session, self._greeting)
+        speak(self.session, self._greeting or self.session.userdata.greeting)
         if self._question:
             self.session.generate_reply(user_input=self._question)
 

@@ -7,19 +7,21 @@ import json
 import logging
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
-from livekit import api, rtc
+from livekit import rtc
 from livekit.agents import AutoSubscribe, JobContext, llm
 from livekit.agents.voice import events
+from livekit.agents.voice.events import CloseReason
 from livekit.agents.voice.room_io import AudioInputOptions, RoomOptions
+from livekit.api import DeleteRoomRequest
 
 from faqlab import replies
 from faqlab.config import RetrievalConfig
 from faqlab.conversation import Conversation
-from faqlab.encoder import Encoder, load_encoder
+from faqlab.encoder import load_encoder
 from faqlab.faqs import FaqSet
 from faqlab.retriever import Retriever
 from faqlab.settings import settings
@@ -28,11 +30,17 @@ from faqlab.voice.agent import Lookups, speak
 from faqlab.voice.livekit_server import LiveKit
 from faqlab.voice.lookup_log import LookupLog
 from faqlab.voice.pipeline import Pipeline, new_session
-from faqlab.voice.proxy import joining_directly
+from faqlab.voice.sdk import has_network
 from faqlab.voice.topics import LOOKUP_TOPIC, NOTICE_TOPIC
 
 LOST_SECONDS = 15.0  # how long the call waits for a caller whose connection was lost
 HUNG_UP_SECONDS = 2.0  # how long it waits after a caller leaves, who may only be reloading the page
+
+AGAIN = "again"
+"""The metadata of a dispatch to a room whose agent was lost."""
+LEFT, NOBODY, HUNG_UP = "the caller has left", "nobody came", "the assistant has hung up"
+OVER = (LEFT, NOBODY, HUNG_UP, CloseReason.USER_INITIATED.value)
+"""Reasons for which a job ends with its call; after any other, another agent may go on with it."""
 
 log = logging.getLogger(__name__)
 
@@ -47,27 +55,23 @@ class Assistant:
     records: LookupLog
     silence_seconds: float = 12.0  # how long a caller may say nothing before being prompted
 
+    longest_minutes: float = 30.0  # how long a call may take
+
     @classmethod
     def load(cls, pipeline: Pipeline, records: LookupLog, faqs: Path, config: Path) -> Self:
         """Load the FAQ and the models, and run each once, so that the first call is as fast as the others."""
         entries, chosen = FaqSet.load(faqs), RetrievalConfig.load(config)
-        encoder, small_talk = _models(chosen.encoder)
-        retriever = Retriever.build(entries, chosen, encoder=encoder)
+        retriever = Retriever.build(entries, chosen, encoder=load_encoder(chosen.encoder, settings().cache_dir))
         retriever.answer(entries.entries[0].question)
         # Sentences that are needed at once, or when synthesis fails.
-        pipeline.prewarm((replies.GREETING, replies.SORRY, replies.GIVE_UP, replies.decline(entries)))
-        return cls(retriever, small_talk, pipeline, records)
+        needed = (replies.GREETING, replies.CUT_OFF, replies.SORRY, replies.GIVE_UP, replies.decline(entries))
+        pipeline.prewarm(needed)
+        small_talk = SmallTalk.load(retriever.encoder)
+        return cls(retriever, small_talk, pipeline, records, longest_minutes=settings().call_minutes)
 
     async def converse(self, job: JobContext, livekit: LiveKit) -> None:
         """Begin the call of *job*, which ends when the caller has gone or the assistant hangs up."""
         await Call(self, job, livekit).begin()
-
-
-@lru_cache(maxsize=1)
-def _models(name: str) -> tuple[Encoder, SmallTalk]:
-    """Load both once per process, so that a restarted demo needn't load them again."""
-    encoder = load_encoder(name, settings().cache_dir)
-    return encoder, SmallTalk.load(encoder)
 
 
 class Call:
@@ -77,27 +81,40 @@ class Call:
         self._assistant, self._job, self._livekit, self._room = assistant, job, livekit, job.room
         conversation = Conversation(assistant.retriever, assistant.small_talk)
         publish = partial(self._send, LOOKUP_TOPIC)
-        self._lookups = Lookups(conversation, assistant.records, job.job.room.name, publish, self._give_up)
+        give_up = partial(self._end, replies.GIVE_UP)
+        self._lookups = Lookups(conversation, assistant.records, job.job.room.name, publish, give_up)
+        if job.job.metadata == AGAIN:
+            self._lookups.greeting = replies.CUT_OFF
         self._session = new_session(self._lookups, assistant.silence_seconds)
         self._answering = False
         self._prompting: asyncio.Task[None] | None = None
         self._ending: asyncio.Task[None] | None = None
         self._caller: str | None = None
         self._leaving: asyncio.TimerHandle | None = None
+        self._limit: asyncio.TimerHandle | None = None
+        self._subscribed: rtc.RemoteTrackPublication | None = None
 
     async def begin(self) -> None:
         """Join the room, wait for the caller, and start the session."""
         self._job.add_shutdown_callback(self._finish)
-        with joining_directly(self._livekit.url):
-            await self._job.connect(auto_subscribe=AutoSubscribe.AUDIO_ONLY)
+        if not has_network():
+            log.error("A caller can't be connected, because this machine has no network; any network will do.")
+        await self._job.connect(auto_subscribe=AutoSubscribe.SUBSCRIBE_NONE)
+        others = self._room.remote_participants.values()
+        if any(other.kind == rtc.ParticipantKind.PARTICIPANT_KIND_AGENT for other in others):
+            self._job.shutdown("another agent is there")
+            return
         self._room.on("participant_connected", self._on_participant_came)
         self._room.on("participant_disconnected", self._on_participant_left)
         self._room.on("disconnected", lambda reason: self._job.shutdown("the room is gone"))
         try:
             self._caller = (await asyncio.wait_for(self._job.wait_for_participant(), timeout=10)).identity
         except TimeoutError:
-            self._job.shutdown("nobody came")
+            self._job.shutdown(NOBODY)
             return
+        for event in ("track_published", "track_unpublished", "reconnected"):
+            self._room.on(event, self._subscribe_to_one_track)
+        self._subscribe_to_one_track()
         self._session.on("user_state_changed", self._on_user_state)
         self._session.on("user_input_transcribed", self._on_transcript)
         self._session.on("agent_state_changed", self._on_agent_state)
@@ -114,17 +131,32 @@ class Call:
             self._session, self._notify, room=self._room, room_options=options, record=False, session_host=False
         )
         if self._leaving is None and self._caller not in self._room.remote_participants:
-            self._job.shutdown("the caller has left")
+            self._job.shutdown(LEFT)
+        loop = asyncio.get_running_loop()
+        self._limit = loop.call_later(60 * self._assistant.longest_minutes, self._end, replies.TIME_IS_UP)
 
-    async def _finish(self) -> None:
-        for pending in (self._leaving, self._prompting, self._ending):
+    async def _finish(self, reason: str) -> None:
+        for pending in (self._leaving, self._prompting, self._ending, self._limit):
             if pending:
                 pending.cancel()
         self._lookups.log_pending()
-        # Not by JobContext.delete_room: it looks for the keys in the environment, where the worker leaves none.
-        with suppress(Exception):
-            async with api.LiveKitAPI(self._livekit.url, self._livekit.api_key, self._livekit.api_secret) as client:
-                await client.room.delete_room(api.DeleteRoomRequest(room=self._job.job.room.name))
+        if reason not in OVER:
+            return
+        with suppress(Exception):  # JobContext.delete_room would log a traceback if the server is gone
+            async with self._livekit.api() as api:
+                await api.room.delete_room(DeleteRoomRequest(room=self._job.job.room.name))
+
+    def _subscribe_to_one_track(self, *_: object) -> None:
+        """Subscribe to one of the caller's audio tracks; more would be transcribed together, or cost time."""
+        caller = self._room.remote_participants.get(self._caller or "")
+        tracks = (
+            [track for track in caller.track_publications.values() if track.kind == rtc.TrackKind.KIND_AUDIO]
+            if caller
+            else []
+        )
+        if tracks:  # again after a reconnect: LiveKit's SDK 1.1 loses what is asked for during one
+            self._subscribed = self._subscribed if self._subscribed in tracks else tracks[0]
+            self._subscribed.set_subscribed(True)
 
     async def _notify(self, level: str, text: str) -> None:
         await self._send(NOTICE_TOPIC, {"level": level, "text": text})
@@ -167,19 +199,21 @@ class Call:
         if not self._lookups.failed():
             speak(self._session, replies.SORRY, allow_interruptions=False)
 
-    def _give_up(self) -> None:
-        self._ending = self._ending or asyncio.create_task(self._hang_up(replies.GIVE_UP, allow_interruptions=False))
+    def _end(self, sentence: str) -> None:
+        self._ending = self._ending or asyncio.create_task(self._hang_up(sentence, allow_interruptions=False))
 
     def _on_participant_left(self, participant: rtc.RemoteParticipant) -> None:
         if participant.identity == self._caller and self._leaving is None:
             hung_up = participant.disconnect_reason == rtc.DisconnectReason.CLIENT_INITIATED
             seconds = HUNG_UP_SECONDS if hung_up else LOST_SECONDS
-            self._leaving = asyncio.get_running_loop().call_later(seconds, self._job.shutdown, "the caller has left")
+            self._leaving = asyncio.get_running_loop().call_later(seconds, self._job.shutdown, LEFT)
 
     def _on_participant_came(self, participant: rtc.RemoteParticipant) -> None:
         if participant.identity == self._caller and self._leaving:  # livekit-agents subscribes to their track again
             self._leaving.cancel()
             self._leaving = None
+            if self._session.agent_state == "listening":  # what it said when they were away is lost
+                speak(self._session, replies.CUT_OFF)
 
     async def _prompt(self) -> None:
         for sentence in replies.STILL_THERE:
@@ -191,4 +225,4 @@ class Call:
         await self._notify("info", sentence)
         with suppress(TimeoutError, RuntimeError):
             await asyncio.wait_for(speak(self._session, sentence, **options), timeout=10)
-        self._job.shutdown("the assistant has hung up")
+        self._job.shutdown(HUNG_UP)

@@ -1,59 +1,66 @@
-"""The whole live demo in one object: LiveKit server, token server with the page, and agent."""
+"""The whole live demo in one object: LiveKit server, agent, and token server with the page, each in its own process."""
 
 from __future__ import annotations
 
+import asyncio
 import atexit
+import json
 import logging
+import os
+import sys
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
+from urllib.parse import urlsplit
 
-from livekit import rtc
+from pydantic import SecretStr
 
+from faqlab.config import RetrievalConfig
 from faqlab.errors import FaqlabError
+from faqlab.faqs import FaqSet
 from faqlab.retriever import Retriever
-from faqlab.settings import Settings
+from faqlab.settings import PROJECT_ROOT, Settings
 from faqlab.settings import settings as read_settings
-from faqlab.voice.call import Assistant
-from faqlab.voice.livekit_server import LocalServer, livekit_from_settings, program
-from faqlab.voice.lookup_log import LookupLog
-from faqlab.voice.pipeline import choose_pipeline
-from faqlab.voice.services import BackgroundService
-from faqlab.voice.token_server import TokenServer, check_page, listen
-from faqlab.voice.worker import Worker
+from faqlab.voice.livekit_server import LiveKit, LocalServer, livekit_from_settings, program
+from faqlab.voice.lookup_log import LookupLog, LookupRecord
+from faqlab.voice.processes import ChildProcess
+from faqlab.voice.token_server import check_page, listen
 
 if TYPE_CHECKING:
     from IPython.display import IFrame
 
-Part = TypeVar("Part", bound=BackgroundService)
+SILENT_SECONDS = 10.0  # a command that hasn't said for so long that it's alive is stuck
+
+log = logging.getLogger(__name__)
+
+Part = TypeVar("Part", bound=ChildProcess)
 
 
 class LiveDemo:
     """
     Talk to the FAQ: `with LiveDemo() as demo:`, or `start` and `stop`, as often as needed.
 
-    It runs on threads and doesn't change signal handlers, environment or logging, but silences most of LiveKit's log.
-    Nothing is left running after `stop`, or after the process has ended, for whatever reason.
+    Its parts run as processes; one that ends by itself is started again, and a warning is logged. This process's signal
+    handlers, environment and logging stay as they are. Nothing is left running after `stop`, or after this process has
+    ended, for whatever reason.
 
     Args:
         faqs, config, port: Override the settings. If neither names a port, it's 8000 or the next free one.
         records: Folder in which look-ups are saved (default: memory only). They are personal data.
         settings: Used instead of the environment and `.env`.
-        progress: Gets a line for each step.
+        progress: Gets a line for each step of the start.
 
     Attributes:
         calls: The latest look-ups of all calls since the first start.
-        watchers: Called after each start and stop.
-        retriever: What the agent answers with, once `start` has returned.
+        watchers: Called after each start and stop, and when `notice` changes.
+        notice: What happened last to a part that ended by itself, in a sentence, or "".
     """
-
-    retriever: Retriever
 
     def __init__(
         self,
-        *,
         faqs: Path | str | None = None,
         config: Path | str | None = None,
         port: int | None = None,
@@ -61,15 +68,16 @@ class LiveDemo:
         settings: Settings | None = None,
         progress: Callable[[str], None] = print,
     ) -> None:
-        self.settings = settings or read_settings()
-        self._faqs = Path(faqs or self.settings.faqs)
-        self._config = Path(config or self.settings.retrieval)
-        self._port, self._progress = port or self.settings.port, progress
+        chosen = settings or read_settings()
+        named = {"faqs": faqs and Path(faqs), "retrieval": config and Path(config), "port": port}
+        self.settings = chosen.model_copy(update={name: value for name, value in named.items() if value})
+        self._progress = progress
         records = records or self.settings.records
         self.calls = LookupLog(Path(records) if records else None)
         self.watchers: list[Callable[[], None]] = []
+        self.notice = ""
         self._lock = threading.RLock()
-        self._parts: list[BackgroundService] = []
+        self._parts: list[ChildProcess] = []
         self._url = ""
 
     def __enter__(self) -> Self:
@@ -91,8 +99,14 @@ class LiveDemo:
 
     @property
     def problem(self) -> str | None:
-        """Which part stopped unexpectedly, and why, in a sentence; None if the demo is running or was stopped."""
+        """Which part stopped for good, and why, in a sentence; None if the demo is running or was stopped."""
         return next((problem for part in list(self._parts) if (problem := part.problem)), None)
+
+    @cached_property
+    def retriever(self) -> Retriever:
+        """What the agent answers with, loaded here too."""
+        config = RetrievalConfig.load(self.settings.retrieval)
+        return Retriever.build(FaqSet.load(self.settings.faqs), config)
 
     def start(self) -> Self:
         """Start, and return once the models are loaded and calls can be answered. On an error, stop everything."""
@@ -108,10 +122,12 @@ class LiveDemo:
         return self
 
     def stop(self) -> None:
-        """End the calls and everything that was started. Does nothing if it isn't running."""
+        """Stop everything that was started, and so the calls. Does nothing if it isn't running."""
         with self._lock:
-            was_running, self._url = bool(self._url), ""
-            with ExitStack() as stopping:  # in reverse order, and all of them even if one stop is interrupted
+            was_running, self._url, self.notice = bool(self._url), "", ""
+            for part in self._parts:
+                part.begin_stop()
+            with ExitStack() as stopping:  # all of them, even if one stop is interrupted
                 while self._parts:
                     stopping.callback(self._parts.pop(0).stop)
             atexit.unregister(self.stop)
@@ -127,33 +143,114 @@ class LiveDemo:
     def _start(self) -> None:
         # First whatever can fail at once, because loading the models takes seconds.
         check_page()
-        listen(self._port).close()
-        livekit = livekit_from_settings(self.settings)
-        pipeline = choose_pipeline(self.settings)
-        server = livekit.url if livekit else "on this machine"
-        self._progress(f"Speech and replies: {pipeline.name}. LiveKit: {server}.")
-
+        listen(self.settings.port).close()
+        livekit, faqs = livekit_from_settings(self.settings), FaqSet.load(self.settings.faqs)
+        self.__dict__.pop("retriever", None)  # the files may have changed
         atexit.register(self.stop)
-        _quiet_livekit()
-        livekit = livekit or self._run(LocalServer(program())).livekit
-        assistant = Assistant.load(pipeline, self.calls, self._faqs, self._config)
-        self.retriever = assistant.retriever
-        self._run(Worker(livekit, assistant, self.settings.agent_name))
-        self._url = self._run(TokenServer(livekit, self.settings, self._port)).url
-        self._progress(f"Ready at {self._url} with {len(self.retriever.faqs)} entries from {self._faqs.name}.")
+        self._progress(f"LiveKit server: {livekit.url if livekit else 'on this machine'}.")
+        livekit = livekit or self._begin(LocalServer(program(), self._say)).start().livekit
+        agent = self._begin(_Command("agent", self.settings, livekit, self._say, self.calls.add))
+        keyless = self.settings.model_copy(update={"google_api_key": None})
+        tokens = self._begin(_Command("tokens", keyless, livekit, self._say))
+        agent.start()
+        self._url = tokens.start().ready_as
+        self._progress(f"Ready at {self._url} with {len(faqs)} entries from {self.settings.faqs.name}.")
 
-    def _run(self, part: Part) -> Part:
+    def _begin(self, part: Part) -> Part:
         self._parts.append(part)  # before it starts, so that it is stopped even if its start is interrupted
-        return part.start()
+        return part.begin()
+
+    def _say(self, sentence: str) -> None:
+        if not self._url:
+            self._progress(sentence)
+            return
+        log.warning("%s", sentence)
+        self.notice = sentence
+        self._tell_watchers()
 
     def _tell_watchers(self) -> None:
-        for tell in self.watchers:
-            tell()
+        for tell in list(self.watchers):
+            try:
+                tell()
+            except Exception:  # a failing watcher must not end the supervision
+                log.exception("A change couldn't be passed on.")
 
 
-def _quiet_livekit() -> None:
-    """Keep LiveKit's log out of the notebook's cells, except the agent's errors."""
-    # livekit 1.1 logs by `logging.info` there, which would give the root logger a handler that writes to stderr.
-    rtc.room.logging = logging.getLogger("livekit")  # type: ignore[assignment]
-    logging.getLogger("livekit").setLevel(logging.CRITICAL)  # the SDK logs as errors what it recovers from
-    logging.getLogger("livekit.agents").setLevel(logging.ERROR)
+class _Command(ChildProcess):
+    """
+    The command `faqlab agent` or `faqlab tokens`; *receive* gets each look-up.
+
+    `start` sets `ready_as`: the agent's `Worker.identity`, or the page's URL.
+    """
+
+    ready_as = ""
+
+    def __init__(
+        self,
+        command: str,
+        settings: Settings,
+        livekit: LiveKit,
+        say: Callable[[str], None],
+        receive: Callable[[LookupRecord], None] = lambda record: None,
+    ) -> None:
+        super().__init__({"agent": "The agent", "tokens": "The token server"}[command], say)
+        self._arguments, self._receive = [sys.executable, "-P", "-m", "faqlab", command, "--json"], receive
+        named = {
+            "livekit_url": livekit.url,
+            "livekit_api_key": livekit.api_key,
+            "livekit_api_secret": livekit.api_secret,
+        }
+        self._environment = _environment(settings.model_copy(update=named | {"records": None}))  # `calls` saves them
+        self._livekit, self._lines = livekit, asyncio.Event()
+
+    def _command(self) -> tuple[list[str], dict[str, str]]:
+        return self._arguments, self._environment
+
+    async def _watch(self) -> str:
+        self._lines.clear()
+        await self._lines.wait()  # loading may take long
+        with suppress(TimeoutError):
+            while True:
+                self._lines.clear()
+                await asyncio.wait_for(self._lines.wait(), SILENT_SECONDS)
+        return "it didn't answer any more"
+
+    def _take_line(self, line: str) -> None:
+        try:
+            event = json.loads(line) if line.startswith("{") else None
+        except ValueError:
+            event = None
+        if event is None:
+            super()._take_line(line)
+            if not line.startswith("faqlab: "):  # that is why it ends
+                log.warning("%s", line)
+            return
+        if "progress" in event and not self._ready.done():
+            self._say(event["progress"])
+        if "lookup" in event:
+            self._receive(LookupRecord.from_dict(event["lookup"]))
+        if "ready" in event:
+            self.ready_as = event["ready"]
+            self._environment["FAQLAB_PORT"] = str(urlsplit(self.ready_as).port or "")  # the page's, which callers know
+            self._is_up()
+        if not event or "ready" in event:  # an empty one says that it is alive
+            self._lines.set()
+
+    async def _clear_up(self) -> None:
+        if self.ready_as.startswith("agent-"):
+            await self._livekit.remove_participants(self.ready_as)
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    """Return our environment with *settings* in place of what it and `.env` say."""
+    own = ("FAQLAB_", "LIVEKIT_", "GOOGLE_API_KEY")
+    variables = {name: value for name, value in os.environ.items() if not name.startswith(own)}
+    for name, field in Settings.model_fields.items():
+        value = getattr(settings, name)
+        if isinstance(value, SecretStr):
+            value = value.get_secret_value()
+        if value is not None:
+            variable = str(field.validation_alias or f"FAQLAB_{name.upper()}")
+            variables[variable] = " ".join(value) if isinstance(value, tuple) else str(value)
+    path = os.pathsep.join([str(PROJECT_ROOT), *filter(None, [variables.get("PYTHONPATH")])])
+    return variables | {"FAQLAB_ENV_FILE": os.devnull, "PYTHONPATH": path, "PYTHONIOENCODING": "utf-8"}

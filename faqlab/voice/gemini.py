@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import wave
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from google.genai import types
+from livekit import rtc
 from livekit.agents import APIConnectOptions, llm
 from livekit.agents.voice import events
 from livekit.plugins.google.realtime import RealtimeModel
@@ -24,8 +27,13 @@ from faqlab.voice.agent import FaqAgent, Notify, Session
 from faqlab.voice.offline import load_speech, offline_agent
 
 REMINDER = "The caller is waiting for you. Answer what they said; if you couldn't hear it, ask them to say it again."
-PATIENCE_SECONDS = 4.0  # of silence before Gemini gets the reminder, and as long again before the failover
+PATIENCE_SECONDS = 2.5  # of silence, which HOLD ends
 CONNECT_SECONDS = 10.0
+CONNECTION = {"ping_interval": 1.5, "ping_timeout": 1.5, "close_timeout": 1.0}  # with a Gemini that is out of reach
+
+# `replies.HOLD`, from `python -m training.hold`, because no speech model is loaded when it's needed.
+with wave.open(str(Path(__file__).with_name("hold.wav"))) as file:
+    HOLD = rtc.AudioFrame(file.readframes(file.getnframes()), file.getframerate(), 1, file.getnframes())
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +45,8 @@ def gemini_agent(settings: Settings, http_options: types.HttpOptions | None = No
     Gemini decides when a turn ends. The session's VAD only tells `Failover` when the caller has finished.
     """
     assert settings.google_api_key
+    options = http_options or types.HttpOptions(timeout=int(CONNECT_SECONDS * 1000))
+    options.async_client_args = {**(options.async_client_args or {}), **CONNECTION}
     logging.getLogger("websockets.client").setLevel(logging.INFO)  # at DEBUG it logs the key
     model = RealtimeModel(
         model=settings.gemini_model,
@@ -47,17 +57,17 @@ def gemini_agent(settings: Settings, http_options: types.HttpOptions | None = No
         input_audio_transcription=types.AudioTranscriptionConfig(),
         output_audio_transcription=types.AudioTranscriptionConfig(),
         conn_options=APIConnectOptions(max_retry=2, retry_interval=0.5, timeout=CONNECT_SECONDS),  # the caller waits
-        http_options=http_options or types.HttpOptions(timeout=int(CONNECT_SECONDS * 1000)),
+        http_options=options,
     )
     return FaqAgent(llm=model, turn_handling={"turn_detection": "realtime_llm"})
 
 
 class Failover:
     """
-    Keeps a call alive when Gemini fails for good: an apology, and then the offline models.
+    Ends the silence when Gemini doesn't answer, and keeps the call alive when it fails: an apology, and offline models.
 
-    It has failed for good when livekit's plugin gives up (wrong key, connection refused, WebSocket close code 1007, or
-    1011 at every connect), or when it is silent and stays silent after a reminder.
+    It has failed when livekit's plugin gives up (wrong key, connection refused, WebSocket close code 1007, or another
+    one at every connect), or when it stays silent: the caller is asked to hold, then again, while Gemini is reminded.
     """
 
     def __init__(self, session: Session, notify: Notify, wait: Callable[..., Awaitable[Any]] = asyncio.sleep) -> None:
@@ -66,15 +76,17 @@ class Failover:
         self._loading: asyncio.Task[None] | None = None
         self._handover: asyncio.Task[None] | None = None
         self._silence: asyncio.Task[None] | None = None
-        self._reminded = self._spoken_over = False
+        self._holds, self._spoken_over = 0, False  # since Gemini's last words
+        self._room: rtc.Room | None = None
+        self._source: rtc.AudioSource | None = None
 
     async def start(self, agent: FaqAgent, **options: Any) -> None:
         """Start the session with *agent*; *options* are those of `AgentSession.start`."""
         self._session.on("error", self._on_error)
         self._session.on("agent_state_changed", self._on_agent_state)
         self._session.on("user_state_changed", self._on_user_state)
-        self._session.on("function_tools_executed", lambda _: self._expect_words() if self._silence else None)
         self._session.on("close", lambda _: self._stop_waiting())
+        self._room = options.get("room")
         await self._session.start(agent, **options)
         self._started.set()
 
@@ -87,7 +99,11 @@ class Failover:
 
     async def _hand_over(self) -> None:
         try:
-            await asyncio.gather(self._started.wait(), self._prepare())
+            while not (loading := self._prepare()).done():
+                if "speaking" not in (self._session.agent_state, self._session.user_state):
+                    await self._hold()
+                await asyncio.wait([loading], timeout=PATIENCE_SECONDS)
+            await asyncio.gather(self._started.wait(), loading)
             await self._continue_offline(self._session)
         except Exception:
             log.exception("The call can't continue offline, so it ends.")
@@ -119,13 +135,15 @@ class Failover:
         if isinstance(event.error, llm.RealtimeModelError) and not event.error.recoverable:
             event.error.recoverable = True  # otherwise livekit closes the session
             self.fail_over(f"{type(event.error.error).__name__}: {event.error.error}")
+        elif speech := self._session.current_speech:  # the connection broke off, and with it what Gemini was saying
+            speech.add_done_callback(lambda _: self._expect_words(0, holds=1))
 
     def _on_agent_state(self, event: events.AgentStateChangedEvent) -> None:
         if event.old_state == "initializing":
             self._expect_words()
         elif "speaking" in (event.old_state, event.new_state):
             self._stop_waiting()
-            self._reminded = False
+            self._holds = 0
             if self._spoken_over:  # what the caller said over it wants an answer too
                 self._expect_words()
             self._spoken_over = False
@@ -141,20 +159,40 @@ class Failover:
             if not self._spoken_over:
                 self._expect_words()
 
-    def _expect_words(self) -> None:
+    def _expect_words(self, seconds: float = PATIENCE_SECONDS, holds: int | None = None) -> None:
         self._stop_waiting()
         if self._handover is None:
-            self._silence = asyncio.create_task(self._wait_for_words())
+            self._holds = self._holds if holds is None else holds
+            self._silence = asyncio.create_task(self._wait_for_words(seconds))
 
-    async def _wait_for_words(self) -> None:
-        await self._wait(PATIENCE_SECONDS)
-        if not self._reminded:  # Gemini may rightly have ignored a cough
-            self._reminded = True
+    async def _wait_for_words(self, seconds: float) -> None:
+        await self._wait(seconds)
+        while self._holds < 2:
+            self._holds += 1
             self._prepare()
-            self._session.generate_reply(instructions=REMINDER)
+            if self._holds == 2:  # Gemini may rightly have ignored a cough; sooner, it would interrupt a slow answer
+                with suppress(RuntimeError):  # the session is closing
+                    self._session.generate_reply(instructions=REMINDER)
+            await self._hold()
             await self._wait(PATIENCE_SECONDS)
         self._silence = None
         self.fail_over("it stayed silent")
+
+    async def _hold(self) -> None:
+        """Ask the caller to hold, on a track of its own: the session says nothing else while it waits for Gemini."""
+        with suppress(TimeoutError):  # a caller who is reconnecting doesn't subscribe
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await self._notify("info", replies.HOLD)
+                if self._room and not self._source:
+                    self._source = rtc.AudioSource(HOLD.sample_rate, 1)
+                    track = rtc.LocalAudioTrack.create_audio_track("hold", self._source)
+                    await (await self._room.local_participant.publish_track(track)).wait_for_subscription()
+                if source := self._source:
+                    try:
+                        await source.capture_frame(HOLD)
+                        await source.wait_for_playout()
+                    finally:  # Gemini or the caller began to speak
+                        source.clear_queue()
 
     def _stop_waiting(self) -> None:
         if self._silence:

@@ -9,47 +9,77 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import re
 import secrets
 import socket
-import subprocess
 import sys
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryFile
-from typing import IO, Any
+from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
-from livekit.api import DeleteRoomRequest, ListRoomsRequest, LiveKitAPI, TwirpError
+from google.protobuf.message import DecodeError
+from livekit.api import (
+    DeleteRoomRequest,
+    ListParticipantsRequest,
+    ListRoomsRequest,
+    LiveKitAPI,
+    RoomParticipantIdentity,
+    TwirpError,
+)
 
 from faqlab.errors import FaqlabError
 from faqlab.settings import Settings
-from faqlab.voice.services import BackgroundService
+from faqlab.voice.processes import ChildProcess
 
 VERSION = "1.13.5"
-START_SECONDS = 60
-STOP_SECONDS = 0.5
+START_SECONDS = 60.0
+PATIENCE_SECONDS = 1.0  # a server that twice takes longer to answer hangs, and is started again
+
+API_ERRORS = (aiohttp.ClientError, TwirpError, TimeoutError, OSError, ValueError, DecodeError)
+"""What a request to a LiveKit server may raise."""
 
 
 @dataclass(frozen=True)
 class LiveKit:
-    """A LiveKit server, its key and secret; `local` if it is our own."""
+    """A LiveKit server, its key and secret."""
 
     url: str
     api_key: str
     api_secret: str = field(repr=False)
-    local: bool
+
+    @property
+    def local(self) -> bool:
+        """Whether it is on this machine."""
+        return urlsplit(self.url).hostname in ("127.0.0.1", "localhost", "::1")
+
+    @asynccontextmanager
+    async def api(self, seconds: float = 10) -> AsyncIterator[LiveKitAPI]:
+        """Yield its API for at most *seconds*; requests may raise `API_ERRORS`."""
+        # livekit-api 1.2 heeds no time-out of the session.
+        async with asyncio.timeout(seconds), aiohttp.ClientSession(trust_env=not self.local) as http:
+            yield LiveKitAPI(self.url, self.api_key, self.api_secret, session=http)
+
+    async def remove_participants(self, beginning: str) -> None:
+        """Remove the participants whose identities have this *beginning* from their rooms, if the server answers."""
+        with suppress(*API_ERRORS):
+            async with self.api(2) as api:
+                for room in (await api.room.list_rooms(ListRoomsRequest())).rooms:
+                    listed = await api.room.list_participants(ListParticipantsRequest(room=room.name))
+                    for participant in listed.participants:
+                        if participant.identity.startswith(beginning):
+                            who = RoomParticipantIdentity(room=room.name, identity=participant.identity)
+                            await api.room.remove_participant(who)
 
     async def answers(self, seconds: float = 10) -> bool:
         """Whether the server answers within *seconds* and accepts the key."""
-        timeout = aiohttp.ClientTimeout(total=seconds)
-        async with aiohttp.ClientSession(timeout=timeout, trust_env=not self.local) as http:
-            try:
-                api = LiveKitAPI(self.url, self.api_key, self.api_secret, session=http)
+        try:
+            async with self.api(seconds) as api:
                 await api.room.list_rooms(ListRoomsRequest(names=["-"]))
-            except (aiohttp.ClientError, TwirpError, TimeoutError, OSError, ValueError):
-                return False
+        except API_ERRORS:
+            return False
         return True
 
 
@@ -58,19 +88,17 @@ def livekit_from_settings(settings: Settings) -> LiveKit | None:
     Return the server that the settings name, or None if we are to run our own.
 
     Raises:
-        FaqlabError: LIVEKIT_URL isn't the address of a LiveKit server, or is set without its key or secret.
+        FaqlabError: LIVEKIT_URL is set without its key or secret.
     """
     url, key, secret = settings.livekit_url, settings.livekit_api_key, settings.livekit_api_secret
     if url is None:
         return None
-    if not re.match(r"wss?://[\w\[]", url):
-        raise FaqlabError("LIVEKIT_URL isn't a LiveKit address; it should look like wss://my-project.livekit.cloud.")
     if key is None or secret is None:
         missing = "LIVEKIT_API_KEY" if key is None else "LIVEKIT_API_SECRET"
         raise FaqlabError(
             f"LIVEKIT_URL is set, but {missing} isn't; set it too, or remove LIVEKIT_URL to run a server here."
         )
-    return LiveKit(url.rstrip("/"), key, secret.get_secret_value(), local=False)
+    return LiveKit(url, key, secret.get_secret_value())
 
 
 def program() -> Path:
@@ -82,79 +110,51 @@ def program() -> Path:
     return path
 
 
-class LocalServer(BackgroundService):
+class LocalServer(ChildProcess):
     """
-    Our own livekit-server: loopback only, free ports, a new key and secret at each start.
+    Our own livekit-server: loopback only, free ports, a new key and secret at each `start`, which sets `livekit`.
 
-    It ends when this process does, even if that is killed; Ctrl-C doesn't stop it. `start` sets `livekit` and `pid`.
+    Started again after a crash, or when it doesn't answer, it has the same ports and key: callers reconnect to it.
     """
 
     livekit: LiveKit
-    pid: int
 
-    def __init__(self, path: Path) -> None:
-        super().__init__("livekit-server")
+    def __init__(self, path: Path, say: Callable[[str], None] = lambda sentence: None) -> None:
+        super().__init__("livekit-server", say)
         self._path = path
 
     async def _serve(self) -> None:
-        tcp_port, udp_port = _free_port(socket.SOCK_STREAM), _free_port(socket.SOCK_DGRAM)
+        self._ports = _free_port(socket.SOCK_STREAM), _free_port(socket.SOCK_DGRAM)
         key, secret = f"faqlab{secrets.token_hex(6)}", secrets.token_urlsafe(48)
-        self.livekit = LiveKit(f"ws://127.0.0.1:{tcp_port}", key, secret, local=True)
-        config = _config(self.livekit, tcp_port, udp_port)
-        # The file is open to append: the server shares our position in it.
-        with TemporaryFile("a+b") as output, _spawn(self._path, config, output) as process:
-            try:
-                self.pid = process.pid
-                ended = asyncio.create_task(asyncio.to_thread(process.wait))
-                starting = asyncio.create_task(self._wait_until_ready(process))
-                await self._until_stopped(ended)
-                starting.cancel()
-                if ended.done() and self._ready.done():
-                    raise ChildProcessError(f"status {process.returncode}")
-                if ended.done():
-                    output.seek(0)
-                    end = b"\n".join(output.read().splitlines()[-8:]).decode(errors="replace")
-                    raise FaqlabError(f"{self._path}: livekit-server didn't start. The end of its output:\n{end}")
-                with suppress(Exception):  # otherwise the server waits until the callers have left
-                    await _delete_rooms(self.livekit)
-                process.terminate()  # it ignores this during its first 0.2 s
-                await asyncio.wait([ended], timeout=STOP_SECONDS)
-            finally:
-                process.kill()
+        self.livekit = LiveKit(f"ws://127.0.0.1:{self._ports[0]}", key, secret)
+        await super()._serve()
 
-    async def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
-        """Wait until *our* server answers; another process on its port wouldn't accept the key."""
+    def _command(self) -> tuple[list[str], dict[str, str]]:
+        inherited = ("PATH", "HOME", "TMPDIR", "LANG")  # and none of the user's keys
+        environment = {name: os.environ[name] for name in inherited if name in os.environ}
+        return [str(self._path)], environment | {"LIVEKIT_CONFIG": json.dumps(_config(self.livekit, *self._ports))}
+
+    async def _watch(self) -> str:
         try:
             async with asyncio.timeout(START_SECONDS):
-                while not await self.livekit.answers():
+                while not await self.livekit.answers():  # another process on its port wouldn't accept the key
                     await asyncio.sleep(0.02)
-            self._is_ready()
         except TimeoutError:
-            process.kill()
+            return f"it didn't answer within {START_SECONDS:.0f} seconds"
+        self._is_up()
+        misses, now = 0, asyncio.get_running_loop().time
+        while misses < 2:
+            began = now()
+            await asyncio.sleep(0.5)
+            late = now() - began > 1  # then we hang, not the server
+            misses = 0 if await self.livekit.answers(PATIENCE_SECONDS) or late else misses + 1
+        return "it didn't answer any more"
 
-
-async def _delete_rooms(livekit: LiveKit) -> None:
-    async with asyncio.timeout(STOP_SECONDS), LiveKitAPI(livekit.url, livekit.api_key, livekit.api_secret) as api:
-        for room in (await api.room.list_rooms(ListRoomsRequest())).rooms:
-            await api.room.delete_room(DeleteRoomRequest(room=room.name))
-
-
-def _spawn(path: Path, config: dict[str, Any], output: IO[bytes]) -> subprocess.Popen[bytes]:
-    """Start livekit-server so that it ignores Ctrl-C, sees none of the user's keys and dies with this process."""
-    inherited = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LANG") if name in os.environ}
-    return subprocess.Popen(
-        ["/bin/sh", "-c", WATCHED, "sh", str(path)],
-        env=inherited | {"LIVEKIT_CONFIG": json.dumps(config)},
-        stdin=subprocess.PIPE,
-        stdout=output,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
-
-
-# Only this process holds the other end of stdin. The shell in the background reads from it until this process ends,
-# even by SIGKILL, and then kills its process group, which is the server and itself.
-WATCHED = 'exec 3<&0; { read _ <&3; kill -9 0; } & exec "$@" 3<&-'
+    async def _prepare_end(self) -> None:
+        with suppress(Exception):  # otherwise the server waits until the callers have left
+            async with self.livekit.api(0.5) as api:
+                for room in (await api.room.list_rooms(ListRoomsRequest())).rooms:
+                    await api.room.delete_room(DeleteRoomRequest(room=room.name))
 
 
 def _free_port(kind: socket.SocketKind) -> int:

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryFile
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 from uuid import uuid4
 
 from faqlab.errors import FaqlabError
@@ -49,6 +49,14 @@ class LookupRecord:
     def message(self) -> dict[str, Any]:
         """Return what the caller's page is sent."""
         return {key: value for key, value in vars(self).items() if key not in ("time", "room")}
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), ensure_ascii=False, default=datetime.isoformat)
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> Self:
+        """Return the record of which *fields* are the JSON."""
+        return cls(**fields | {"time": datetime.fromisoformat(fields["time"])})
 
 
 class LookupLog:
@@ -108,8 +116,7 @@ class LookupLog:
 
 
 def _write(folder: Path, record: LookupRecord) -> None:
-    line = json.dumps(asdict(record), ensure_ascii=False, default=datetime.isoformat)
     path = folder / f"lookups-{record.time:%Y-%m-%d}.jsonl"
     # Unbuffered, so that each line is one write and threads don't mix their lines.
     with open(path, "ab", buffering=0, opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-        file.write(f"{line}\n".encode())
+        file.write(f"{record.to_json()}\n".encode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,3 +36,14 @@ def load_speech(texts: Sequence[str]) -> None:
     for text in texts:
         synthesizer.speak_all(text)
     Whisper.shared().transcribe(synthesizer.speak_all("It takes 3 to 5 days.")[:SAMPLE_RATE])
+
+
+def turn_seconds() -> float:
+    """Return how long one core takes to transcribe a question and to speak a sentence, as it must for each turn."""
+    from faqlab.voice.tts import Synthesizer
+    from faqlab.voice.whisper import SAMPLE_RATE, Whisper
+
+    begun = time.perf_counter()
+    speech = Synthesizer.shared().speak_all("You can return it within thirty days, in any of our shops.")
+    Whisper.shared().transcribe(speech[: 3 * SAMPLE_RATE])
+    return time.perf_counter() - begun

@@ -23,8 +23,9 @@ def call_panel(demo: LiveDemo) -> VBox:
     def show(_: LookupRecord | None = None) -> None:
         with lock:
             running = demo.running
-            link = f'<a href="{demo.url}" target="_blank">{demo.url}</a>' if running else ""
-            state.value = f"Answering calls at {link}" if running else escape(demo.problem or "Not running.")
+            link = f'Answering calls at <a href="{demo.url}" target="_blank">{demo.url}</a>.' if running else ""
+            notice = demo.problem or demo.notice or ("" if running else "Not running.")
+            state.value = f"{link} {escape(notice)}".strip()
             stop.disabled = not running
             rows = [_row(record) for record in demo.calls.records[-SHOWN:][::-1]]
             calls.value = table(rows).data if rows else "<i>No look-ups yet: join and ask something.</i>"

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from livekit.agents import AgentSession, inference
+from livekit.agents.utils.hw import get_cpu_monitor
 
 from faqlab.settings import Settings
 from faqlab.voice.agent import Lookups, Notify, Session
-from faqlab.voice.offline import load_speech, start_offline
+from faqlab.voice.offline import load_speech, start_offline, turn_seconds
+
+WAIT_SECONDS = 0.8
+"""How long a caller may wait for those who finished speaking at the same moment."""
 
 
 @dataclass(frozen=True)
@@ -20,12 +25,20 @@ class Pipeline:
     name: str
     prewarm: Callable[[Sequence[str]], None]  # loads what calls need, and synthesizes these sentences in advance
     start: Callable[..., Awaitable[None]]  # of (session, notify, **options of `AgentSession.start`)
+    turn_seconds: Callable[[], float] = lambda: 0.0  # how long one core of this machine works for a turn
+
+    def lines(self) -> int:
+        """Return how many calls this machine can answer at once: two for each core, fewer if its cores are slow."""
+        cores = get_cpu_monitor().cpu_count()
+        if hasattr(os, "sched_getaffinity"):
+            cores = min(cores, len(os.sched_getaffinity(0)))
+        return max(1, int(cores * min(2.0, WAIT_SECONDS / max(self.turn_seconds(), 1e-3))))
 
 
 def choose_pipeline(settings: Settings) -> Pipeline:
     """Return Gemini Live if the settings have a key for it, else the offline models. Call it on the main thread."""
     if settings.google_api_key is None:
-        return Pipeline("offline models", load_speech, start_offline)
+        return Pipeline("offline models", load_speech, start_offline, turn_seconds)
     from faqlab.voice import gemini
 
     async def start(session: Session, notify: Notify, **options: Any) -> None:

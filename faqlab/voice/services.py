@@ -7,7 +7,7 @@ import threading
 from abc import ABC, abstractmethod
 from concurrent.futures import Future
 from contextlib import suppress
-from typing import Self
+from typing import Any, Self
 
 from faqlab.errors import FaqlabError
 
@@ -30,29 +30,39 @@ class BackgroundService(ABC):
     async def _serve(self) -> None:
         """Call `_is_ready` once the service can be used, and return soon after `_until_stopped` returns."""
 
-    def start(self) -> Self:
-        """Start, and return when the service can be used; FaqlabError if it can't. Does nothing if it is running."""
+    def begin(self) -> Self:
+        """Begin to start, and return at once. Does nothing if it is running."""
         if self._thread is None:
             # Made before the thread begins, so that `stop` works at any moment.
             self._loop, self._stopping = asyncio.new_event_loop(), asyncio.Event()
             self._ready: Future[None] = Future()
             self._failure = None
             self._thread = threading.Thread(target=self._run, name=f"faqlab-{type(self).__name__}", daemon=True)
-            try:
-                self._thread.start()
-                self._ready.result()
-            except BaseException:
-                self.stop()
-                raise
+            self._thread.start()
         return self
+
+    def start(self) -> Self:
+        """Start, and return when the service can be used; FaqlabError if it can't. Does nothing if it is running."""
+        try:
+            self.begin()
+            self._ready.result()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def begin_stop(self) -> None:
+        """Begin to stop, and return at once."""
+        if self._thread:
+            with suppress(RuntimeError):  # the loop is closed: it stopped unexpectedly
+                self._loop.call_soon_threadsafe(self._stopping.set)
 
     def stop(self) -> None:
         """Stop, from any thread. Does nothing if it isn't running."""
+        self.begin_stop()
         thread, self._thread = self._thread, None
         if thread is None:
             return
-        with suppress(RuntimeError):  # the loop is closed: it stopped unexpectedly
-            self._loop.call_soon_threadsafe(self._stopping.set)
         if thread.is_alive():  # otherwise it was interrupted before the thread began, and will stop at once
             thread.join()
 
@@ -80,8 +90,8 @@ class BackgroundService(ABC):
         if not self._ready.done():
             self._ready.set_result(None)
 
-    async def _until_stopped(self, running: asyncio.Task[object]) -> None:
-        """Return when `stop` has been called or *running* has ended."""
+    async def _until_stopped(self, *running: asyncio.Task[Any]) -> None:
+        """Return when `stop` has been called or one of *running* has ended."""
         stopping = asyncio.create_task(self._stopping.wait())
-        await asyncio.wait([running, stopping], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([*running, stopping], return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()

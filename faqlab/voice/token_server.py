@@ -7,28 +7,36 @@ It listens on loopback, and answers only its own page unless the settings allow 
 from __future__ import annotations
 
 import asyncio
+import logging
+import math
 import os
 import secrets
 import socket
+import time
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
 import uvicorn
-from fastapi import FastAPI, HTTPException, Request
+from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
-from fastapi.responses import FileResponse, JSONResponse, Response
+from fastapi.responses import JSONResponse, Response
+from limits import RateLimitItemPerMinute
+from limits.aio.storage import MemoryStorage
+from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from livekit.api import AccessToken, RoomAgentDispatch, RoomConfiguration, VideoGrants
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from starlette.middleware.base import RequestResponseEndpoint
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.staticfiles import StaticFiles
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from faqlab import __version__
-from faqlab.errors import FaqlabError
+from faqlab.errors import FaqlabError, shorten
 from faqlab.settings import Settings
 from faqlab.voice.livekit_server import LiveKit
 from faqlab.voice.services import BackgroundService
@@ -36,6 +44,9 @@ from faqlab.voice.services import BackgroundService
 PAGE = Path(__file__).resolve().parents[1] / "web" / "dist"
 PORTS = range(8000, 8100)
 MAX_BODY = 8 * 1024
+MAX_CONNECTIONS = 200  # macOS allows 256 open files
+RESPONSE_SECONDS = 10
+EMPTY_ROOM_SECONDS = 20
 LOOPBACK = ("127.0.0.1", "localhost")
 
 AttributeName = Annotated[str, StringConstraints(max_length=64, pattern=r"^(?!lk\.).")]  # lk.… are LiveKit's own
@@ -70,8 +81,11 @@ class TokenServer(BackgroundService):
     async def _serve(self) -> None:
         check_page(self._page)
         app = create_app(self._livekit, self._settings, self._page)
-        config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False, ws="none", lifespan="off")
-        config.timeout_graceful_shutdown = 1
+        config = uvicorn.Config(
+            app, http=TimedProtocol, ws="none", lifespan="off", log_config=None, access_log=False, server_header=False
+        )
+        config.limit_concurrency, config.timeout_graceful_shutdown = MAX_CONNECTIONS, 1
+        logging.getLogger("uvicorn.error").addFilter(ONE_WARNING_A_SECOND)
         server = uvicorn.Server(config)
         with listen(self._port) as sock:
             self.url = f"http://127.0.0.1:{sock.getsockname()[1]}/"
@@ -80,6 +94,40 @@ class TokenServer(BackgroundService):
             await self._until_stopped(serving)
             server.should_exit = True
             await serving
+
+
+class TimedProtocol(H11Protocol):
+    """
+    Ends a connection on which no response is completed for RESPONSE_SECONDS.
+
+    uvicorn 0.54 by itself would wait without limit for a client that sends or reads slowly.
+    """
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._deadline = self.loop.call_later(RESPONSE_SECONDS, transport.abort)
+
+    def on_response_complete(self) -> None:
+        self._deadline.cancel()
+        self._deadline = self.loop.call_later(RESPONSE_SECONDS, self.transport.abort)
+        super().on_response_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._deadline.cancel()
+        super().connection_lost(exc)
+
+
+class OneWarningASecond(logging.Filter):
+    """Drops all warnings but the first in each second: uvicorn logs one for each invalid request."""
+
+    _second = -1
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        before, self._second = self._second, int(time.monotonic())
+        return record.levelno != logging.WARNING or self._second != before
+
+
+ONE_WARNING_A_SECOND = OneWarningASecond()
 
 
 def check_page(folder: Path = PAGE) -> None:
@@ -104,29 +152,57 @@ def create_app(livekit: LiveKit, settings: Settings, page: Path) -> FastAPI:
     """Return the app that gives out tokens for *livekit* and serves *page*."""
     # FastAPI's own pages about the API would load scripts from other hosts.
     app = FastAPI(title="faqlab tokens", version=__version__, docs_url=None, redoc_url=None)
+    limit = [Depends(rate_limit(settings.tokens_per_minute))]
+    files = StaticFiles(directory=page)
 
-    @app.get("/getToken", summary="A token for a new caller")
+    @app.get("/getToken", summary="A token for a new caller", dependencies=limit)
     async def get_token() -> dict[str, str]:
         return {"token": mint_token(livekit, settings), "url": livekit.url}
 
-    @app.post("/getToken", summary="The same, by LiveKit's token endpoint standard", status_code=201)
+    @app.post("/getToken", summary="By LiveKit's token endpoint standard", status_code=201, dependencies=limit)
     async def post_token(request: TokenRequest | None = None) -> dict[str, str]:
         return {"server_url": livekit.url, "participant_token": mint_token(livekit, settings, request)}
 
     @app.get("/health", summary="Whether it is running, and whether LiveKit answers and accepts our key")
     async def health() -> dict[str, str | bool]:
-        return {"status": "ok", "version": __version__, "livekit": await livekit.answers(seconds=2)}
+        return {"status": "ok", "version": __version__, "livekit": await livekit.answers(seconds=1.5)}
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
         problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        return JSONResponse({"detail": f"The request can't be used. {problems}."}, 422)
+        return JSONResponse({"detail": shorten(f"The request can't be used. {problems}.")}, 422)
 
     @app.get("/", include_in_schema=False)
-    async def index() -> FileResponse:
-        return FileResponse(page / "index.html")
+    async def index(request: Request) -> Response:
+        return await files.get_response("index.html", request.scope)
 
     app.mount("/assets", StaticFiles(directory=page / "assets"))
+    _guard(app, livekit, settings)
+    return app
+
+
+def rate_limit(per_minute: int) -> Callable[[Request], Awaitable[None]]:
+    """Return a dependency that lets *per_minute* requests of an address through, and ten times as many in all."""
+    # The other strategies of limits 5.8 go on refusing for as long as the wall clock is set back.
+    window = SlidingWindowCounterRateLimiter(MemoryStorage())
+    each, in_all = RateLimitItemPerMinute(per_minute), RateLimitItemPerMinute(10 * per_minute)
+
+    async def limit(request: Request) -> None:
+        limits = ((each, request.client.host if request.client else "?"), (in_all, "all"))
+        for most, who in limits:
+            if not await window.test(most, who):
+                wait = (await window.get_window_stats(most, who)).reset_time - time.time()
+                seconds = str(max(1, math.ceil(wait)))
+                detail = f"Too many tokens were requested in the last minute; try again in {seconds} s."
+                raise HTTPException(429, detail, {"Retry-After": seconds})
+        for most, who in limits:
+            await window.hit(most, who)
+
+    return limit
+
+
+def _guard(app: FastAPI, livekit: LiveKit, settings: Settings) -> None:
+    """Refuse large bodies and requests for other hosts or of other origins; add our headers to each response."""
     origins = settings.allowed_origins
     app.add_middleware(CORSMiddleware, allow_origins=origins, allow_methods=["GET", "POST"])
     app.add_middleware(RequestBodyLimitMiddleware, max_body_size=MAX_BODY)
@@ -137,7 +213,12 @@ def create_app(livekit: LiveKit, settings: Settings, page: Path) -> FastAPI:
     @app.middleware("http")
     async def guard(request: Request, call_next: RequestResponseEndpoint) -> Response:
         origin, own = request.headers.get("origin"), f"{request.url.scheme}://{request.headers.get('host')}"
-        if origin in (None, own, *origins):
+        sent = {*request.headers} & {"content-length", "transfer-encoding"}
+        if request.method == "GET" and sent and request.headers.get("content-length") != "0":
+            response: Response = JSONResponse(
+                {"detail": "A GET request has no body."}, 413
+            )  # a file's response would break off
+        elif origin in (None, own, *origins):
             response = await call_next(request)
         else:
             detail = "Only this server's own page may use it. To allow another site, add it to FAQLAB_ALLOWED_ORIGINS."
@@ -146,8 +227,6 @@ def create_app(livekit: LiveKit, settings: Settings, page: Path) -> FastAPI:
         if request.url.path.startswith("/assets/") and response.status_code == 200:
             response.headers["Cache-Control"] = "public, max-age=31536000, immutable"  # its name holds a hash
         return response
-
-    return app
 
 
 def mint_token(livekit: LiveKit, settings: Settings, request: TokenRequest | None = None) -> str:
@@ -164,12 +243,18 @@ def mint_token(livekit: LiveKit, settings: Settings, request: TokenRequest | Non
         can_subscribe=True,
         can_publish_data=False,  # LiveKit would allow it otherwise
     )
+    room = RoomConfiguration(
+        empty_timeout=EMPTY_ROOM_SECONDS,
+        departure_timeout=EMPTY_ROOM_SECONDS,
+        max_participants=0 if settings.room else 2,  # one more, for a caller who comes back before they are missed
+        agents=[RoomAgentDispatch(agent_name=settings.agent_name)],
+    )
     return (
         AccessToken(livekit.api_key, livekit.api_secret)
         .with_ttl(timedelta(minutes=settings.token_minutes))
         .with_identity(f"caller-{secrets.token_hex(8)}")
         .with_grants(grants)
-        .with_room_config(RoomConfiguration(agents=[RoomAgentDispatch(agent_name=settings.agent_name)]))
+        .with_room_config(room)
         .with_name(request.participant_name or "")
         .with_metadata(request.participant_metadata or "")
         .with_attributes(request.participant_attributes or {})

@@ -68,8 +68,8 @@ def demo(livekit_program: Path, short_faq: Path, short_config: Path) -> Iterator
 
 
 def caller_of(demo: LiveDemo) -> AbstractAsyncContextManager[ScriptedCaller]:
-    """Return a scripted caller who joins the demo's next call."""
-    return join(demo)
+    """Return a scripted caller who joins the demo's next call, and is patient enough for a slow machine."""
+    return join(demo, timeout=90)
 
 
 @pytest.fixture(scope="session")

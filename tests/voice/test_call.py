@@ -14,12 +14,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from gemini_emulator import GREETING, GeminiEmulator, Mood
 from livekit import rtc
 from livekit.agents import AgentStateChangedEvent, APIError, ErrorEvent, UserStateChangedEvent, tts
 from livekit.api import AccessToken, ListRoomsRequest, LiveKitAPI, RoomAgentDispatch, RoomConfiguration, VideoGrants
 from pydantic import SecretStr
 
+from benchmarks.gemini_emulator import GREETING, GeminiEmulator, Mood
 from benchmarks.scripted_caller import ScriptedCaller
 from benchmarks.words import normalise_words
 from faqlab import replies
@@ -29,11 +29,12 @@ from faqlab.settings import Settings
 from faqlab.small_talk import SmallTalk
 from faqlab.voice import call as call_module
 from faqlab.voice import gemini
+from faqlab.voice import pipeline as pipeline_module
 from faqlab.voice.agent import Session
 from faqlab.voice.call import Assistant, Call
 from faqlab.voice.livekit_server import LiveKit
 from faqlab.voice.lookup_log import STAGES, LookupLog
-from faqlab.voice.offline import load_speech, start_offline
+from faqlab.voice.offline import load_speech, start_offline, turn_seconds
 from faqlab.voice.pipeline import Pipeline
 from faqlab.voice.topics import NOTICE_TOPIC
 from faqlab.voice.tts import Synthesizer
@@ -56,7 +57,7 @@ def answering(livekit: LiveKit, conversation: Conversation, start: Any = start_o
     load_speech((replies.GREETING, replies.SORRY))
     pipeline = Pipeline("tested", load_speech, start)
     assistant = Assistant(conversation.retriever, conversation.small_talk, pipeline, LookupLog())
-    with Worker(livekit, assistant, "tested"):
+    with Worker(livekit, assistant, "tested", 4):
         yield assistant.records
 
 
@@ -153,7 +154,8 @@ async def test_a_call_that_gemini_leaves_continues_offline_in_the_same_room(
                 assert await said(calling, replies.APOLOGY, PAY_ANSWER, query=PAY)
                 assert await said(calling, PARCEL_ANSWER, query=PARCEL)
                 await asyncio.gather(*reading)
-    assert notices == [{"level": "warning", "text": replies.APOLOGY}]
+    assert notices[-1] == {"level": "warning", "text": replies.APOLOGY}
+    assert all(notice["text"] == replies.HOLD for notice in notices[:-1])
     assert [record.query for record in records.records] == [PAY, PARCEL]
 
 
@@ -162,6 +164,7 @@ class SessionStandIn:
 
     def __init__(self) -> None:
         self.said: list[str] = []
+        self.agent_state = "listening"
         self.current_agent = SimpleNamespace(llm=None)
 
     def say(self, sentence: str, **options: Any) -> asyncio.Future[None]:
@@ -178,7 +181,7 @@ class JobStandIn:
         self.sent: list[dict[str, Any]] = []
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.room = SimpleNamespace(name="nowhere", local_participant=self)
-        self.job = SimpleNamespace(room=self.room)
+        self.job = SimpleNamespace(room=self.room, metadata="")
 
     async def send_text(self, text: str, topic: str) -> None:
         self.sent.append(json.loads(text))
@@ -193,7 +196,7 @@ async def quiet_call(short_retriever: Retriever, small_talk: SmallTalk) -> tuple
     job, session = JobStandIn(), SessionStandIn()
     pipeline = Pipeline("none", lambda texts: None, start_offline)
     assistant = Assistant(short_retriever, small_talk, pipeline, LookupLog(), silence_seconds=0)
-    livekit = LiveKit("ws://127.0.0.1:9", "key", "secret", local=True)
+    livekit = LiveKit("ws://127.0.0.1:9", "key", "secret")
     call = Call(assistant, job, livekit)  # type: ignore[arg-type]
     call._session = session  # type: ignore[assignment]
     return call, job, session
@@ -256,7 +259,7 @@ async def test_an_answer_that_was_heard_forgets_the_failures_before_it(quiet_cal
 async def test_a_caller_who_leaves_may_come_back_for_a_while(
     quiet_call: Quiet, monkeypatch: pytest.MonkeyPatch, reason: Any, patience: str
 ) -> None:
-    call, job, _ = quiet_call
+    call, job, session = quiet_call
     call._caller = "caller"
     participant: Any = SimpleNamespace(identity="caller", disconnect_reason=reason)
     guest: Any = SimpleNamespace(identity="guest", disconnect_reason=reason)
@@ -265,6 +268,56 @@ async def test_a_caller_who_leaves_may_come_back_for_a_while(
     call._on_participant_left(participant)
     call._on_participant_came(participant)
     assert call._leaving is None
+    assert session.said == [replies.CUT_OFF]
     monkeypatch.setattr(call_module, patience, 0)
     call._on_participant_left(participant)
     assert await job.ended == "the caller has left"
+
+
+async def test_a_call_that_takes_too_long_ends_with_a_sentence(quiet_call: Quiet) -> None:
+    call, job, session = quiet_call
+    call._end(replies.TIME_IS_UP)
+    call._end(replies.GIVE_UP)  # it ends once
+    assert await job.ended == "the assistant has hung up"
+    assert session.said == [replies.TIME_IS_UP]
+
+
+async def test_one_audio_track_of_the_caller_is_subscribed_to(quiet_call: Quiet) -> None:
+    class Track:
+        def __init__(self, kind: int) -> None:
+            self.kind, self.subscribed = kind, False
+
+        def set_subscribed(self, yes: bool) -> None:
+            self.subscribed = yes
+
+    call, job, _ = quiet_call
+    call._caller = "caller"
+    video, first, second = Track(rtc.TrackKind.KIND_VIDEO), *(Track(rtc.TrackKind.KIND_AUDIO) for _ in range(2))
+    published: dict[int, Any] = {1: video, 2: first, 3: second}
+    others = {9: Track(rtc.TrackKind.KIND_AUDIO)}
+    job.room.remote_participants = {
+        "guest": SimpleNamespace(track_publications=others),
+        "caller": SimpleNamespace(track_publications=published),
+    }
+    for _ in range(2):
+        call._subscribe_to_one_track()
+    assert [track.subscribed for track in (video, first, second, others[9])] == [False, True, False, False]
+    del published[2]
+    call._subscribe_to_one_track()
+    assert second.subscribed
+
+
+@pytest.mark.parametrize(
+    ("cores", "seconds", "lines"), [(2, 0.1, 4), (2, 0.8, 2), (1, 3.0, 1), (0.5, 0.1, 1), (8, 0, 16)]
+)
+def test_an_agent_takes_two_calls_a_core_and_fewer_on_a_slow_machine(
+    monkeypatch: pytest.MonkeyPatch, cores: float, seconds: float, lines: int
+) -> None:
+    monkeypatch.setattr(pipeline_module, "get_cpu_monitor", lambda: SimpleNamespace(cpu_count=lambda: cores))
+    monkeypatch.setattr(pipeline_module.os, "sched_getaffinity", lambda pid: set(range(64)), raising=False)
+    assert Pipeline("tested", load_speech, start_offline, lambda: seconds).lines() == lines
+
+
+def test_how_long_a_turn_takes_is_measured() -> None:
+    load_speech(())
+    assert 0 < turn_seconds() < 60

@@ -24,13 +24,14 @@ import pytest
 from conftest import caller_of, keyless
 from livekit import rtc
 
+from faqlab import replies
 from faqlab.errors import FaqlabError
 from faqlab.settings import Settings
+from faqlab.voice import processes
 from faqlab.voice.demo import LiveDemo
-from faqlab.voice.livekit_server import LiveKit, LocalServer
+from faqlab.voice.livekit_server import LiveKit
 from faqlab.voice.panel import call_panel
-from faqlab.voice.token_server import TokenServer
-from faqlab.voice.worker import Worker
+from faqlab.voice.processes import ChildProcess
 
 QUESTION = "Can I return shoes that do not fit?"
 
@@ -86,18 +87,21 @@ def test_starts_and_stops_leave_no_process_thread_or_file_handle(own_demo: LiveD
     assert handles[1] == handles[2] == handles[3]
 
 
-@pytest.mark.parametrize("part", [LocalServer, Worker, TokenServer])
+@pytest.mark.parametrize("interrupted", [1, 2, 3])
 def test_an_interrupted_start_leaves_nothing_running(
-    own_demo: LiveDemo, monkeypatch: pytest.MonkeyPatch, part: type[Any]
+    own_demo: LiveDemo, monkeypatch: pytest.MonkeyPatch, interrupted: int
 ) -> None:
-    processes, threads, start = children(), services(), part.start
+    processes, threads, start, starts = children(), services(), ChildProcess.start, []
 
-    def interrupted(self: Any) -> None:
+    def interrupt(self: Any) -> Any:
         start(self)
-        signal.raise_signal(signal.SIGINT)
+        starts.append(self)
+        if len(starts) == interrupted:
+            signal.raise_signal(signal.SIGINT)
+        return self
 
     with monkeypatch.context() as patch:
-        patch.setattr(part, "start", interrupted)
+        patch.setattr(ChildProcess, "start", interrupt)
         with pytest.raises(KeyboardInterrupt):
             own_demo.start()
     assert not own_demo.running
@@ -129,18 +133,51 @@ def test_it_says_which_voice_and_server_it_uses_and_no_secret(
     )
     lines: list[str] = []
     with LiveDemo(faqs=short_faq, config=short_config, settings=named, progress=lines.append) as demo:
-        assert "offline" in lines[0] and livekit_server.url in lines[0]
+        assert lines[0] == f"LiveKit server: {livekit_server.url}."
+        assert "offline models" in " ".join(lines)
         assert lines[-1] == f"Ready at {demo.url} with 5 entries from short.json."
     assert livekit_server.api_secret not in " ".join(lines)
 
 
-def test_what_has_ended_by_itself_is_said_and_starts_again(own_demo: LiveDemo) -> None:
-    own_demo.start()
-    [server] = [child for child in psutil.Process().children() if child.pid == own_demo._parts[0].pid]  # type: ignore[union-attr]
-    server.kill()
+@pytest.mark.parametrize("part", [0, 1, 2])
+def test_a_part_that_is_killed_is_started_again_and_said(own_demo: LiveDemo, part: int) -> None:
+    notices: list[str] = []
+    panel: Any = call_panel(own_demo.start())
+    url, killed = own_demo.url, own_demo._parts[part]
+    own_demo.watchers.append(lambda: notices.append(own_demo.notice))
+    psutil.Process(killed.pid).kill()
+    while len(notices) < 2:
+        time.sleep(0.02)
+    assert notices[0] == f"{killed.name} stopped unexpectedly (signal 9); it is started again."
+    assert notices[-1] == f"{killed.name} is running again."
+    assert "is running again." in panel.children[0].children[1].value
+    assert own_demo.url == url and urllib.request.urlopen(url).status == 200
+
+
+def test_a_frozen_agent_and_a_failing_watcher_do_not_end_the_supervision(
+    own_demo: LiveDemo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails() -> None:
+        notices.append(own_demo.notice)
+        raise ZeroDivisionError
+
+    notices: list[str] = []
+    monkeypatch.setattr("faqlab.voice.demo.SILENT_SECONDS", 6.0)
+    own_demo.start().watchers.append(fails)
+    psutil.Process(own_demo._parts[1].pid).send_signal(signal.SIGSTOP)
+    while "The agent is running again." not in notices:
+        time.sleep(0.02)
+    assert notices[0] == "The agent stopped unexpectedly (it didn't answer any more); it is started again."
+
+
+def test_a_part_that_has_ended_for_good_is_said_and_starts_again(
+    own_demo: LiveDemo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "RESTARTS", 0)
+    psutil.Process(own_demo.start()._parts[0].pid).kill()
     while own_demo.running:
         time.sleep(0.02)
-    with pytest.raises(FaqlabError, match=r"call its start\(\)\. livekit-server stopped unexpectedly"):
+    with pytest.raises(FaqlabError, match=r"call its start\(\)\. livekit-server stopped unexpectedly \(signal 9\)\."):
         own_demo.url  # noqa: B018
     assert urllib.request.urlopen(own_demo.start().url).status == 200
     own_demo.stop()
@@ -179,6 +216,21 @@ async def test_a_caller_whose_connection_is_lost_comes_back_and_is_answered(demo
     assert ">Where is my parcel?</td>" in panel.children[1].value
 
 
+@pytest.mark.parametrize("part", [0, 1])
+async def test_a_call_whose_server_or_agent_is_killed_goes_on(own_demo: LiveDemo, part: int) -> None:
+    await asyncio.to_thread(own_demo.start)
+    async with caller_of(own_demo) as caller:
+        await caller.greeting()
+        reconnected = asyncio.Event()
+        caller.room.on("local_track_subscribed", lambda *_: reconnected.set())
+        psutil.Process(own_demo._parts[part].pid).kill()
+        assert (await caller.greeting()).reply == replies.CUT_OFF
+        if part == 0:  # what is said before then gets lost
+            await reconnected.wait()
+        exchange = await caller.ask("Where is my parcel?")
+    assert exchange.lookups[-1]["hits"][0]["id"] == "parcel"
+
+
 SCRIPT = """
 import logging, sys
 from livekit import rtc
@@ -187,9 +239,9 @@ from faqlab.voice.demo import LiveDemo
 
 if __name__ == "__main__":
     with LiveDemo(records=sys.argv[1]) as demo:
+        table = call(demo, ["Where is my parcel?", "Who won the chess tournament?"], at_once=1)
         rtc.room.logging.info("as it does for a text stream that nobody reads")
         logging.getLogger("mine").warning("a warning of the user's")
-        table = call(demo, ["Where is my parcel?", "Who won the chess tournament?"], at_once=1)
         assert not logging.getLogger().handlers
     print("TABLE " + table.to_json(orient="records"))
 """
@@ -222,7 +274,7 @@ def test_serve_lets_callers_in_until_ctrl_c_and_leaves_nothing(short_faq: Path, 
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with subprocess.Popen(
-        [sys.executable, "-m", "faqlab.cli", "serve", "--port", str(port)],
+        [sys.executable, "-m", "faqlab", "serve", "--port", str(port)],
         env=environment(short_faq, short_config, PYTHONUNBUFFERED="1"),
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),  # as for what a script starts by `&`
         stdout=subprocess.PIPE,
@@ -246,14 +298,14 @@ def test_serve_lets_callers_in_until_ctrl_c_and_leaves_nothing(short_faq: Path, 
     assert not psutil.wait_procs(family[1:], timeout=60)[1]
 
 
-@pytest.mark.parametrize(("command", "begins"), [("agent", "Ready"), ("tokens", "Join at")])
+@pytest.mark.parametrize(("command", "begins"), [("agent", "Answering up to"), ("tokens", "Join at")])
 def test_agent_and_tokens_serve_the_named_livekit_server_until_sigterm(
     livekit_server: LiveKit, short_faq: Path, short_config: Path, command: str, begins: str
 ) -> None:
     key, secret = livekit_server.api_key, livekit_server.api_secret
     named = {"LIVEKIT_URL": livekit_server.url, "LIVEKIT_API_KEY": key, "LIVEKIT_API_SECRET": secret}
     with subprocess.Popen(
-        [sys.executable, "-m", "faqlab.cli", command],
+        [sys.executable, "-m", "faqlab", command],
         env=environment(short_faq, short_config, PYTHONUNBUFFERED="1", **named),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

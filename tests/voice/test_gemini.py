@@ -16,12 +16,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gemini_emulator import GREETING, GeminiEmulator, Mood
 from livekit import rtc
 from livekit.agents import AgentSession, CloseEvent, UserStateChangedEvent
 from livekit.agents.voice.io import AudioInput
 from pydantic import SecretStr
+from scipy.signal import resample_poly
 
+from benchmarks.gemini_emulator import GREETING, GeminiEmulator, Mood
+from benchmarks.words import normalise_words
 from faqlab import replies
 from faqlab.conversation import Conversation
 from faqlab.errors import FaqlabError
@@ -32,8 +34,10 @@ from faqlab.voice import gemini
 from faqlab.voice.agent import INSTRUCTIONS, FaqAgent, Lookups
 from faqlab.voice.lookup_log import LookupLog
 from faqlab.voice.offline_llm import OfflineLLM
+from faqlab.voice.whisper import SAMPLE_RATE, Whisper
 
 QUESTION, ANSWER = "Where is my parcel?", "Follow the link in your shipping email."
+HOLD = ("info", replies.HOLD)
 
 
 class Patience:
@@ -139,8 +143,8 @@ def calling(
     keys: list[str] = []
 
     @asynccontextmanager
-    async def call(*moods: Mood, key: str | None = None, refuse: bool = False) -> AsyncIterator[Call]:
-        async with GeminiEmulator(*moods, transcribe=lambda audio: QUESTION) as emulator:
+    async def call(*moods: Mood, key: str | None = None, refuse: bool = False, **options: Any) -> AsyncIterator[Call]:
+        async with GeminiEmulator(*moods, transcribe=lambda audio: QUESTION, **options) as emulator:
             if refuse:
                 emulator.refuse()
             call = Call(emulator, Conversation(short_retriever, small_talk), key or emulator.api_key)
@@ -188,8 +192,9 @@ async def test_the_setup_has_the_models_name_the_voice_and_a_blocking_tool(calli
     assert INSTRUCTIONS.read_text().splitlines()[0] in str(setup["systemInstruction"]["parts"][0]["text"])
 
 
-async def test_one_1011_and_a_go_away_are_survived(calling: Calling) -> None:
-    async with calling() as call:
+@pytest.mark.parametrize("close_code", [1008, 1011])
+async def test_one_close_and_a_go_away_are_survived(calling: Calling, close_code: int) -> None:
+    async with calling(close_code=close_code) as call:
         await call.until_said(GREETING)
         await call.emulator.break_off()
         await until(lambda: len(call.emulator.connections) == 2)
@@ -202,21 +207,80 @@ async def test_one_1011_and_a_go_away_are_survived(calling: Calling) -> None:
         assert call.notices == []
 
 
-async def test_gemini_gets_one_reminder_when_it_stays_silent(calling: Calling) -> None:
+async def test_when_the_connection_breaks_off_in_an_answer_gemini_is_reminded_on_the_next(calling: Calling) -> None:
+    async with calling(Mood.STUCK, Mood.WELL) as call:
+        await call.until_said(GREETING)
+        call.microphone.speak()
+        await until(lambda: call.emulator.connections[0].asked)
+        await call.emulator.break_off()
+        await until(lambda: len(call.emulator.connections) == 2)
+        await call.patience.end()
+        await call.until_said(GREETING, GREETING)
+        assert gemini.REMINDER in call.emulator.connections[1].prompts[-1]
+        assert call.notices in ([], [HOLD])
+
+
+async def test_when_gemini_stays_silent_the_caller_is_asked_to_hold_and_then_gemini_is_reminded(
+    calling: Calling,
+) -> None:
     async with calling(Mood.DEAF) as call:
         await call.until_said(GREETING)
         call.finish_speaking()
         await call.patience.end()
+        await until(lambda: call.notices == [HOLD])
+        assert len(call.emulator.connections[0].prompts) == 1, "a reminder would interrupt a slow answer"
+        await call.patience.end()
         await call.until_said(GREETING, GREETING)
         assert gemini.REMINDER in call.emulator.connections[0].prompts[-1]
         assert replies.APOLOGY in call.loaded, "the offline models are loaded while Gemini may still recover"
+        assert call.notices == [HOLD, HOLD]
+
+
+async def test_a_slow_answer_is_heard_after_the_caller_was_asked_to_hold(calling: Calling) -> None:
+    answering = asyncio.Event()
+    async with calling(Mood.SLOW, take_time=answering.wait) as call:
+        await call.until_said(GREETING)
+        call.microphone.speak()
+        await until(lambda: call.emulator.connections[0].asked)
+        call.finish_speaking()
+        await call.patience.end()
+        await until(lambda: call.notices == [HOLD])
+        answering.set()
+        await call.until_said(GREETING, ANSWER)
+        call.finish_speaking()
+        await call.patience.end()
+        await until(lambda: len(call.notices) == 2)
+        assert call.notices == [HOLD, HOLD]
+        assert len(call.emulator.connections[0].prompts) == 1, "its words end what it had been silent for"
+
+
+async def test_a_tool_call_that_gemini_takes_back_is_answered_and_spoken_once(calling: Calling) -> None:
+    async with calling(Mood.CANCELLING) as call:
+        await call.until_said(GREETING)
+        call.microphone.speak()
+        await call.until_said(GREETING, ANSWER)
+        await call.ask(QUESTION)
+        await call.until_said(GREETING, ANSWER, ANSWER)
+        assert len(call.emulator.connections[0].tool_responses) == 2, "what was taken back needs no response"
         assert call.notices == []
+
+
+def test_the_caller_is_asked_to_hold_in_the_words_of_the_replies() -> None:
+    samples = np.frombuffer(gemini.HOLD.data, np.int16)
+    speech = resample_poly(samples.astype(np.float32) / 32768, SAMPLE_RATE, gemini.HOLD.sample_rate)
+    assert normalise_words(Whisper.shared().transcribe(speech.astype(np.float32))) == normalise_words(replies.HOLD)
 
 
 @pytest.mark.parametrize(
     "trouble",
-    [{"key": "AIza-a-wrong-key"}, {"mood": Mood.FORBIDDEN}, {"refuse": True}, {"mood": Mood.BROKEN}],
-    ids=["wrong key", "403", "refused", "1011 at each connect"],
+    [
+        {"key": "AIza-a-wrong-key"},
+        {"mood": Mood.FORBIDDEN},
+        {"refuse": True},
+        {"mood": Mood.BROKEN},
+        {"mood": Mood.BROKEN, "close_code": 1008},
+    ],
+    ids=["wrong key", "403", "refused", "1011 at each connect", "1008 at each connect"],
 )
 async def test_a_call_continues_offline_when_gemini_cannot_be_connected(
     calling: Calling, trouble: dict[str, Any]
@@ -225,15 +289,15 @@ async def test_a_call_continues_offline_when_gemini_cannot_be_connected(
         await call.until_said(f"{replies.APOLOGY} {replies.INVITATION}")
         (await call.session.run(user_input=QUESTION)).expect[-1].is_message(role="assistant")
         assert call.said[-1] == ANSWER
-        assert call.notices == [("warning", replies.APOLOGY)]
+        assert (call.notices[0], call.notices[-1]) == (HOLD, ("warning", replies.APOLOGY))
         assert call.emulator.moods == [Mood.WELL] or len(call.emulator.connections) <= 3
 
 
 @pytest.mark.parametrize("mood", [Mood.MUTE, Mood.HANGING])
 async def test_a_call_continues_offline_when_gemini_stays_silent(calling: Calling, mood: Mood) -> None:
     async with calling(mood) as call:
-        await call.patience.end()
-        await call.patience.end()
+        for _ in range(3):
+            await call.patience.end()
         await call.until_said(f"{replies.APOLOGY} {replies.INVITATION}")
         await call.session.run(user_input=QUESTION)
         assert call.said[-1] == ANSWER
@@ -251,14 +315,15 @@ async def test_a_go_away_without_return_keeps_what_was_said(calling: Calling) ->
         assert [text.strip() for text in history if text][1:4] == [GREETING, QUESTION, ANSWER]
 
 
-async def test_a_question_that_gemini_left_open_is_answered_without_asking_again(calling: Calling) -> None:
-    async with calling(Mood.STUCK) as call:
+@pytest.mark.parametrize("mood", [Mood.STUCK, Mood.FROZEN])
+async def test_a_question_that_gemini_left_open_is_answered_without_asking_again(calling: Calling, mood: Mood) -> None:
+    async with calling(mood) as call:
         await call.until_said(GREETING)
         call.microphone.speak()
         await until(lambda: call.emulator.connections[0].asked)
         call.finish_speaking()
-        await call.patience.end()
-        await call.patience.end()
+        for _ in range(3):
+            await call.patience.end()
         await call.until_said(GREETING, replies.APOLOGY, ANSWER)
         call.lookups.log_pending()
         assert [record.query for record in call.records.records] == [QUESTION]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,17 @@ def test_records_go_to_a_file_of_the_day_that_others_cannot_read(record: LookupR
     line = json.loads(file.read_text())
     assert (line["query"], line["room"], line["hits"][0]["id"]) == (PAY, "a-room", "pay")
     assert line["time"] == record.time.isoformat()
+
+
+def test_a_clock_that_is_set_back_loses_no_record(record: LookupRecord, tmp_path: Path) -> None:
+    log = LookupLog(tmp_path / "records")
+    earlier = replace(record, time=record.time - timedelta(days=1), milliseconds={"voice": -3_600_000.0})
+    for each in (record, earlier, record):
+        log.add(each)
+    assert list(log.records) == [record, earlier, record]
+    assert len(log.to_frame()) == 3
+    lines = {path.name: len(path.read_text().splitlines()) for path in (tmp_path / "records").iterdir()}
+    assert lines == {f"lookups-{each.time:%Y-%m-%d}.jsonl": n for each, n in ((record, 2), (earlier, 1))}
 
 
 def test_a_folder_that_is_a_file_is_refused_with_a_sentence(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import shutil
 import signal
 import socket
 import threading
@@ -12,14 +13,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import jwt
 import pytest
+import uvicorn
 from conftest import keyless
 from livekit import rtc
-from livekit.api import LiveKitAPI
+from livekit.api import ListRoomsRequest, LiveKitAPI
 
 from faqlab import __version__
 from faqlab.errors import FaqlabError
@@ -28,7 +31,7 @@ from faqlab.voice.livekit_server import LiveKit
 from faqlab.voice.token_server import TokenServer
 
 SECRET = "a-secret-that-must-never-be-seen-anywhere"
-NOWHERE = LiveKit("ws://127.0.0.1:9", "the-key-itself", SECRET, local=True)
+NOWHERE = LiveKit("ws://127.0.0.1:9", "the-key-itself", SECRET)
 
 Serve = Callable[..., httpx.Client]
 
@@ -128,6 +131,54 @@ def test_by_setting_all_callers_share_one_room(serve: Serve) -> None:
     assert client.post("/getToken", json={"room_name": "another"}).status_code == 403
 
 
+def test_a_room_is_for_one_caller_and_ends_if_none_is_in_it(serve: Serve) -> None:
+    room = claims(serve().get("/getToken").json()["token"])["roomConfig"]
+    assert (room["emptyTimeout"], room["departureTimeout"], room["maxParticipants"]) == (20, 20, 2)
+    shared = claims(serve(room="my-room").get("/getToken").json()["token"])["roomConfig"]
+    assert "maxParticipants" not in shared
+
+
+# How many tokens there are
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The wall clock, which stands still; a new window of a minute began half a second ago."""
+    now = [1_800_000_000.5]
+    monkeypatch.setattr(time, "time", lambda: now[0])
+    return now
+
+
+def test_an_address_gets_no_more_tokens_a_minute_than_set_and_reads_when_it_may_try_again(
+    serve: Serve, clock: list[float]
+) -> None:
+    client = serve(tokens_per_minute=3)
+    given = [client.get("/getToken"), client.post("/getToken"), client.get("/getToken")]
+    assert [answer.status_code for answer in given] == [200, 201, 200]
+    for refused in (client.get("/getToken"), client.post("/getToken")):
+        assert (refused.status_code, refused.headers["retry-after"]) == (429, "60")
+        assert refused.json()["detail"] == "Too many tokens were requested in the last minute; try again in 60 s."
+    assert client.get("/").status_code == client.get("/health").status_code == 200
+    clock[0] += 60
+    assert client.get("/getToken").status_code == 200
+
+
+def test_each_address_has_its_own_share_and_all_together_have_ten(serve: Serve, clock: list[float]) -> None:
+    client = serve(tokens_per_minute=1)
+    statuses = [
+        client.get("/getToken", headers={"X-Forwarded-For": f"evil, 203.0.113.{n}"}).status_code
+        for n in (0, 0, *range(1, 12))
+    ]
+    assert statuses == [200, 429, *[200] * 9, 429, 429]
+
+
+def test_a_clock_that_is_set_back_locks_nobody_out(serve: Serve, clock: list[float]) -> None:
+    client = serve(tokens_per_minute=1)
+    assert [client.get("/getToken").status_code for _ in range(2)] == [200, 429]
+    clock[0] -= 3600
+    assert client.get("/getToken").status_code == 200
+
+
 # What the real server makes of it
 
 
@@ -141,7 +192,9 @@ async def test_a_caller_joins_and_speaks_and_the_agent_is_called(serve: Serve, l
         await room.local_participant.publish_track(track, microphone)
         async with LiveKitAPI(livekit_server.url, livekit_server.api_key, livekit_server.api_secret) as api:
             dispatches = await api.agent_dispatch.list_dispatch(room.name)
+            [found] = (await api.room.list_rooms(ListRoomsRequest(names=[room.name]))).rooms
         assert [d.agent_name for d in dispatches] == ["test-agent"]
+        assert (found.empty_timeout, found.departure_timeout, found.max_participants) == (20, 20, 2)
     finally:
         await room.disconnect()
 
@@ -165,10 +218,29 @@ def test_the_server_accepts_a_fresh_token_and_no_expired_or_changed_one(serve: S
 
 
 def test_health_says_whether_livekit_answers_and_accepts_our_key(serve: Serve, livekit_server: LiveKit) -> None:
-    stranger = LiveKit(livekit_server.url, livekit_server.api_key, SECRET, local=True)
+    stranger = LiveKit(livekit_server.url, livekit_server.api_key, SECRET)
     for livekit, answers in (livekit_server, True), (stranger, False), (NOWHERE, False):
         answer = serve(livekit).get("/health")
         assert answer.json() == {"status": "ok", "version": __version__, "livekit": answers}
+
+
+@pytest.mark.parametrize("frozen", ["the server", "the name service"])
+def test_health_is_answered_even_if_livekit_never_is(
+    serve: Serve, frozen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, resolve = threading.Event(), socket.getaddrinfo
+
+    def getaddrinfo(host: str, *arguments: Any, **options: Any) -> Any:
+        return found.wait() if host == "nobody-knows.example" else resolve(host, *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # connections are made, but never answered
+        host = f"127.0.0.1:{silent.getsockname()[1]}" if frozen == "the server" else "nobody-knows.example"
+        try:
+            answer = serve(LiveKit(f"ws://{host}", "key", SECRET)).get("/health", timeout=60)
+        finally:
+            found.set()
+    assert (answer.status_code, answer.json()["livekit"]) == (200, False)
 
 
 # Who is refused
@@ -242,6 +314,72 @@ def test_an_oversize_body_is_refused_also_when_it_does_not_say_its_size(serve: S
         assert answer.status_code == 413
 
 
+def connect(client: httpx.Client, sent: bytes = b"") -> socket.socket:
+    connection = socket.create_connection(("127.0.0.1", client.base_url.port or 0), timeout=60)
+    connection.sendall(sent)
+    return connection
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow:",
+        b"POST /getToken HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\n{",
+        b"POST /getToken HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\nGET / HTTP/1.1\r\nX-Slow:",
+    ],
+)
+def test_a_client_that_sends_no_whole_request_is_disconnected(
+    serve: Serve, sent: bytes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(token_server, "RESPONSE_SECONDS", 0.3)
+    with connect(serve(), sent) as connection:
+        while connection.recv(1 << 16):
+            pass
+    assert caplog.text == ""
+
+
+def test_a_client_that_does_not_read_is_disconnected(
+    serve: Serve, page: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(token_server, "RESPONSE_SECONDS", 0.3)
+    served: list[uvicorn.Server] = []
+    begin = uvicorn.Server.serve
+    monkeypatch.setattr(uvicorn.Server, "serve", lambda self, **options: served.append(self) or begin(self, **options))
+    (page / "assets" / "large.bin").write_bytes(bytes(50_000_000))
+    with connect(serve(), b"GET /assets/large.bin HTTP/1.1\r\nHost: localhost\r\n\r\n") as connection:
+        assert connection.recv(9) == b"HTTP/1.1 "
+        while served[0].server_state.connections:
+            time.sleep(0.05)
+    assert caplog.text == ""
+
+
+def test_beyond_so_many_connections_requests_are_refused_until_some_are_closed(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(token_server, "MAX_CONNECTIONS", 4)
+    client = serve()
+    with ExitStack() as open_ones:
+        for _ in range(4):
+            open_ones.enter_context(connect(client))
+        assert client.get("/").status_code == 503
+    while client.get("/").status_code == 503:
+        time.sleep(0.05)
+
+
+def test_requests_that_are_no_http_are_logged_once_a_second(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    now = [1e9]
+    monkeypatch.setattr(token_server, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    client = serve()
+    for now[0] in (1e9, 1e9, 1e9 + 0.9, 1e9 + 1.1, 1e9 + 1.2):
+        with connect(client, b"\x16\x03\x01\r\n\r\n") as connection:
+            assert connection.recv(12) == b"HTTP/1.1 400"
+    assert caplog.messages == ["Invalid HTTP request received."] * 2
+
+
 # What every answer carries
 
 
@@ -271,7 +409,7 @@ def test_tokens_are_not_cached_and_every_answer_is_hardened(serve: Serve) -> Non
 
 
 def test_a_cloud_project_may_send_the_page_on_to_its_regions(serve: Serve) -> None:
-    answer = serve(LiveKit("wss://faq.livekit.cloud", "key", SECRET, local=False)).get("/")
+    answer = serve(LiveKit("wss://faq.livekit.cloud", "key", SECRET)).get("/")
     allowed = "connect-src 'self' wss://*.livekit.cloud https://*.livekit.cloud;"
     assert allowed in answer.headers["content-security-policy"]
 
@@ -300,6 +438,14 @@ def test_a_path_to_nothing_or_out_of_the_page_is_not_found(serve: Serve) -> None
     for name in ("..%2f..%2fsecret", "%2e%2e/%2e%2e/secret", "..%5csecret", "%2e%2e", "%00", "x" * 256, "x" * 5000, ""):
         answer = client.get(f"/assets/{name}")
         assert (answer.status_code, "hidden" in answer.text) == (404, False)
+
+
+def test_a_page_that_is_being_rebuilt_is_not_found(serve: Serve, page: Path, caplog: pytest.LogCaptureFixture) -> None:
+    client, paths = serve(), ("/", "/assets/page-1a2b.js")
+    assert [client.get(path).status_code for path in paths] == [200, 200]
+    shutil.rmtree(page)
+    assert [client.get(path).status_code for path in paths] == [404, 404]
+    assert caplog.text == ""
 
 
 def test_a_page_that_is_not_built_is_an_error_that_says_how_to_build_it(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import { type Call, type CallEvent, NO_CALL, reduceCall, shownState } from "../s
 import { Orb } from "../src/components/Orb";
 import { Page } from "../src/components/Page";
 import { applyColours } from "../src/config";
-import { disconnectProblem, microphoneProblem } from "../src/errors";
+import { delayProblem, disconnectProblem, microphoneProblem, TokenError } from "../src/errors";
 import type { Lookup } from "../src/lookup";
 import type { Role } from "../src/transcript";
 import "../src/styles.css";
@@ -94,7 +94,10 @@ const talk: CallEvent[] = [...begun, ...answered, fallback, ...clarified, ...dec
 const stories: Record<string, CallEvent[]> = {
   ready: [],
   error: [{ type: "join" }, { type: "ended", problem: microphoneProblem(Object.assign(new Error(), { name: "NotAllowedError" }), true) }],
+  delayed: [...begun.slice(0, 2), { type: "delayed", problem: delayProblem(new TokenError(429, null), 42) }],
   waiting: begun.slice(0, 3),
+  busy: [...begun.slice(0, 3), { type: "agentOverdue" }],
+  missing: [...begun.slice(0, 3), { type: "agentOverdue" }, { type: "agentMissing" }],
   listening: [...begun, agent("listening"), said("caller", "And how do I", false)],
   answered: [...begun, ...answered, agent("listening")],
   clarified: [...begun, ...clarified, agent("listening")],

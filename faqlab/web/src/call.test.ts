@@ -56,19 +56,62 @@ describe("the end", () => {
 });
 
 describe("the assistant", () => {
-  test("one that never came and one that has left have different words", () => {
-    const never = after(...CONNECTED, { type: "agentOverdue" });
-    const left = after(...CONNECTED, { type: "agent", state: "listening" }, { type: "agent", state: null }, { type: "agentOverdue" });
-    expect(never.problem?.text).toContain("hasn't joined yet");
-    expect(left.problem?.text).toContain("has left");
-    expect([never, left].map((call) => stateWords(call).state)).toEqual(["No assistant yet", "The assistant has left"]);
+  const LEFT: CallEvent[] = [...CONNECTED, { type: "agent", state: "listening" }, { type: "agent", state: null }, { type: "agentOverdue" }];
+
+  test("while it doesn't come, all lines are busy, and the caller hears that they will be put through", () => {
+    const busy = after(...CONNECTED, { type: "agentOverdue" });
+    expect(stateWords(busy)).toEqual({
+      state: "All lines are busy",
+      hint: "You will be put through as soon as one is free.",
+      announcement: "All lines are busy. You will be put through as soon as one is free.",
+    });
+    expect([shownState(busy), isUnderWay(busy), busy.problem]).toEqual(["waiting", true, null]);
+  });
+
+  test("one that has left in a call is announced, and the conversation stays for the next one", () => {
+    const said: CallEvent = { type: "said", said: { role: "caller", segmentId: "a", text: "hello", final: true } };
+    const left = after(...LEFT, said);
+    expect(stateWords(left).announcement).toBe("The assistant has left. Another one is on its way.");
+    const back = reduceCall(left, { type: "agent", state: "speaking" });
+    expect([shownState(back), back.conversation.length]).toEqual(["speaking", 1]);
+    // It may have said goodbye, so that the call will end in a moment.
+    expect(stateWords(reduceCall(back, { type: "agent", state: null })).announcement).toBe("The assistant has left.");
+  });
+
+  test("after minutes the caller may keep waiting or come later", () => {
+    for (const call of [after(...CONNECTED, { type: "agentOverdue" }), after(...LEFT)]) {
+      expect(reduceCall(call, { type: "agentMissing" }).problem?.text).toMatch(/keep waiting.*join again later/);
+    }
   });
 
   test("when it comes, its problem disappears, but no other one", () => {
-    const late = after(...CONNECTED, { type: "agentOverdue" }, { type: "agent", state: "listening" });
+    const late = after(...CONNECTED, { type: "agentMissing" }, { type: "agent", state: "listening" });
     const mute = after(...CONNECTED, { type: "microphoneLost" }, { type: "agent", state: "listening" });
     expect([late.problem, mute.problem?.kind]).toEqual([null, "microphone"]);
   });
+});
+
+describe("a lost connection", () => {
+  test("in a new room the conversation and the microphone go on, and the assistant is awaited anew", () => {
+    const interim: CallEvent = { type: "said", said: { role: "caller", segmentId: "a", text: "how", final: false } };
+    const before = after(...CONNECTED, { type: "agent", state: "listening" }, interim, { type: "muted", muted: true }, { type: "reconnecting" });
+    const rejoined = reduceCall(before, { type: "connected" });
+    expect(rejoined.conversation).toMatchObject([{ said: { text: "how", final: true } }]);
+    expect([rejoined.muted, shownState(rejoined)]).toEqual([true, "waiting"]);
+    expect(stateWords(reduceCall(rejoined, { type: "agentOverdue" })).state).toBe("All lines are busy");
+  });
+
+  test("where no new room can be joined, the call has ended, and its conversation stays", () => {
+    const said: CallEvent = { type: "said", said: { role: "caller", segmentId: "a", text: "hello", final: true } };
+    const ended = after(...CONNECTED, said, { type: "reconnecting" }, { type: "ended", problem: PROBLEM });
+    expect([shownState(ended), ended.conversation.length, ended.problem]).toEqual(["ended", 1, PROBLEM]);
+  });
+});
+
+test("a delayed token is a problem until the call is connected", () => {
+  const delayed = after({ type: "join" }, { type: "microphoneOpened" }, { type: "delayed", problem: PROBLEM });
+  expect([shownState(delayed), isUnderWay(delayed), delayed.problem]).toEqual(["connecting", true, PROBLEM]);
+  expect(reduceCall(delayed, { type: "connected" }).problem).toBeNull();
 });
 
 describe("the microphone", () => {

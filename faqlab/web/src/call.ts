@@ -1,6 +1,6 @@
 /** The state of a call, and its words: events go in, what the page shows comes out. Pure functions. */
 
-import { assistantProblem, MICROPHONE_LOST, type Problem } from "./errors";
+import { ASSISTANT_MISSING, MICROPHONE_LOST, type Problem } from "./errors";
 import type { Lookup } from "./lookup";
 import type { Notice } from "./notice";
 import { addLookup, addNotice, addSaid, close, type Conversation, type Said } from "./transcript";
@@ -15,6 +15,8 @@ export interface Call {
   /** Null while no assistant is in the call. */
   readonly agent: AgentState | null;
   readonly agentWasThere: boolean;
+  /** The assistant has been awaited for longer than it takes to join. */
+  readonly agentOverdue: boolean;
   readonly muted: boolean;
   readonly problem: Problem | null;
   readonly conversation: Conversation;
@@ -23,12 +25,16 @@ export interface Call {
 export type CallEvent =
   | { readonly type: "join" }
   | { readonly type: "microphoneOpened" }
+  /** There is no token yet; the page asks again by itself. */
+  | { readonly type: "delayed"; readonly problem: Problem }
+  /** To a new room, at the start of a call or after the connection was lost. */
   | { readonly type: "connected" }
   | { readonly type: "reconnecting" }
   | { readonly type: "reconnected" }
   | { readonly type: "ended"; readonly problem: Problem | null }
   | { readonly type: "agent"; readonly state: string | null }
   | { readonly type: "agentOverdue" }
+  | { readonly type: "agentMissing" }
   | { readonly type: "muted"; readonly muted: boolean }
   | { readonly type: "microphoneLost" }
   | { readonly type: "said"; readonly said: Said }
@@ -39,14 +45,16 @@ export const NO_CALL: Call = {
   stage: "ready",
   agent: null,
   agentWasThere: false,
+  agentOverdue: false,
   muted: false,
   problem: null,
   conversation: [],
 };
 
-/** How long the assistant may take to come, or be away, before the page reports it. */
-export const AGENT_COMES_WITHIN_MS = 20_000;
-export const AGENT_RETURNS_WITHIN_MS = 3_000;
+/** A free assistant joins within this time, and one that has said goodbye ends the call within it. */
+export const AGENT_OVERDUE_MS = 2_000;
+/** After this time the page no longer only asks for patience. */
+export const AGENT_MISSING_MS = 180_000;
 
 export function isUnderWay(call: Call): boolean {
   return call.stage !== "ready" && call.stage !== "ended";
@@ -58,7 +66,18 @@ export function reduceCall(call: Call, event: CallEvent): Call {
       return { ...NO_CALL, stage: "microphone" };
     case "microphoneOpened":
       return { ...call, stage: "connecting" };
+    case "delayed":
+      return { ...call, problem: event.problem };
     case "connected":
+      return {
+        ...call,
+        stage: "connected",
+        agent: null,
+        agentWasThere: false,
+        agentOverdue: false,
+        problem: call.problem?.kind === "microphone" ? call.problem : null,
+        conversation: close(call.conversation),
+      };
     case "reconnected":
       return { ...call, stage: "connected" };
     case "reconnecting":
@@ -77,7 +96,9 @@ export function reduceCall(call: Call, event: CallEvent): Call {
     case "agent":
       return agentChanged(call, event.state);
     case "agentOverdue":
-      return { ...call, problem: call.problem ?? assistantProblem(call.agentWasThere) };
+      return { ...call, agentOverdue: true };
+    case "agentMissing":
+      return { ...call, problem: call.problem ?? ASSISTANT_MISSING };
     case "muted":
       return { ...call, muted: event.muted, problem: event.muted ? call.problem : without("microphone", call.problem) };
     case "microphoneLost":
@@ -97,6 +118,7 @@ function agentChanged(call: Call, state: string | null): Call {
     ...call,
     agent: isAgentState(state) ? state : "initializing",
     agentWasThere: true,
+    agentOverdue: false,
     problem: without("assistant", call.problem),
   };
 }
@@ -137,7 +159,7 @@ export function shownState(call: Call): ShownState {
 export interface StateWords {
   readonly state: string;
   readonly hint: string;
-  /** For a screen reader: only that the call begins or ends, because the turns in between can be heard. */
+  /** For a screen reader: only that the call begins, pauses or ends, because the turns in between can be heard. */
   readonly announcement: string;
 }
 
@@ -151,9 +173,9 @@ export function stateWords(call: Call): StateWords {
         ? words("Waiting for your microphone", "Allow it when the browser asks.")
         : words("Connecting", "One moment.");
     case "waiting":
-      if (call.problem?.kind !== "assistant") return words("Waiting for the assistant", "It should join in a few seconds.");
-      // The problem itself is announced.
-      return { state: call.agentWasThere ? "The assistant has left" : "No assistant yet", hint: "", announcement: "" };
+      if (call.agent === null && call.agentWasThere) return words("The assistant has left", call.agentOverdue ? "Another one is on its way." : "");
+      if (call.agentOverdue) return words("All lines are busy", "You will be put through as soon as one is free.");
+      return words("Waiting for the assistant", "It should join in a few seconds.");
     case "listening":
       return { state: "Listening", hint: "Ask your question.", announcement: talking };
     case "muted":

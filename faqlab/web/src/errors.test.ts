@@ -1,6 +1,18 @@
 import { ConnectionError, DisconnectReason } from "livekit-client";
 import { describe, expect, test } from "vitest";
-import { assistantProblem, connectionProblem, disconnectProblem, microphoneProblem, type PageContext, type Problem, pageProblem, TokenError, tokenProblem } from "./errors";
+import {
+  ASSISTANT_MISSING,
+  connectionProblem,
+  delayProblem,
+  disconnectProblem,
+  isLost,
+  microphoneProblem,
+  type PageContext,
+  type Problem,
+  pageProblem,
+  TokenError,
+  tokenProblem,
+} from "./errors";
 
 const GOOD_PAGE: PageContext = { secure: true, hasMicrophoneApi: true, framed: false, frameAllowsMicrophone: true, origin: "http://127.0.0.1:8000" };
 const SERVER = "ws://127.0.0.1:7880";
@@ -37,7 +49,7 @@ describe("the microphone", () => {
     ["NotReadableError", "another program"],
     ["WeirdError", "WeirdError"],
   ])("%s", (name, words) => {
-    expect(microphoneProblem(named(name), false).text).toContain(words);
+    expect(wholeText(microphoneProblem(named(name), false))).toContain(words);
   });
 
   test("a new tab is offered if the microphone was blocked inside a frame, and only then", () => {
@@ -48,9 +60,16 @@ describe("the microphone", () => {
 });
 
 describe("the token", () => {
-  test("the server's own sentence is shown", () => {
-    const { text } = tokenProblem(new TokenError(503, "The voice server is still being built"));
-    expect(text).toBe("The voice server is still being built. Press Join to try again.");
+  test("the server's own sentence is for the operator", () => {
+    const { text, operator } = tokenProblem(new TokenError(403, "Add the site to FAQLAB_ALLOWED_ORIGINS"));
+    expect(text).toBe("The server couldn't start a call. Wait a moment, then press Join.");
+    expect(operator).toBe("the token server answered with HTTP 403: Add the site to FAQLAB_ALLOWED_ORIGINS.");
+  });
+
+  test("a caller who has to wait reads why and how long", () => {
+    expect(delayProblem(new TokenError(429, null), 42).text).toBe("Too many callers from this address just now; trying again in 42 seconds.");
+    expect(delayProblem(new TokenError(503, null), 1).text).toBe("The server is busy just now; trying again in 1 second.");
+    expect(tokenProblem(new TokenError(429, null)).text).toContain("Too many callers from this address");
   });
 
   test.each([
@@ -88,6 +107,12 @@ describe("the LiveKit server", () => {
     expect(disconnectProblem(DisconnectReason.SERVER_SHUTDOWN)?.text).toContain("was stopped");
     expect(disconnectProblem(undefined)?.text).toContain("was lost");
   });
+
+  test("the page joins again only where nobody has ended the call", () => {
+    const { CLIENT_INITIATED, ROOM_DELETED, DUPLICATE_IDENTITY, SERVER_SHUTDOWN, SIGNAL_CLOSE, JOIN_FAILURE } = DisconnectReason;
+    expect([CLIENT_INITIATED, ROOM_DELETED, DUPLICATE_IDENTITY].map(isLost)).toEqual([false, false, false]);
+    expect([SERVER_SHUTDOWN, SIGNAL_CLOSE, JOIN_FAILURE, undefined].map(isLost)).toEqual([true, true, true, true]);
+  });
 });
 
 test("every problem says what to do, and leaves the commands to the operator", () => {
@@ -95,12 +120,11 @@ test("every problem says what to do, and leaves the commands to the operator", (
     pageProblem({ ...GOOD_PAGE, secure: false }),
     pageProblem({ ...GOOD_PAGE, hasMicrophoneApi: false }),
     ...["NotFoundError", "NotAllowedError", "NotReadableError", "X"].map((name) => microphoneProblem(named(name), false)),
-    ...[new TypeError(), new TokenError(502, null), new TokenError(503, "no"), new TokenError(null, null)].map(tokenProblem),
+    ...[new TypeError(), new TokenError(502, null), new TokenError(503, "no"), new TokenError(429, "no"), new TokenError(null, null)].map(tokenProblem),
     connectionProblem(new Error(), SERVER),
     disconnectProblem(DisconnectReason.DUPLICATE_IDENTITY),
     disconnectProblem(undefined),
-    assistantProblem(true),
-    assistantProblem(false),
+    ASSISTANT_MISSING,
   ].map((problem) => problem?.text);
   for (const text of texts) {
     expect(text).toMatch(/(press Join|Press Join|Open the page|join again)/);

@@ -22,11 +22,13 @@ export interface PageContext {
   readonly origin: string;
 }
 
-/** The token server refused or failed; `detail` is its own sentence, or null if it gave none. */
+/** The token server refused or failed; `detail` is its own sentence, for the operator, or null if it gave none. */
 export class TokenError extends Error {
   constructor(
     readonly status: number | null,
     readonly detail: string | null,
+    /** In how many seconds to ask again; null if the server didn't say. */
+    readonly retryAfter: number | null = null,
   ) {
     super(detail ?? `token server: ${status ?? "no answer"}`);
     this.name = "TokenError";
@@ -62,7 +64,7 @@ export function microphoneProblem(error: unknown, framed: boolean): Problem {
   return { kind: "microphone", ...microphoneWords(nameOf(error), framed) };
 }
 
-function microphoneWords(name: string, framed: boolean): { text: string; newTab?: boolean } {
+function microphoneWords(name: string, framed: boolean): Omit<Problem, "kind"> {
   switch (name) {
     case "NotFoundError":
     case "DevicesNotFoundError":
@@ -82,7 +84,10 @@ function microphoneWords(name: string, framed: boolean): { text: string; newTab?
     case "AbortError":
       return { text: "The microphone couldn't be opened, perhaps because another program is using it. Close that program, then press Join." };
     default:
-      return { text: `The microphone couldn't be opened (${name}). Try another microphone or browser, then press Join.` };
+      return {
+        text: "The microphone couldn't be opened. Try another microphone or browser, then press Join.",
+        operator: `the browser reported ${name}.`,
+      };
   }
 }
 
@@ -98,10 +103,19 @@ export function tokenProblem(error: unknown): Problem {
   if (!(error instanceof TokenError)) {
     return { kind, text: "The server doesn't answer. Wait a moment, then press Join.", operator: `check that the token server is running, or ${START_AGAIN}` };
   }
-  if (error.detail !== null) return { kind, text: `${sentence(error.detail)} Press Join to try again.` };
+  if (error.status === 429) return { kind, text: `${TOO_MANY_CALLERS}. Wait a minute, then press Join.` };
   const text = "The server couldn't start a call. Wait a moment, then press Join.";
   if (error.status === null) return { kind, text, operator: "the token server sent no usable token; rebuild the page with make build." };
-  return { kind, text, operator: `the token server answered with HTTP ${error.status}; check its log, or ${START_AGAIN}` };
+  const answer = error.detail ? `HTTP ${error.status}: ${sentence(error.detail)}` : `HTTP ${error.status}; check its log, or ${START_AGAIN}`;
+  return { kind, text, operator: `the token server answered with ${answer}` };
+}
+
+const TOO_MANY_CALLERS = "Too many callers from this address just now";
+
+/** What the page says while it waits to ask for a token again. */
+export function delayProblem(error: unknown, seconds: number): Problem {
+  const why = error instanceof TokenError && error.status === 429 ? TOO_MANY_CALLERS : "The server is busy just now";
+  return { kind: "token", text: `${why}; trying again in ${seconds} ${seconds === 1 ? "second" : "seconds"}.` };
 }
 
 /** Why the LiveKit server at *url* couldn't be joined with the token. */
@@ -153,13 +167,25 @@ export function disconnectProblem(reason: DisconnectReason | undefined): Problem
   }
 }
 
-/** No assistant is in the call: it never joined, or it has left. */
-export function assistantProblem(wasThere: boolean): Problem {
-  const operator = `check that the agent is running, or ${START_AGAIN}`;
-  return wasThere
-    ? { kind: "assistant", text: "The assistant has left the call. Press Leave, then join again.", operator }
-    : { kind: "assistant", text: "The assistant hasn't joined yet. It may still be loading: wait a moment, or press Leave and join again later.", operator };
+/** Whether an established call ended because the connection failed, so that the page should join again. */
+export function isLost(reason: DisconnectReason | undefined): boolean {
+  return reason === undefined || !ENDED.includes(reason);
 }
+
+const ENDED = [
+  DisconnectReason.CLIENT_INITIATED,
+  DisconnectReason.ROOM_DELETED,
+  DisconnectReason.ROOM_CLOSED,
+  DisconnectReason.PARTICIPANT_REMOVED,
+  DisconnectReason.DUPLICATE_IDENTITY,
+];
+
+/** For minutes no assistant has come. */
+export const ASSISTANT_MISSING: Problem = {
+  kind: "assistant",
+  text: "No assistant is free yet. You can keep waiting, or press Leave and join again later.",
+  operator: "check that the agent is running, and how many calls it takes.",
+};
 
 function nameOf(error: unknown): string {
   return error instanceof Error ? error.name : "unknown error";

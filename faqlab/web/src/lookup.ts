@@ -50,6 +50,7 @@ const REASON_WORDS: Readonly<Record<string, string>> = {
   uncalibrated: "no thresholds are set, so every question is answered",
   confident: "one entry clearly fits",
   chosen: "the caller chose it",
+  two_questions: "two questions were asked at once",
   ambiguous: "it isn't clear which entry is meant",
   no_choice: "it isn't clear which choice is meant",
   below_threshold: "no entry fits well enough",

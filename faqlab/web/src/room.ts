@@ -1,21 +1,36 @@
 /** One call over LiveKit: opens the microphone, joins, and reports what happens as events. Independent of React. */
 
 import {
+  ConnectionState,
   createLocalAudioTrack,
   DefaultReconnectPolicy,
+  type DisconnectReason,
   type LocalAudioTrack,
   type Participant,
+  type RemoteParticipant,
   Room,
   RoomEvent,
   type RoomOptions,
   type TextStreamReader,
+  Track,
   TrackEvent,
 } from "livekit-client";
 import type { CallEvent } from "./call";
-import { connectionProblem, disconnectProblem, microphoneProblem, pageProblem, tokenProblem, type PageContext, type Problem } from "./errors";
+import {
+  connectionProblem,
+  delayProblem,
+  disconnectProblem,
+  isLost,
+  microphoneProblem,
+  type PageContext,
+  pageProblem,
+  type Problem,
+  tokenProblem,
+} from "./errors";
 import { LOOKUP_TOPIC, parseLookup } from "./lookup";
 import { NOTICE_TOPIC, parseNotice } from "./notice";
-import { getToken } from "./token";
+import { type Heard, heard, LISTEN_EVERY_MS, listen, NOT_HEARING, NOTHING_RECEIVED, type Received } from "./silence";
+import { getToken, retryAfter, type Token } from "./token";
 import { type Role, TRANSCRIPTION_TOPIC } from "./transcript";
 
 const AGENT_STATE = "lk.agent.state";
@@ -31,9 +46,14 @@ const ROOM_OPTIONS: RoomOptions = {
   publishDefaults: { audioPreset: { maxBitrate: 96_000 }, dtx: false },
   adaptiveStream: true,
   dynacast: true,
-  // About 16 s in all. With livekit-client's own delays it takes 52 s to report that the server is gone.
-  reconnectPolicy: new DefaultReconnectPolicy([0, 300, 1200, 2700, 4800, 7000]),
+  // Ours, so that it outlives a lost room.
+  stopLocalTrackOnUnpublish: false,
+  // About 9 s in all. With livekit-client's own delays it takes 52 s to report that the server is gone.
+  reconnectPolicy: new DefaultReconnectPolicy([0, 300, 1200, 2700, 4800]),
 };
+
+/** Where livekit-client couldn't return to the room, the page joins a new one: another 7 s. */
+const REJOIN_AFTER_MS = [0, 2_000, 5_000];
 
 type Report = (event: CallEvent) => void;
 
@@ -54,7 +74,12 @@ export function openCall(report: Report): OpenCall {
   const left = new AbortController();
   let microphone: LocalAudioTrack | null = null;
   let muted = false;
+  let joined = false;
   let over = false;
+
+  const tell: Report = (event) => {
+    if (!over) report(event);
+  };
 
   function end(problem: Problem | null): void {
     if (over) return;
@@ -79,38 +104,71 @@ export function openCall(report: Report): OpenCall {
     if (muted) await microphone.mute();
     report({ type: "microphoneOpened" });
 
-    let url: string;
-    let token: string;
-    try {
-      ({ url, token } = await getToken(AbortSignal.any([left.signal, AbortSignal.timeout(TOKEN_WITHIN_MS)])));
-    } catch (error) {
-      return end(tokenProblem(error));
-    }
-    if (over) return;
+    watchRoom(room, microphone, tell, left.signal);
+    room.on(RoomEvent.Disconnected, (reason) => joined && void rejoin(reason));
+    const problem = await enter();
+    if (problem) end(problem);
+  }
 
-    watchRoom(room, (event) => over || report(event));
+  /** Join a new room. Returns why that isn't possible, or null. */
+  async function enter(): Promise<Problem | null> {
+    let given: Token;
     try {
-      await room.connect(url, token);
-      room.once(RoomEvent.Disconnected, (reason) => end(disconnectProblem(reason)));
-      await room.localParticipant.publishTrack(microphone);
+      given = await tokenInTime();
     } catch (error) {
-      return end(connectionProblem(error, url));
+      return tokenProblem(error);
     }
+    if (over || !microphone) return null;
+
+    try {
+      await room.connect(given.url, given.token);
+      await room.localParticipant.publishTrack(microphone);
+      joined = true;
+      return null;
+    } catch (error) {
+      await room.disconnect(false);
+      return connectionProblem(error, given.url);
+    }
+  }
+
+  /** A token, asked for again after a while if the server is busy. */
+  async function tokenInTime(retries = 0): Promise<Token> {
+    try {
+      return await getToken(AbortSignal.any([left.signal, AbortSignal.timeout(TOKEN_WITHIN_MS)]));
+    } catch (error) {
+      const seconds = retryAfter(error, retries);
+      if (seconds === null) throw error;
+      tell({ type: "delayed", problem: delayProblem(error, seconds) });
+      await pause(seconds * 1_000);
+      return tokenInTime(retries + 1);
+    }
+  }
+
+  async function rejoin(reason: DisconnectReason | undefined): Promise<void> {
+    joined = false;
+    if (!isLost(reason)) return end(disconnectProblem(reason));
+
+    tell({ type: "reconnecting" });
+    for (const wait of REJOIN_AFTER_MS) {
+      await pause(wait);
+      if (over || (await enter()) === null) return;
+    }
+    end(disconnectProblem(reason));
   }
 
   function watchMicrophone(track: LocalAudioTrack): void {
     // livekit-client switches to the default device when the one in use disappears, and mutes the track when there is none.
-    track.on(TrackEvent.Muted, () => !over && !muted && report({ type: "microphoneLost" }));
-    track.on(TrackEvent.Unmuted, () => !over && report({ type: "muted", muted: false }));
+    track.on(TrackEvent.Muted, () => muted || tell({ type: "microphoneLost" }));
+    track.on(TrackEvent.Unmuted, () => tell({ type: "muted", muted: false }));
   }
 
   async function setMuted(wanted: boolean): Promise<void> {
     muted = wanted;
     try {
       await (wanted ? microphone?.mute() : microphone?.unmute());
-      if (!over) report({ type: "muted", muted: wanted });
+      tell({ type: "muted", muted: wanted });
     } catch {
-      if (!over) report({ type: "microphoneLost" });
+      tell({ type: "microphoneLost" });
     }
   }
 
@@ -119,11 +177,23 @@ export function openCall(report: Report): OpenCall {
   return { room, setMuted, leave: () => end(null) };
 }
 
-function watchRoom(room: Room, report: Report): void {
+function watchRoom(room: Room, microphone: LocalAudioTrack, report: Report, until: AbortSignal): void {
   const reportAgent = (): void => {
-    const agent = [...room.remoteParticipants.values()].find((participant) => participant.isAgent);
+    const agent = agentIn(room);
     report({ type: "agent", state: agent ? (agent.attributes[AGENT_STATE] ?? "initializing") : null });
   };
+  watchSilence(room, microphone, until, (heard) => {
+    switch (heard) {
+      case "nothing":
+        return report({ type: "reconnecting" });
+      case "assistant silent":
+        report({ type: "agent", state: null });
+        return report({ type: "agentOverdue" });
+      case "both":
+        report({ type: "reconnected" });
+        return reportAgent();
+    }
+  });
   room
     .on(RoomEvent.Connected, () => {
       report({ type: "connected" });
@@ -155,6 +225,38 @@ function watchRoom(room: Room, report: Report): void {
   });
 }
 
+/** Report when the server or the assistant can't be heard any more, and when they can again. */
+function watchSilence(room: Room, microphone: LocalAudioTrack, until: AbortSignal, changed: (heard: Heard) => void): void {
+  let hearing = NOT_HEARING;
+  let before: Heard = "both";
+
+  async function hear(): Promise<void> {
+    // While livekit-client itself reconnects, its events say so.
+    const connected = room.state === ConnectionState.Connected;
+    hearing = listen(hearing, connected ? await receivedIn(room, microphone) : NOTHING_RECEIVED, performance.now());
+    const now = heard(hearing, performance.now());
+    if (now !== before && room.state === ConnectionState.Connected) changed(now);
+    before = now;
+  }
+
+  const timer = setInterval(() => void hear(), LISTEN_EVERY_MS);
+  until.addEventListener("abort", () => clearInterval(timer));
+}
+
+async function receivedIn(room: Room, microphone: LocalAudioTrack): Promise<Received> {
+  const sound = agentIn(room)?.getTrackPublication(Track.Source.Microphone)?.track;
+  const reports = await Promise.all([microphone.getRTCStatsReport(), sound?.getRTCStatsReport()]).catch(() => []);
+  const stats = reports.flatMap((report) => [...(report?.values() ?? [])]);
+  const bytes = (type: string): number | null =>
+    stats.filter((one) => one.type === type).reduce((sum, one) => sum + (one.bytesReceived ?? 0), 0) || null;
+  return { server: bytes("candidate-pair"), assistant: bytes("inbound-rtp") };
+}
+
+/** The newest, because an assistant whose process was killed stays in the room for a while. */
+function agentIn(room: Room): RemoteParticipant | undefined {
+  return [...room.remoteParticipants.values()].findLast((participant) => participant.isAgent);
+}
+
 /** The assistant's words arrive in one stream as they are spoken; each correction of the caller's words in a separate stream. */
 async function followSpeech(reader: TextStreamReader, role: Role, report: Report): Promise<void> {
   const segmentId = reader.info.attributes?.[SEGMENT_ID] ?? reader.info.id;
@@ -169,6 +271,10 @@ async function followSpeech(reader: TextStreamReader, role: Role, report: Report
   }
   const final = role === "assistant" || reader.info.attributes?.[FINAL] === "true";
   report({ type: "said", said: { role, segmentId, text, final } });
+}
+
+function pause(milliseconds: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }
 
 async function readAll(reader: TextStreamReader): Promise<string> {

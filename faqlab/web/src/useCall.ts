@@ -2,7 +2,7 @@
 
 import type { Room } from "livekit-client";
 import { useCallback, useEffect, useReducer, useRef, useState } from "react";
-import { AGENT_COMES_WITHIN_MS, AGENT_RETURNS_WITHIN_MS, type Call, NO_CALL, reduceCall } from "./call";
+import { AGENT_MISSING_MS, AGENT_OVERDUE_MS, type Call, NO_CALL, reduceCall } from "./call";
 import { openCall, type OpenCall } from "./room";
 
 export interface CallHandle {
@@ -30,12 +30,15 @@ export function useCall(): CallHandle {
   useEffect(() => () => open.current?.leave(), []);
 
   const alone = call.stage === "connected" && call.agent === null;
-  const patience = call.agentWasThere ? AGENT_RETURNS_WITHIN_MS : AGENT_COMES_WITHIN_MS;
   useEffect(() => {
     if (!alone) return;
-    const timer = setTimeout(() => report({ type: "agentOverdue" }), patience);
-    return () => clearTimeout(timer);
-  }, [alone, patience]);
+    const overdue = setTimeout(() => report({ type: "agentOverdue" }), AGENT_OVERDUE_MS);
+    const missing = setTimeout(() => report({ type: "agentMissing" }), AGENT_MISSING_MS);
+    return () => {
+      clearTimeout(overdue);
+      clearTimeout(missing);
+    };
+  }, [alone]);
 
   return { call, room, join, leave, setMuted };
 }

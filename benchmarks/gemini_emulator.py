@@ -3,7 +3,7 @@ A stand-in for Gemini Live, which no machine here reaches: it speaks Gemini's wi
 
 It answers what it's asked, by text or by 16 kHz audio, with a call of the first tool that it was given, waits for the
 result if that tool is blocking, and speaks it in 24 kHz. As the real one does: JSON in binary frames, `setup` first,
-the key in a header, 1007 for a wrong key, `interrupted` when the user speaks over it.
+the key in a header, 1007 for a wrong key, `interrupted` when the user speaks over it. Its faults are `Mood`s.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ import logging
 import re
 import secrets
 import ssl
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -33,6 +34,7 @@ PATH = re.compile(r"/+ws/google\.ai\.generativelanguage\.v1(alpha|beta)?\.Genera
 IN_RATE, OUT_RATE = 16_000, 24_000
 LOUD = 200.0
 END_OF_SPEECH_S = 0.5
+SLOW_S = 4.0
 GREETING = "Welcome to the shop."
 GUESS = "I am just guessing here."
 INTERNAL_ERROR = "Internal error encountered."
@@ -46,9 +48,14 @@ class Mood(Enum):
 
     WELL = auto()
     FORBIDDEN = auto()  # HTTP 403 instead of a WebSocket
-    BROKEN = auto()  # 1011 as soon as it's set up
+    BROKEN = auto()  # closed as soon as it's set up
     MUTE = auto()  # set up, and never a word
     STUCK = auto()  # greets, and transcribes a question, and then nothing comes
+    FROZEN = auto()  # greets, and from the first question on it neither reads nor writes, as if the network were gone
+    SLOW = auto()  # takes its time for each answer
+    CUT_OFF = auto()  # closed in the middle of an answer
+    STALLED = auto()  # frozen in the middle of an answer
+    CANCELLING = auto()  # takes the first tool call back at once, and makes another
     DEAF = auto()  # follows instructions and ignores questions
     HANGING = auto()  # never set up
 
@@ -72,6 +79,8 @@ class GeminiEmulator:
         moods: For the connections to come; the last one is for all that follow.
         transcribe: Returns the words of float32 audio, 16 kHz.
         speak: Returns float32 audio of words, 24 kHz.
+        close_code: With which a broken connection is closed.
+        take_time: Returns when a slow one goes on.
     """
 
     def __init__(
@@ -79,8 +88,11 @@ class GeminiEmulator:
         *moods: Mood,
         transcribe: Callable[[np.ndarray], str] = lambda audio: "",
         speak: Callable[[str], np.ndarray] = lambda text: np.zeros(OUT_RATE // 100, np.float32),
+        close_code: int = 1011,
+        take_time: Callable[[], Awaitable[object]] = lambda: asyncio.sleep(SLOW_S),
     ) -> None:
         self.moods, self.transcribe, self.speak = list(moods or [Mood.WELL]), transcribe, speak
+        self.close_code, self.take_time = close_code, take_time
         self.api_key = f"AIza{secrets.token_urlsafe(24)}"
         self.connections: list[Connection] = []
         self._live: set[_Conversation] = set()
@@ -108,14 +120,25 @@ class GeminiEmulator:
         self._authority.configure_trust(trusted)
         return HttpOptions(base_url=f"https://127.0.0.1:{self._port}", async_client_args={"ssl": trusted})
 
+    def environment(self, folder: Path) -> dict[str, str]:
+        """Return the variables by which another process comes here; *folder* gets our certificate."""
+        certificate = folder / "emulator.pem"
+        self._authority.cert_pem.write_to_path(str(certificate))
+        address = f"https://127.0.0.1:{self._port}"
+        return {
+            "GOOGLE_API_KEY": self.api_key,
+            "GOOGLE_GEMINI_BASE_URL": address,
+            "SSL_CERT_FILE": str(certificate),
+        }
+
     def refuse(self) -> None:
         """Refuse all connects from now on; open connections stay."""
         self._server.close(close_connections=False)
 
     async def break_off(self) -> None:
-        """Close all connections with 1011."""
+        """Close all connections with the close code."""
         for conversation in list(self._live):
-            await conversation.websocket.close(1011, INTERNAL_ERROR)
+            await conversation.websocket.close(self.close_code, INTERNAL_ERROR)
 
     async def go_away(self) -> None:
         """Announce the end of all connections, as the real one does every ten minutes."""
@@ -148,7 +171,7 @@ class GeminiEmulator:
                 conversation = _Conversation(self, websocket, connection, mood)
                 await conversation.send(setupComplete={})
                 if mood is Mood.BROKEN:
-                    await websocket.close(1011, INTERNAL_ERROR)
+                    await websocket.close(self.close_code, INTERNAL_ERROR)
                 self._live.add(conversation)
                 try:
                     await conversation.run()
@@ -238,8 +261,16 @@ class _Conversation:
             await self.send(serverContent={"inputTranscription": {"text": " " + question}})
         if self.mood is Mood.STUCK:
             return
-        call = {"id": f"function-call-{secrets.randbits(64)}", "name": self.tool["name"], "args": {"query": question}}
-        await self.send(toolCall={"functionCalls": [call]})
+        if self.mood is Mood.FROZEN:
+            self.websocket.transport.pause_reading()
+            return
+        if self.mood is Mood.SLOW:
+            await self.emulator.take_time()
+        if self.mood is Mood.CANCELLING:
+            self.mood = Mood.WELL
+            cancelled = await self.call_tool(question)
+            await self.send(toolCallCancellation={"ids": [cancelled["id"]]})
+        call = await self.call_tool(question)
         if self.tool.get("behavior") != "BLOCKING":  # the default of Gemini 3.8
             await self.say(GUESS)
         while (response := await self.responses.get())["id"] != call["id"]:
@@ -248,16 +279,29 @@ class _Conversation:
             result = json.loads(output)
             await self.say(result["say"] or result["answers"][0]["answer"])
 
+    async def call_tool(self, question: str) -> dict[str, Any]:
+        call = {"id": f"function-call-{secrets.randbits(64)}", "name": self.tool["name"], "args": {"query": question}}
+        await self.send(toolCall={"functionCalls": [call]})
+        return call
+
     async def say(self, text: str) -> None:
         audio = await asyncio.to_thread(self.emulator.speak, text)
-        self.log.said.append(text)
-        for word in text.split():
+        words, pcm = text.split(), (np.clip(audio, -1, 1) * 32767).astype(np.int16)
+        if cut_off := self.mood in (Mood.CUT_OFF, Mood.STALLED) and bool(self.log.asked):
+            words, pcm = words[: len(words) // 2], pcm[: len(pcm) // 2]
+        self.log.said.append(" ".join(words))
+        for word in words:
             await self.send(serverContent={"outputTranscription": {"text": word + " "}})
-        pcm = (np.clip(audio, -1, 1) * 32767).astype(np.int16)
         for start in range(0, len(pcm), OUT_RATE // 5):
             data = base64.b64encode(pcm[start : start + OUT_RATE // 5].tobytes()).decode()
             blob = {"mimeType": f"audio/pcm;rate={OUT_RATE}", "data": data}
             await self.send(serverContent={"modelTurn": {"role": "model", "parts": [{"inlineData": blob}]}})
+        if self.mood is Mood.STALLED and cut_off:
+            self.websocket.transport.pause_reading()
+            return
+        if cut_off:
+            await self.websocket.close(self.emulator.close_code, INTERNAL_ERROR)
+            return
         await self.send(serverContent={"generationComplete": True})
         await asyncio.sleep(len(pcm) / OUT_RATE)  # the real one waits until it believes that it was played
         await self.send(serverContent={"turnComplete": True})

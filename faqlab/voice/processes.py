@@ -1,0 +1,141 @@
+"""Programs that run beside this one: watched, started again when they end, and never left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from abc import abstractmethod
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from subprocess import PIPE, Popen
+from typing import IO
+
+from faqlab.errors import FaqlabError
+from faqlab.voice.services import BackgroundService
+
+RESTARTS = 5  # in a row, before it gives up; once it has run for a minute, the count begins anew
+STEADY_SECONDS = 60.0
+STOP_SECONDS = 3.0  # how long a program may take to end when asked to, before it is killed
+
+# Only this process holds the other end of stdin. The shell in the background reads from it until this process ends,
+# even by SIGKILL, and then kills its process group, which is the program and itself.
+WATCHED = 'exec 3<&0; { read _ <&3; kill -9 0; } >/dev/null 2>&1 & exec "$@" 3<&-'
+
+
+class ChildProcess(BackgroundService):
+    """
+    A program that is started again when it ends by itself. Ctrl-C doesn't reach it, and it dies with this process.
+
+    `start` returns once it can be used, and sets `pid`. *say* gets a sentence when it ended unexpectedly.
+    """
+
+    pid: int
+
+    def __init__(self, name: str, say: Callable[[str], None] = lambda sentence: None) -> None:
+        super().__init__(name)
+        self._say = say
+        self._output: deque[str] = deque(maxlen=8)  # the last lines that it wrote
+
+    @abstractmethod
+    def _command(self) -> tuple[Sequence[str], Mapping[str, str]]:
+        """Return the command and its environment."""
+
+    @abstractmethod
+    async def _watch(self) -> str:
+        """Call `_is_up` when the program can be used. Return why it must be killed; wait as long as it needn't be."""
+
+    def _take_line(self, line: str) -> None:
+        """Take a line of its stdout or stderr."""
+        self._output.append(line)
+
+    async def _prepare_end(self) -> None:
+        """Do what has to be done before it is asked to end."""
+
+    async def _clear_up(self) -> None:
+        """Do what has to be done after it ended unexpectedly."""
+
+    def _is_up(self) -> None:
+        if self._ready.done():
+            self._say(f"{self.name} is running again.")
+        self._is_ready()
+
+    async def _serve(self) -> None:
+        now, failures = asyncio.get_running_loop().time, 0
+        while not self._stopping.is_set():
+            began = now()
+            why = await self._run_once()
+            if self._stopping.is_set():
+                return
+            if not self._ready.done():
+                raise FaqlabError(self._first_failure(why))
+            failures = failures + 1 if now() - began < STEADY_SECONDS else 1
+            if failures > RESTARTS:
+                self._say(f"{self.name} stopped unexpectedly ({why}), too often to be started again.")
+                raise ChildProcessError(why)
+            self._say(f"{self.name} stopped unexpectedly ({why}); it is started again.")
+            await self._clear_up()
+            with suppress(TimeoutError):  # the first time at once, then after 1, 3, 7 and 15 s
+                await asyncio.wait_for(self._stopping.wait(), 2 ** (failures - 1) - 1)
+
+    async def _run_once(self) -> str:
+        """Run the program until it ends, or `stop` is called; return why it ended."""
+        command, environment = self._command()
+        self._output.clear()
+        stdin, ours = os.pipe()
+        try:
+            # Not asyncio's own: in some versions of Python that waits until the program's children have ended too.
+            process = Popen(
+                ["/bin/sh", "-c", WATCHED, "sh", *command],
+                env=environment,
+                stdin=stdin,
+                stdout=PIPE,
+                stderr=PIPE,
+                start_new_session=True,
+                encoding="utf-8",
+                errors="replace",
+            )
+            self.pid = process.pid
+            return await self._until_ended(process)
+        except OSError as error:  # no memory, or too many open files
+            return str(error)
+        finally:
+            os.close(stdin)
+            os.close(ours)
+
+    async def _until_ended(self, process: Popen[str]) -> str:
+        streams = [stream for stream in (process.stdout, process.stderr) if stream]
+        read = asyncio.gather(*(asyncio.to_thread(self._read, stream) for stream in streams))
+        ended, watching = asyncio.create_task(asyncio.to_thread(process.wait)), asyncio.create_task(self._watch())
+        try:
+            await self._until_stopped(ended, watching)
+            if self._stopping.is_set() and not ended.done():
+                await self._prepare_end()
+                process.terminate()
+                await asyncio.wait([ended], timeout=STOP_SECONDS)
+        finally:
+            with suppress(OSError):  # nothing of it is left
+                os.killpg(process.pid, signal.SIGKILL)
+        await asyncio.gather(ended, read)
+        if watching.done():
+            return watching.result()
+        watching.cancel()
+        last = [line.removeprefix("faqlab: ") for line in self._output][-1:]
+        return (
+            f"signal {-process.returncode}"
+            if process.returncode < 0
+            else ": ".join([f"status {process.returncode}", *last])
+        )
+
+    def _read(self, stream: IO[str]) -> None:
+        with stream:
+            for line in stream:
+                self._loop.call_soon_threadsafe(self._take_line, line.rstrip())
+
+    def _first_failure(self, why: str) -> str:
+        """Return a sentence of our own program, or the end of what another one wrote."""
+        for line in self._output:
+            if line.startswith("faqlab: "):
+                return line.removeprefix("faqlab: ")
+        return f"{self.name} didn't start ({why}). The end of its output:\n" + "\n".join(self._output)

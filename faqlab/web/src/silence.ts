@@ -1,0 +1,52 @@
+/**
+ * Whether the server and the assistant can still be heard.
+ *
+ * Something always arrives from the server, at least reports on the microphone's packets, and from the assistant its sound, silence included.
+ * livekit-client notices a server that has stopped answering only after 15 s, and an assistant whose process was killed only when the server does.
+ */
+
+/** Bytes received up to now; null while there is nothing to count. */
+export interface Received {
+  readonly server: number | null;
+  readonly assistant: number | null;
+}
+
+/** Each count, and when it last changed. */
+export interface Hearing {
+  readonly server: Count | null;
+  readonly assistant: Count | null;
+}
+
+interface Count {
+  readonly bytes: number;
+  readonly since: number;
+}
+
+export type Heard = "both" | "assistant silent" | "nothing";
+
+export const NOTHING_RECEIVED: Received = { server: null, assistant: null };
+export const NOT_HEARING: Hearing = { server: null, assistant: null };
+
+/** Often enough that silence is reported within 3 s. */
+export const LISTEN_EVERY_MS = 500;
+const SILENT_MS = 1_800;
+
+export function listen(before: Hearing, received: Received, now: number): Hearing {
+  const server = count(before.server, received.server, now);
+  // The silence of an assistant behind a silent server says nothing, so it is counted from the server's return.
+  return { server, assistant: count(isSilent(server, now) ? null : before.assistant, received.assistant, now) };
+}
+
+export function heard({ server, assistant }: Hearing, now: number): Heard {
+  if (isSilent(server, now)) return "nothing";
+  return isSilent(assistant, now) ? "assistant silent" : "both";
+}
+
+function count(before: Count | null, bytes: number | null, now: number): Count | null {
+  if (bytes === null) return null;
+  return bytes === before?.bytes ? before : { bytes, since: now };
+}
+
+function isSilent(count: Count | null, now: number): boolean {
+  return count !== null && now - count.since >= SILENT_MS;
+}

@@ -34,7 +34,8 @@ from faqlab.voice.sdk import has_network
 from faqlab.voice.topics import LOOKUP_TOPIC, NOTICE_TOPIC
 
 LOST_SECONDS = 15.0  # how long the call waits for a caller whose connection was lost
-HUNG_UP_SECONDS = 2.0  # how long it waits after a caller leaves, who may only be reloading the page
+HUNG_UP_SECONDS = 0.5  # how long it waits after a caller leaves: a client that restarts with the same token is back
+COMES_SECONDS = 3.0  # how long it waits for a caller, who was there when the agent was dispatched
 
 AGAIN = "again"
 """The metadata of a dispatch to a room whose agent was lost."""
@@ -108,7 +109,7 @@ class Call:
         self._room.on("participant_disconnected", self._on_participant_left)
         self._room.on("disconnected", lambda reason: self._job.shutdown("the room is gone"))
         try:
-            self._caller = (await asyncio.wait_for(self._job.wait_for_participant(), timeout=10)).identity
+            self._caller = (await asyncio.wait_for(self._job.wait_for_participant(), COMES_SECONDS)).identity
         except TimeoutError:
             self._job.shutdown(NOBODY)
             return

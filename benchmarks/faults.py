@@ -17,9 +17,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from asyncio.subprocess import PIPE, STDOUT, Process
+from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -333,10 +333,16 @@ def write_faq(folder: Path) -> dict[str, str]:
 # LiveKit and the agent
 
 
-async def in_an_answer(serving: Serving, strike: Callable[[], Awaitable[None] | None]) -> Seen:
-    """Call *strike* in the middle of an answer, and return what is seen."""
+async def in_an_answer(
+    serving: Serving,
+    strike: Callable[[], Awaitable[None] | None],
+    prepare: Callable[[], Awaitable[None]] | None = None,
+) -> Seen:
+    """Call *prepare* after the greeting, and *strike* in the middle of an answer, and return what is seen."""
     async with serving.call() as call:
         await call.caller.greeting()
+        if prepare:
+            await prepare()
         asking, begun = asyncio.create_task(call.caller.ask(QUESTION)), time.perf_counter()
         while not any(at > begun for at in call.voice()):
             await asyncio.sleep(0.02)
@@ -354,6 +360,25 @@ async def kill(part: str) -> Seen:
     """Kill a part in the middle of an answer."""
     async with Serving() as serving:
         return await in_an_answer(serving, serving.part(part).kill)
+
+
+async def kill_one_of_two() -> Seen:
+    """Kill the agent in the middle of an answer, while a second one is running."""
+    async with Serving() as serving, AsyncExitStack() as stack:
+
+        async def prepare() -> None:
+            second = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "faqlab", "agent", "--json"),
+                env=serving.part("tokens").environ(),
+                stdout=PIPE,
+                stderr=DEVNULL,
+            )
+            stack.push_async_callback(second.wait)
+            stack.callback(second.kill)
+            assert second.stdout
+            await second.stdout.readline()
+
+        return await in_an_answer(serving, serving.part("agent").kill, prepare)
 
 
 async def freeze() -> Seen:
@@ -634,6 +659,7 @@ FAULTS: dict[str, tuple[str, Callable[[], Coroutine[Any, Any, Seen]]]] = {
     "server-killed": ("livekit-server is killed", partial(kill, "livekit-server")),
     "server-frozen": ("livekit-server is frozen for 10 s", freeze),
     "agent-killed": ("the agent is killed", partial(kill, "agent")),
+    "agent-of-two-killed": ("the agent is killed, and there is another", kill_one_of_two),
     "tokens-killed": ("the token server is killed", kill_tokens),
     "health": ("livekit-server is frozen: `/health`", health),
     "network-down": ("the network is down for 5 s", partial(in_a_namespace, "network-down", NETWORK)),

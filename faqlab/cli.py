@@ -45,7 +45,7 @@ TopK = Annotated[int | None, typer.Option("--top-k", metavar="N", help="How many
 PerQuery = Annotated[Path | None, typer.Option(metavar="FILE", help="Write a CSV file, one row per query.")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Make each line a new conversation.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Events = Annotated[bool, typer.Option("--json", help="Print a line of JSON when ready, and for each look-up.")]
+Events = Annotated[bool, typer.Option("--json", help="Print lines of JSON, for a program that runs this one.")]
 Port = Annotated[
     int | None, typer.Option(metavar="N", min=1, max=65535, help="The page's port (default: 8000 or the next free).")
 ]
@@ -291,7 +291,7 @@ def _livekit() -> LiveKit:
 
     if livekit := livekit_from_settings(settings()):
         return livekit
-    raise FaqlabError("LIVEKIT_URL isn't set; set it with its key and secret, or use `faqlab serve`.")
+    raise FaqlabError("LIVEKIT_URL isn't set; set it, LIVEKIT_API_KEY and LIVEKIT_API_SECRET, or use `faqlab serve`.")
 
 
 @contextmanager

@@ -140,7 +140,7 @@ def test_the_users_mistakes_are_one_sentence_each(
     assert_one_sentence(
         cli(*evaluate, labels, "--per-query", tmp_path), "can't be written (Is a directory); name another"
     )
-    assert_one_sentence(cli("agent"), "LIVEKIT_URL isn't set; set it with its key and secret")
+    assert_one_sentence(cli("agent"), "LIVEKIT_URL isn't set; set it, LIVEKIT_API_KEY and LIVEKIT_API_SECRET")
     assert_one_sentence(cli("tokens"), "LIVEKIT_URL isn't set")
     monkeypatch.setenv("FAQLAB_PORT", "0")
     assert_one_sentence(cli(*ask, faqs), "FAQLAB_PORT in the environment or .env: input should be greater than")

@@ -40,11 +40,11 @@ BAD = {
     "a query of control characters": (b"query,relevant\n\x01\x00,0\n", "line 2 (q1) has no query"),
     "ids with a comma": (
         b'query,relevant\nhi,"0,2"\n',
-        "line 2 (q1): the FAQ has no entry '0,2' (it has, for example, '0'); fix",
+        "line 2 (q1): the FAQ has no entry '0,2' (it has, for example, '0'); name",
     ),
     "an unknown id, after lines that are no rows": (
         b'query,relevant\n\n"hi,\nyou",0\nyo,nine\n',
-        "line 5 (q2): the FAQ has no entry 'nine' (it has, for example, '0'); fix the label, or name this FAQ's",
+        "line 5 (q2): the FAQ has no entry 'nine' (it has, for example, '0'); name this FAQ's queries",
     ),
     "an unknown split": (
         b"query,relevant,split\nhi,0,train\n",

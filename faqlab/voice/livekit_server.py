@@ -96,7 +96,7 @@ def livekit_from_settings(settings: Settings) -> LiveKit | None:
     if key is None or secret is None:
         missing = "LIVEKIT_API_KEY" if key is None else "LIVEKIT_API_SECRET"
         raise FaqlabError(
-            f"LIVEKIT_URL is set, but {missing} isn't; set it too, or remove LIVEKIT_URL to run a server here."
+            f"LIVEKIT_URL is set, but {missing} isn't; set it too, or remove LIVEKIT_URL and use `faqlab serve`."
         )
     return LiveKit(url, key, secret.get_secret_value())
 

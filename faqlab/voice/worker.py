@@ -106,6 +106,7 @@ class Worker(BackgroundService):
         await self._assistant.converse(job, self._livekit)
 
     async def _look_for_callers(self, server: AgentServer) -> None:
+        await asyncio.wrap_future(self._ready)  # earlier, LiveKit's server would find nobody to dispatch
         while True:
             with suppress(*API_ERRORS):  # the next look may succeed
                 async with self._livekit.api() as api:

@@ -154,6 +154,8 @@ async def test_a_call_that_gemini_leaves_continues_offline_in_the_same_room(
                 assert await said(calling, replies.APOLOGY, PAY_ANSWER, query=PAY)
                 assert await said(calling, PARCEL_ANSWER, query=PARCEL)
                 await asyncio.gather(*reading)
+                agents = calling.room.remote_participants.values()
+                assert "hold" in {track.name for agent in agents for track in agent.track_publications.values()}
     assert notices[-1] == {"level": "warning", "text": replies.APOLOGY}
     assert all(notice["text"] == replies.HOLD for notice in notices[:-1])
     assert [record.query for record in records.records] == [PAY, PARCEL]

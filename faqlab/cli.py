@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import io
 import json
 import logging
+import os
 import signal
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -67,6 +70,11 @@ def main() -> None:
     except FaqlabError as error:
         _progress(f"faqlab: {error}")
         sys.exit(2)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        _progress("faqlab: there is no space left for the output; free some, or write to another disk.")
+        os._exit(2)  # at an ordinary exit, Python would write what is left of the output
 
 
 @app.callback(invoke_without_command=True)
@@ -247,6 +255,8 @@ def serve(faqs: Faqs = None, config: Config = None, port: Port = None, records: 
 @app.command()
 def agent(faqs: Faqs = None, config: Config = None, records: Records = None, events: Events = False) -> None:
     """Run a voice agent for the LiveKit server in LIVEKIT_URL. Start several for more calls."""
+    if events:
+        Thread(target=_tell_alive, daemon=True).start()
     config, livekit = config_file(config), _livekit()
     from faqlab.voice.call import Assistant
     from faqlab.voice.lookup_log import LookupLog
@@ -269,7 +279,7 @@ def agent(faqs: Faqs = None, config: Config = None, records: Records = None, eve
     assistant = Assistant.load(pipeline, log, faqs or settings().faqs, config)
     lines = settings().calls or pipeline.lines()
     worker = Worker(livekit, assistant, settings().agent_name, lines, settings().room)
-    with _until_ctrl_c(worker, events):
+    with _until_ctrl_c(worker):
         worker.start()
         ready = f"Answering up to {lines} calls at a time, as {settings().agent_name} at {livekit.url}."
         tell(ready, ready=worker.identity)
@@ -278,12 +288,22 @@ def agent(faqs: Faqs = None, config: Config = None, records: Records = None, eve
 @app.command()
 def tokens(port: Port = None, events: Events = False) -> None:
     """Serve the page, and tokens to join calls on the LiveKit server in LIVEKIT_URL."""
+    if events:
+        Thread(target=_tell_alive, daemon=True).start()
     from faqlab.voice.token_server import TokenServer
 
     server = TokenServer(_livekit(), settings(), port or settings().port)
-    with _until_ctrl_c(server, events):
+    with _until_ctrl_c(server):
         url = server.start().url
         typer.echo(json.dumps({"ready": url}) if events else f"Join at {url} (Ctrl-C ends it)")
+
+
+def _tell_alive() -> None:
+    """Print an empty JSON object each second, also while models are loaded."""
+    with suppress(OSError, ValueError):  # nobody reads any more
+        while True:
+            typer.echo("{}")
+            time.sleep(1)
 
 
 def _livekit() -> LiveKit:
@@ -295,7 +315,7 @@ def _livekit() -> LiveKit:
 
 
 @contextmanager
-def _until_ctrl_c(server: LiveDemo | BackgroundService, events: bool = False) -> Iterator[None]:
+def _until_ctrl_c(server: LiveDemo | BackgroundService) -> Iterator[None]:
     """
     Run the block, wait for SIGINT (Ctrl-C) or SIGTERM, and stop *server*; exit with 1 if it stopped unexpectedly.
 
@@ -312,8 +332,6 @@ def _until_ctrl_c(server: LiveDemo | BackgroundService, events: bool = False) ->
     try:
         yield
         while not (problem := server.problem):
-            if events:
-                typer.echo("{}")  # it is alive
             time.sleep(1)
         _progress(f"faqlab: {problem}")
         raise typer.Exit(1)

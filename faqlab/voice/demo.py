@@ -10,7 +10,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
@@ -32,7 +32,7 @@ from faqlab.voice.token_server import check_page, listen
 if TYPE_CHECKING:
     from IPython.display import IFrame
 
-SILENT_SECONDS = 10.0  # a command that hasn't said for so long that it's alive is stuck
+START_SECONDS, SILENT_SECONDS = 60.0, 10.0  # a command that takes longer to say that it's alive is stuck
 
 log = logging.getLogger(__name__)
 
@@ -207,13 +207,16 @@ class _Command(ChildProcess):
         return self._arguments, self._environment
 
     async def _watch(self) -> str:
-        self._lines.clear()
-        await self._lines.wait()  # loading may take long
-        with suppress(TimeoutError):
-            while True:
-                self._lines.clear()
-                await asyncio.wait_for(self._lines.wait(), SILENT_SECONDS)
-        return "it didn't answer any more"
+        now, patience = asyncio.get_running_loop().time, START_SECONDS
+        while True:
+            self._lines.clear()
+            began = now()
+            try:
+                await asyncio.wait_for(self._lines.wait(), patience)
+            except TimeoutError:
+                if now() - began < patience + 1:  # otherwise we were stopped, not it
+                    return "it didn't answer any more"
+            patience = SILENT_SECONDS
 
     def _take_line(self, line: str) -> None:
         try:

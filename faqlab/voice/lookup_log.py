@@ -117,6 +117,9 @@ class LookupLog:
 
 def _write(folder: Path, record: LookupRecord) -> None:
     path = folder / f"lookups-{record.time:%Y-%m-%d}.jsonl"
-    # Unbuffered, so that each line is one write and threads don't mix their lines.
-    with open(path, "ab", buffering=0, opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-        file.write(f"{record.to_json()}\n".encode())
+    try:
+        # Unbuffered, so that each line is one write and threads don't mix their lines.
+        with open(path, "ab", buffering=0, opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+            file.write(f"{record.to_json()}\n".encode())
+    except OSError as error:
+        log.error("%s: a look-up can't be saved (%s); check the folder and the disk.", path, error.strerror)

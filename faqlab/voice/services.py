@@ -64,7 +64,7 @@ class BackgroundService(ABC):
         if thread is None:
             return
         if thread.is_alive():  # otherwise it was interrupted before the thread began, and will stop at once
-            thread.join()
+            thread.join(timeout=15)  # it may hang in a log that nobody reads; then it ends with this process
 
     @property
     def problem(self) -> str | None:

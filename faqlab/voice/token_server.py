@@ -82,7 +82,14 @@ class TokenServer(BackgroundService):
         check_page(self._page)
         app = create_app(self._livekit, self._settings, self._page)
         config = uvicorn.Config(
-            app, http=TimedProtocol, ws="none", lifespan="off", log_config=None, access_log=False, server_header=False
+            app,
+            backlog=100,
+            http=TimedProtocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
         )
         config.limit_concurrency, config.timeout_graceful_shutdown = MAX_CONNECTIONS, 1
         logging.getLogger("uvicorn.error").addFilter(ONE_WARNING_A_SECOND)

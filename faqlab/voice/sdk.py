@@ -7,6 +7,7 @@ import os
 
 import psutil
 from livekit import rtc
+from livekit.rtc._ffi_client import FfiClient
 
 
 def forget_proxy() -> None:
@@ -18,6 +19,16 @@ def forget_proxy() -> None:
 def has_network() -> bool:
     """Whether there is a network other than loopback: LiveKit's SDK doesn't use that, and can't be told to."""
     return any(interface.isup and "loopback" not in interface.flags for interface in psutil.net_if_stats().values())
+
+
+def start_sdk() -> None:
+    """
+    Start LiveKit's SDK on this thread.
+
+    livekit 1.1 starts it where it is first used, without a lock. If several calls begin at once, it may start twice:
+    then one of them never hears that it has joined, and 15 seconds later the SDK ends the process.
+    """
+    _ = FfiClient.instance
 
 
 def quiet_sdk() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
@@ -214,3 +216,20 @@ def test_with_all_lines_busy_its_load_is_just_below_what_livekit_allows() -> Non
 
     agent = Worker(LiveKit("ws://127.0.0.1:1", "key", "secret"), None, "tested", 4)  # type: ignore[arg-type]
     assert agent._load(Busy()) == HIGHEST_LOAD < 0.7  # type: ignore[arg-type]
+
+
+STARTED = """
+import asyncio, sys
+from faqlab.voice.livekit_server import LiveKit
+from faqlab.voice.worker import Worker
+from livekit.rtc._ffi_client import FfiClient
+assert FfiClient._instance is None
+with Worker(LiveKit(*sys.argv[1:]), None, "tested", 1):
+    assert FfiClient._instance is not None
+"""
+
+
+def test_the_sdk_is_started_before_any_call(livekit_server: LiveKit) -> None:
+    """Started by two calls at once, it would end the process."""
+    arguments = [livekit_server.url, livekit_server.api_key, livekit_server.api_secret]
+    subprocess.run([sys.executable, "-c", STARTED, *arguments], check=True)

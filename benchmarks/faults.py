@@ -62,6 +62,7 @@ GAP_S = 0.4  # a longer silence ends what was being said
 SILENT_S = 1.2  # and this one what is transcribed together
 LONGEST_S = 60.0  # until a call is given up
 INTERRUPTS = 20
+START = ("Starting.", "LiveKit server: ", "Loading the models.", "Answering up to ", "Ready at ", "Join at ")
 INSIDE = "FAULTS_NAMESPACE"  # set in the namespace of its own that a fault of the network is played in
 
 CALLER = """
@@ -184,13 +185,15 @@ class Serving:
         """Return the process of livekit-server, of the agent or of the tokens."""
         for process in psutil.Process(self.process.pid).children(recursive=True):
             with suppress(psutil.Error):
-                if any(name in argument for argument in process.cmdline()[:4]) and process.name() != "sh":
+                arguments = process.cmdline()[:6]
+                if any(Path(one).name.startswith(name) for one in arguments) and process.name() != "sh":
                     return process
         raise LookupError(name)
 
     def said(self, since: float) -> str:
-        """Return what the operator has read since then."""
-        return " · ".join(dict.fromkeys(line for at, line in self._lines if at >= since)) or "nothing"
+        """Return what the operator has read since then, without the lines of an ordinary start."""
+        lines = (line for at, line in self._lines if at >= since and not line.startswith(START))
+        return " · ".join(dict.fromkeys(lines)) or "nothing"
 
     def left(self) -> int:
         """Return how many of the processes that it started are still there, two seconds later."""

@@ -27,7 +27,7 @@ from faqlab.voice.agent import FaqAgent, Notify, Session
 from faqlab.voice.offline import load_speech, offline_agent
 
 REMINDER = "The caller is waiting for you. Answer what they said; if you couldn't hear it, ask them to say it again."
-PATIENCE_SECONDS = 2.5  # of silence, which HOLD ends
+PATIENCE_SECONDS = 2.2  # of silence, which HOLD ends
 CONNECT_SECONDS = 10.0
 CONNECTION = {"ping_interval": 1.5, "ping_timeout": 1.5, "close_timeout": 1.0}  # with a Gemini that is out of reach
 

@@ -322,13 +322,15 @@ def _until_ctrl_c(server: LiveDemo | BackgroundService) -> Iterator[None]:
     SIGINT works even in a background job of a script, where shells set it to be ignored.
     """
 
+    def handle(handler: Any) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, handler)
+
     def interrupt(*_: object) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):  # a second signal would interrupt the stop
-            signal.signal(number, signal.SIG_IGN)
+        handle(signal.SIG_IGN)  # a second signal would interrupt the stop
         raise KeyboardInterrupt
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, interrupt)
+    handle(interrupt)
     try:
         yield
         while not (problem := server.problem):
@@ -338,6 +340,7 @@ def _until_ctrl_c(server: LiveDemo | BackgroundService) -> Iterator[None]:
     except KeyboardInterrupt:
         pass
     finally:
+        handle(signal.SIG_IGN)
         server.stop()
 
 
@@ -361,7 +364,3 @@ def config_file(option: Path | None) -> Path:
 
 def _progress(line: str) -> None:
     typer.echo(line, err=True)
-
-
-if __name__ == "__main__":
-    main()

@@ -33,7 +33,7 @@ def test_a_program_runs_until_the_end_of_the_block_and_so_do_its_children() -> N
 
 def test_a_program_that_ends_before_it_is_ready_is_reported_with_its_output() -> None:
     with (
-        pytest.raises(FaqlabError, match=r"(?s)didn't start. The end of its output:\nno port"),
+        pytest.raises(FaqlabError, match=r"(?s)didn't start. The end of its output: no port"),
         python("exit('no port')"),
     ):
         pass

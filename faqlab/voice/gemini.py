@@ -181,7 +181,7 @@ class Failover:
     async def _hold(self) -> None:
         """Ask the caller to hold, on a track of its own: the session says nothing else while it waits for Gemini."""
         with suppress(TimeoutError):  # a caller who is reconnecting doesn't subscribe
-            async with asyncio.timeout(PATIENCE_SECONDS):
+            async with asyncio.timeout(2 * PATIENCE_SECONDS):
                 await self._notify("info", replies.HOLD)
                 if self._room and not self._source:
                     self._source = rtc.AudioSource(HOLD.sample_rate, 1)

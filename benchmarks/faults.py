@@ -309,6 +309,8 @@ class Call:
     async def answers(self, question: str = NEXT, entry: str = NEXT_ANSWERED) -> str:
         """Ask a question, and return what becomes of the call."""
         asked = await self.caller.ask(question)
+        if not asked.lookups:  # the caller was asked to hold
+            asked = await self.caller.greeting()
         found = [lookup["hits"][0]["id"] for lookup in asked.lookups if lookup["hits"]]
         return "goes on: the next question is answered" if entry in found else f"heard {asked.reply!r}, found {found}"
 
@@ -704,6 +706,7 @@ def main(
     """Play the faults with these names, or all."""
     if unknown := set(names or ()) - FAULTS.keys():
         raise FaqlabError(f"There is no fault {', '.join(sorted(unknown))}; --help names them.")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that no `faqlab serve` is left behind
     rows = [{"fault": FAULTS[name][0], **asdict(play(name))} for name in names or FAULTS]
     if as_json:
         command.print_json(rows)

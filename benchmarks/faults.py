@@ -1,5 +1,5 @@
 """
-Plays the faults that a call may meet, and prints what caller and operator are told: `python -m benchmarks.faults`.
+Plays the faults that a call may meet, and prints what caller and operator notice: `python -m benchmarks.faults`.
 
 Each is played on a real `faqlab serve` with a short FAQ and a scripted caller; Gemini is an emulator of its protocol.
 A fault that this machine can't play is named with the reason.
@@ -36,7 +36,8 @@ from scipy.signal import resample_poly
 from benchmarks import command
 from benchmarks.call_audio import CHUNK, LOUD, RATE
 from benchmarks.gemini_emulator import GeminiEmulator, Mood
-from benchmarks.scripted_caller import ScriptedCaller
+from benchmarks.programs import environment, faqlab
+from benchmarks.scripted_caller import ScriptedCaller, request_token
 from faqlab.config import RetrievalConfig
 from faqlab.errors import FaqlabError
 from faqlab.settings import PROJECT_ROOT, settings
@@ -63,7 +64,7 @@ SILENT_S = 1.2  # and this one what is transcribed together
 LONGEST_S = 60.0  # until a call is given up
 INTERRUPTS = 20
 START = ("Starting.", "LiveKit server: ", "Loading the models.", "Answering up to ", "Ready at ", "Join at ")
-INSIDE = "FAULTS_NAMESPACE"  # set in the namespace of its own that a fault of the network is played in
+INSIDE = "FAULTS_NAMESPACE"  # set in the separate namespace in which a fault of the network is played
 
 CALLER = """
 import asyncio, sys
@@ -119,8 +120,8 @@ class Seen:
     What a fault looks like.
 
     Attributes:
-        caller: What the caller is told and hears, each with the seconds since the fault.
-        silence_s: The longest time in which the caller was told nothing and heard nothing, until the agent spoke.
+        caller: What the caller sees and hears, each with the seconds since the fault.
+        silence_s: The longest time in which the caller saw and heard nothing new, until the agent spoke.
         call: What becomes of the call.
         operator: What `faqlab serve` printed.
     """
@@ -143,11 +144,10 @@ class Serving:
 
     async def __aenter__(self) -> Self:
         self._folder = tempfile.TemporaryDirectory(prefix="faults-")
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("GOOGLE_", "LIVEKIT_", "FAQLAB_"))}
-        own = {**write_faq(Path(self._folder.name)), "FAQLAB_ENV_FILE": os.devnull, "PYTHONUNBUFFERED": "1"}
+        own = {**write_faq(Path(self._folder.name)), "PYTHONUNBUFFERED": "1", **self._environment}
         self.process = await asyncio.create_subprocess_exec(
-            *(*self._prefix, sys.executable, "-m", "faqlab", "serve"),
-            env={**kept, **own, **self._environment},
+            *(*self._prefix, *faqlab("serve")),
+            env=environment(**own),
             stdout=PIPE,
             stderr=STDOUT,
             start_new_session=True,
@@ -202,9 +202,7 @@ class Serving:
 
     async def token(self) -> tuple[str, str]:
         """Return the address and the token of a new call."""
-        async with aiohttp.ClientSession() as http, http.get(self.url + "getToken") as response:
-            token = await response.json()
-        return token["url"], token["token"]
+        return await request_token(self.url)
 
     @asynccontextmanager
     async def call(self) -> AsyncIterator[Call]:
@@ -223,7 +221,7 @@ class Serving:
 
 
 class Call:
-    """A scripted caller, with what they are told and hear."""
+    """A scripted caller, with what they see and hear."""
 
     def __init__(self, url: str, token: str) -> None:
         self.caller = ScriptedCaller(url, token)
@@ -322,8 +320,8 @@ class Call:
             signs.append((spoke, f"hears “{words}”"))
         known = [at for times in self.sounds.values() for at in times if since <= at <= spoke]
         times = sorted([since, spoke, *known, *(at for at, _ in signs)])
-        told = "; ".join(f"{text} ({at - since:.1f} s)" for at, text in sorted(signs))
-        return Seen(told, round(float(np.diff(times).max()), 1), call, serving.said(since - 1))
+        noticed = "; ".join(f"{text} ({at - since:.1f} s)" for at, text in sorted(signs))
+        return Seen(noticed, round(float(np.diff(times).max()), 1), call, serving.said(since - 1))
 
 
 def write_faq(folder: Path) -> dict[str, str]:
@@ -373,7 +371,7 @@ async def kill_one_of_two() -> Seen:
 
         async def prepare() -> None:
             second = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "faqlab", "agent", "--json"),
+                *faqlab("agent", "--json"),
                 env=serving.part("tokens").environ(),
                 stdout=PIPE,
                 stderr=DEVNULL,
@@ -411,8 +409,8 @@ async def kill_tokens() -> Seen:
         while await serving.health() is None or time.perf_counter() < since + 0.2:
             await asyncio.sleep(0.05)
         back = time.perf_counter() - since
-        told = f"in a call: nothing; a new caller's page answers after {back:.1f} s"
-        return Seen(told, None, await call.answers(), serving.said(since))
+        noticed = f"in a call: nothing; a new caller's page answers after {back:.1f} s"
+        return Seen(noticed, None, await call.answers(), serving.said(since))
 
 
 async def health() -> Seen:
@@ -426,8 +424,8 @@ async def health() -> Seen:
             slowest = max(slowest, time.perf_counter() - asked)
             answers.add("no answer" if found is None else f"livekit: {found['livekit']}")
             await asyncio.sleep(0.3)
-        told = f"/health answers within {slowest:.1f} s ({', '.join(sorted(answers))})"
-        return Seen(told, None, "", serving.said(since))
+        noticed = f"/health answers within {slowest:.1f} s ({', '.join(sorted(answers))})"
+        return Seen(noticed, None, "", serving.said(since))
 
 
 # The network
@@ -513,9 +511,9 @@ async def mute() -> Seen:
             spoke, words = await call.speaks_again(max([since, *call.voice()[-1:]]))
             if words:
                 heard.append((spoke, words))
-        told = "; ".join(f"hears “{words}” ({at - since:.0f} s)" for at, words in heard)
+        noticed = "; ".join(f"hears “{words}” ({at - since:.0f} s)" for at, words in heard)
         silence = round(float(np.diff([since, *(at for at in call.voice() if at > since)]).max()), 1)
-        return Seen(told, silence, call.signs[-1][1], serving.said(since))
+        return Seen(noticed, silence, call.signs[-1][1], serving.said(since))
 
 
 async def other_device() -> Seen:
@@ -529,8 +527,8 @@ async def other_device() -> Seen:
             async with second.caller:
                 call = await second.answers()
                 await first.ended.wait()
-                told = f"on the first: {first.signs[-1][1]} ({first.signs[-1][0] - since:.1f} s)"
-                return Seen(told, None, f"on the second: {call}", serving.said(since))
+                noticed = f"on the first: {first.signs[-1][1]} ({first.signs[-1][0] - since:.1f} s)"
+                return Seen(noticed, None, f"on the second: {call}", serving.said(since))
 
 
 # The operator
@@ -558,11 +556,9 @@ async def interrupt_imports() -> Seen:
     """Press Ctrl-C at random moments of the start."""
     chance, found = random.Random(0), []
     with tempfile.TemporaryDirectory() as folder:
-        environment = {**os.environ, **write_faq(Path(folder)), "FAQLAB_ENV_FILE": os.devnull}
+        variables = environment(**write_faq(Path(folder)))
         for _ in range(INTERRUPTS):
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "faqlab", "serve"), env=environment, stdout=PIPE, stderr=STDOUT
-            )
+            process = await asyncio.create_subprocess_exec(*faqlab("serve"), env=variables, stdout=PIPE, stderr=STDOUT)
             await asyncio.sleep(chance.uniform(0.05, 4))
             process.send_signal(signal.SIGINT)
             output, _ = await process.communicate()
@@ -628,10 +624,10 @@ async def gemini(
         async with GeminiEmulator(*moods, transcribe=hear, speak=speak, **options) as google:
             if refuse:
                 google.refuse()
-            environment = google.environment(Path(folder))
+            variables = google.environment(Path(folder))
             if key:
-                environment["GOOGLE_API_KEY"] = key
-            async with Serving(**environment) as serving, serving.call() as call:
+                variables["GOOGLE_API_KEY"] = key
+            async with Serving(**variables) as serving, serving.call() as call:
                 return await _gemini_call(call, serving, google, strike)
 
 

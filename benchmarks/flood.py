@@ -171,7 +171,7 @@ async def _crowd(page: Page, callers: int) -> asyncio.subprocess.Process:
 
 @asynccontextmanager
 async def questioning(page: Page, questions: list[Question]) -> AsyncIterator[float | None]:
-    """Ask in a call of its own during a `with` block, which gets the time of the greeting; None if there was none."""
+    """Ask in a separate call during a `with` block, which gets the time of the greeting; None if there was none."""
     async with join(page) as caller:
         greeted = time.perf_counter() if await caller.greeting_begins() else None
         asking = asyncio.create_task(_keep_asking(caller, questions))

@@ -27,7 +27,7 @@ from benchmarks import command
 from benchmarks.programs import SHORT_FAQ, Page, Program, answered_right, environment, faqlab, short_faq
 from benchmarks.scripted_caller import ScriptedCaller, join
 from faqlab.errors import FaqlabError
-from faqlab.voice.livekit_server import LiveKit, _config, _free_port, program
+from faqlab.voice.livekit_server import LiveKit, free_port, program, server_config
 from faqlab.voice.services import BackgroundService
 from faqlab.voice.tts import Synthesizer
 
@@ -82,12 +82,12 @@ def cluster(nodes: int, calls: int) -> Iterator[Cluster]:
     with ExitStack() as running:
         balancer = running.enter_context(Balancer())
         livekit = LiveKit(f"ws://127.0.0.1:{balancer.port}", "faqlab", secrets.token_urlsafe(48))
-        redis_port = _free_port(socket.SOCK_STREAM) if nodes > 1 else None
+        redis_port = free_port(socket.SOCK_STREAM) if nodes > 1 else None
         if redis_port:
             running.enter_context(_redis_server(redis_port))
         programs: dict[str, Program] = {}
         for _ in range(nodes):
-            port = _free_port(socket.SOCK_STREAM)
+            port = free_port(socket.SOCK_STREAM)
             node = running.enter_context(_node(livekit, port, redis_port))
             names = set(_redis(redis_port, "hkeys", "nodes")) - {*programs} if redis_port else {"the only one"}
             programs[names.pop()] = node
@@ -144,7 +144,7 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 def _node(livekit: LiveKit, port: int, redis_port: int | None) -> Program:
-    config = _config(livekit, port, _free_port(socket.SOCK_DGRAM)) | {"logging": {"level": "info"}}
+    config = server_config(livekit, port, free_port(socket.SOCK_DGRAM)) | {"logging": {"level": "info"}}
     if redis_port:
         config["redis"] = {"address": f"127.0.0.1:{redis_port}"}
     settings = environment(LIVEKIT_CONFIG=json.dumps(config))
@@ -169,7 +169,7 @@ async def measure(cluster: Cluster, calls: int) -> dict[str, Any]:
 
     Returns:
         `calls`: the `node` and the `agent` of each, numbered in the order in which they got calls, and after the kill
-        whether it was the `node_killed`, and its `fate`; and `new_calls`, see `new_call`.
+        whether it was the `node_killed`, and what it `became`; and `new_calls`, see `new_call`.
     """
     async with AsyncExitStack() as held:
         turn = asyncio.Semaphore(AT_ONCE)
@@ -187,8 +187,8 @@ async def measure(cluster: Cluster, calls: int) -> dict[str, Any]:
         if len(cluster.nodes) == 1:
             return {"calls": rows}
         cluster.nodes[nodes[0]].process.kill()
-        fates = await asyncio.gather(*(fate(caller, turn) for caller in callers))
-    rows = [{**row, "node_killed": row["node"] == 1, **of} for row, of in zip(rows, fates, strict=True)]
+        became = await asyncio.gather(*(watch(caller, turn) for caller in callers))
+    rows = [{**row, "node_killed": row["node"] == 1, **of} for row, of in zip(rows, became, strict=True)]
     return {"calls": rows, "new_calls": [await new_call(cluster.page) for _ in range(NEW_CALLS)]}
 
 
@@ -197,7 +197,7 @@ def _numbered(names: list[str]) -> list[int]:
     return [numbers[name] for name in names]
 
 
-async def fate(caller: ScriptedCaller, turn: asyncio.Semaphore) -> dict[str, Any]:
+async def watch(caller: ScriptedCaller, turn: asyncio.Semaphore) -> dict[str, Any]:
     """
     Watch a call for some time, then ask a question.
 

@@ -1,4 +1,4 @@
-"""The demo's programs, each in a process of its own, with a short FAQ and the offline models."""
+"""The demo's programs, each in a separate process, with a short FAQ and the offline models."""
 
 from __future__ import annotations
 

@@ -6,7 +6,8 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
-from urllib.parse import urlsplit
+
+from faqlab.voice.livekit_server import on_this_machine
 
 _lock = Lock()
 _joining = 0
@@ -17,7 +18,7 @@ _hidden: dict[str, str] = {}
 def joining_directly(url: str) -> Iterator[None]:
     """Hide HTTP_PROXY if *url* is on this machine: LiveKit's Rust SDK uses it for any ws:// URL, despite NO_PROXY."""
     global _joining
-    names = ("HTTP_PROXY", "http_proxy") if urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1") else ()
+    names = ("HTTP_PROXY", "http_proxy") if on_this_machine(url) else ()
     with _lock:
         _hidden.update({name: os.environ.pop(name) for name in names if name in os.environ})
         _joining += 1

@@ -115,13 +115,18 @@ async def join(demo: LiveDemo | Page, timeout: float = 20.0) -> AsyncIterator[Sc
     Raises:
         FaqlabError: The page gave no token, or the server refused it.
     """
+    async with ScriptedCaller(*await request_token(demo.url), timeout=timeout) as caller:
+        yield caller
+
+
+async def request_token(page: str) -> tuple[str, str]:
+    """Return the LiveKit server's address and the token of a new call, from the *page*'s URL, or raise FaqlabError."""
     try:
-        async with aiohttp.ClientSession(raise_for_status=True) as http, http.get(demo.url + "getToken") as response:
+        async with aiohttp.ClientSession(raise_for_status=True) as http, http.get(page + "getToken") as response:
             token = await response.json()
     except aiohttp.ClientError as error:
-        raise FaqlabError(f"{demo.url}: the scripted caller got no token ({error}).") from None
-    async with ScriptedCaller(token["url"], token["token"], timeout=timeout) as caller:
-        yield caller
+        raise FaqlabError(f"{page}: the scripted caller got no token ({error}).") from None
+    return token["url"], token["token"]
 
 
 @dataclass(frozen=True)

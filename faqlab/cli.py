@@ -256,7 +256,7 @@ def serve(faqs: Faqs = None, config: Config = None, port: Port = None, records: 
 def agent(faqs: Faqs = None, config: Config = None, records: Records = None, events: Events = False) -> None:
     """Run a voice agent for the LiveKit server in LIVEKIT_URL. Start several for more calls."""
     if events:
-        Thread(target=_tell_alive, daemon=True).start()
+        _keep_saying_alive()
     config, livekit = config_file(config), _livekit()
     from faqlab.voice.call import Assistant
     from faqlab.voice.lookup_log import LookupLog
@@ -289,7 +289,7 @@ def agent(faqs: Faqs = None, config: Config = None, records: Records = None, eve
 def tokens(port: Port = None, events: Events = False) -> None:
     """Serve the page, and tokens to join calls on the LiveKit server in LIVEKIT_URL."""
     if events:
-        Thread(target=_tell_alive, daemon=True).start()
+        _keep_saying_alive()
     from faqlab.voice.token_server import TokenServer
 
     server = TokenServer(_livekit(), settings(), port or settings().port)
@@ -298,12 +298,16 @@ def tokens(port: Port = None, events: Events = False) -> None:
         typer.echo(json.dumps({"ready": url}) if events else f"Join at {url} (Ctrl-C ends it)")
 
 
-def _tell_alive() -> None:
+def _keep_saying_alive() -> None:
     """Print an empty JSON object each second, also while models are loaded."""
-    with suppress(OSError, ValueError):  # nobody reads any more
-        while True:
-            typer.echo("{}")
-            time.sleep(1)
+
+    def say() -> None:
+        with suppress(OSError, ValueError):  # nobody reads any more
+            while True:
+                typer.echo("{}")
+                time.sleep(1)
+
+    Thread(target=say, daemon=True).start()
 
 
 def _livekit() -> LiveKit:

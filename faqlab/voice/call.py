@@ -16,7 +16,6 @@ from livekit.agents import AutoSubscribe, JobContext, llm
 from livekit.agents.voice import events
 from livekit.agents.voice.events import CloseReason
 from livekit.agents.voice.room_io import AudioInputOptions, RoomOptions
-from livekit.api import DeleteRoomRequest
 
 from faqlab import replies
 from faqlab.config import RetrievalConfig
@@ -55,7 +54,6 @@ class Assistant:
     pipeline: Pipeline
     records: LookupLog
     silence_seconds: float = 12.0  # how long a caller may say nothing before being prompted
-
     longest_minutes: float = 30.0  # how long a call may take
 
     @classmethod
@@ -141,20 +139,14 @@ class Call:
             if pending:
                 pending.cancel()
         self._lookups.log_pending()
-        if reason not in OVER:
-            return
-        with suppress(Exception):  # JobContext.delete_room would log a traceback if the server is gone
-            async with self._livekit.api() as api:
-                await api.room.delete_room(DeleteRoomRequest(room=self._job.job.room.name))
+        if reason in OVER:  # JobContext.delete_room would log a traceback if the server is gone
+            await self._livekit.delete_room(self._job.job.room.name)
 
     def _subscribe_to_one_track(self, *_: object) -> None:
         """Subscribe to one of the caller's audio tracks; more would be transcribed together, or cost time."""
         caller = self._room.remote_participants.get(self._caller or "")
-        tracks = (
-            [track for track in caller.track_publications.values() if track.kind == rtc.TrackKind.KIND_AUDIO]
-            if caller
-            else []
-        )
+        published = caller.track_publications.values() if caller else ()
+        tracks = [track for track in published if track.kind == rtc.TrackKind.KIND_AUDIO]
         if tracks:  # again after a reconnect: LiveKit's SDK 1.1 loses what is asked for during one
             self._subscribed = self._subscribed if self._subscribed in tracks else tracks[0]
             self._subscribed.set_subscribed(True)
@@ -210,7 +202,7 @@ class Call:
             self._leaving = asyncio.get_running_loop().call_later(seconds, self._job.shutdown, LEFT)
 
     def _on_participant_came(self, participant: rtc.RemoteParticipant) -> None:
-        if participant.identity == self._caller and self._leaving:  # livekit-agents subscribes to their track again
+        if participant.identity == self._caller and self._leaving:
             self._leaving.cancel()
             self._leaving = None
             if self._session.agent_state == "listening":  # what it said when they were away is lost

@@ -228,6 +228,7 @@ class _Command(ChildProcess):
             if not line.startswith("faqlab: "):  # that is why it ends
                 log.warning("%s", line)
             return
+        self._lines.set()
         if "progress" in event and not self._ready.done():
             self._say(event["progress"])
         if "lookup" in event:
@@ -236,8 +237,6 @@ class _Command(ChildProcess):
             self.ready_as = event["ready"]
             self._environment["FAQLAB_PORT"] = str(urlsplit(self.ready_as).port or "")  # the page's, which callers know
             self._is_up()
-        if not event or "ready" in event:  # an empty one says that it is alive
-            self._lines.set()
 
     async def _clear_up(self) -> None:
         if self.ready_as.startswith("agent-"):

@@ -179,7 +179,7 @@ class Failover:
         self.fail_over("it stayed silent")
 
     async def _hold(self) -> None:
-        """Ask the caller to hold, on a track of its own: the session says nothing else while it waits for Gemini."""
+        """Ask the caller to hold, on a separate track: the session says nothing else while it waits for Gemini."""
         with suppress(TimeoutError):  # a caller who is reconnecting doesn't subscribe
             async with asyncio.timeout(2 * PATIENCE_SECONDS):
                 await self._notify("info", replies.HOLD)

@@ -42,6 +42,11 @@ API_ERRORS = (aiohttp.ClientError, TwirpError, TimeoutError, OSError, ValueError
 """What a request to a LiveKit server may raise."""
 
 
+def on_this_machine(url: str) -> bool:
+    """Whether *url* is that of a server on this machine."""
+    return urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
+
+
 @dataclass(frozen=True)
 class LiveKit:
     """A LiveKit server, its key and secret."""
@@ -52,8 +57,7 @@ class LiveKit:
 
     @property
     def local(self) -> bool:
-        """Whether it is on this machine."""
-        return urlsplit(self.url).hostname in ("127.0.0.1", "localhost", "::1")
+        return on_this_machine(self.url)
 
     @asynccontextmanager
     async def api(self, seconds: float = 10) -> AsyncIterator[LiveKitAPI]:
@@ -61,6 +65,12 @@ class LiveKit:
         # livekit-api 1.2 heeds no time-out of the session.
         async with asyncio.timeout(seconds), aiohttp.ClientSession(trust_env=not self.local) as http:
             yield LiveKitAPI(self.url, self.api_key, self.api_secret, session=http)
+
+    async def delete_room(self, name: str) -> None:
+        """Delete the room *name*, which ends its call, if the server answers."""
+        with suppress(*API_ERRORS):
+            async with self.api() as api:
+                await api.room.delete_room(DeleteRoomRequest(room=name))
 
     async def remove_participants(self, beginning: str) -> None:
         """Remove the participants whose identities have this *beginning* from their rooms, if the server answers."""
@@ -124,7 +134,7 @@ class LocalServer(ChildProcess):
         self._path = path
 
     async def _serve(self) -> None:
-        self._ports = _free_port(socket.SOCK_STREAM), _free_port(socket.SOCK_DGRAM)
+        self._ports = free_port(socket.SOCK_STREAM), free_port(socket.SOCK_DGRAM)
         key, secret = f"faqlab{secrets.token_hex(6)}", secrets.token_urlsafe(48)
         self.livekit = LiveKit(f"ws://127.0.0.1:{self._ports[0]}", key, secret)
         await super()._serve()
@@ -132,7 +142,8 @@ class LocalServer(ChildProcess):
     def _command(self) -> tuple[list[str], dict[str, str]]:
         inherited = ("PATH", "HOME", "TMPDIR", "LANG")  # and none of the user's keys
         environment = {name: os.environ[name] for name in inherited if name in os.environ}
-        return [str(self._path)], environment | {"LIVEKIT_CONFIG": json.dumps(_config(self.livekit, *self._ports))}
+        environment["LIVEKIT_CONFIG"] = json.dumps(server_config(self.livekit, *self._ports))
+        return [str(self._path)], environment
 
     async def _watch(self) -> str:
         try:
@@ -157,13 +168,15 @@ class LocalServer(ChildProcess):
                     await api.room.delete_room(DeleteRoomRequest(room=room.name))
 
 
-def _free_port(kind: socket.SocketKind) -> int:
+def free_port(kind: socket.SocketKind) -> int:
+    """Return a port of 127.0.0.1 that nobody uses."""
     with socket.socket(socket.AF_INET, kind) as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
-def _config(livekit: LiveKit, tcp_port: int, udp_port: int) -> dict[str, Any]:
+def server_config(livekit: LiveKit, tcp_port: int, udp_port: int) -> dict[str, Any]:
+    """Return the configuration of a livekit-server that listens on loopback only, at these ports."""
     return {
         "port": tcp_port,
         "bind_addresses": ["127.0.0.1"],

@@ -121,12 +121,10 @@ class ChildProcess(BackgroundService):
         if watching.done():
             return watching.result()
         watching.cancel()
+        if process.returncode < 0:
+            return f"signal {-process.returncode}"
         last = [line.removeprefix("faqlab: ") for line in self._output][-1:]
-        return (
-            f"signal {-process.returncode}"
-            if process.returncode < 0
-            else ": ".join([f"status {process.returncode}", *last])
-        )
+        return ": ".join([f"status {process.returncode}", *last])
 
     def _read(self, stream: IO[str]) -> None:
         with stream:

@@ -90,8 +90,9 @@ class TokenServer(BackgroundService):
             log_config=None,
             access_log=False,
             server_header=False,
+            limit_concurrency=MAX_CONNECTIONS,
+            timeout_graceful_shutdown=1,
         )
-        config.limit_concurrency, config.timeout_graceful_shutdown = MAX_CONNECTIONS, 1
         logging.getLogger("uvicorn.error").addFilter(ONE_WARNING_A_SECOND)
         server = uvicorn.Server(config)
         with listen(self._port) as sock:
@@ -222,9 +223,8 @@ def _guard(app: FastAPI, livekit: LiveKit, settings: Settings) -> None:
         origin, own = request.headers.get("origin"), f"{request.url.scheme}://{request.headers.get('host')}"
         sent = {*request.headers} & {"content-length", "transfer-encoding"}
         if request.method == "GET" and sent and request.headers.get("content-length") != "0":
-            response: Response = JSONResponse(
-                {"detail": "A GET request has no body."}, 413
-            )  # a file's response would break off
+            # Starlette would break off the response with a file.
+            response: Response = JSONResponse({"detail": "A GET request has no body."}, 413)
         elif origin in (None, own, *origins):
             response = await call_next(request)
         else:

@@ -15,7 +15,6 @@ from contextlib import suppress
 from livekit.agents import NOT_GIVEN, AgentServer, JobContext, JobExecutorType, JobRequest
 from livekit.api import (
     CreateAgentDispatchRequest,
-    DeleteRoomRequest,
     ListParticipantsRequest,
     ListRoomsRequest,
     LiveKitAPI,
@@ -95,9 +94,7 @@ class Worker(BackgroundService):
             await request.accept(identity=self.identity + request.id)
             return
         await request.reject(terminate=True)
-        with suppress(*API_ERRORS):
-            async with self._livekit.api() as api:
-                await api.room.delete_room(DeleteRoomRequest(room=request.room.name))
+        await self._livekit.delete_room(request.room.name)
 
     async def _converse(self, job: JobContext) -> None:
         async def remember(reason: str) -> None:
@@ -136,12 +133,12 @@ class Worker(BackgroundService):
     async def _call_agent(self, api: LiveKitAPI, room: str) -> bool:
         """Have an agent dispatched to *room* and return True, unless it didn't call us or has lost too many agents."""
         dispatches = await api.agent_dispatch.list_dispatch(room)
-        jobs = [len(dispatch.state.jobs) for dispatch in dispatches if dispatch.agent_name == self._agent_name]
-        if sum(jobs) >= DISPATCHES:
-            await api.room.delete_room(DeleteRoomRequest(room=room))
-        if not jobs or sum(jobs) >= DISPATCHES:
-            return False
-        again = AGAIN if sum(jobs) else ""
-        request = CreateAgentDispatchRequest(agent_name=self._agent_name, room=room, metadata=again)
-        await api.agent_dispatch.create_dispatch(request)
-        return True
+        ours = [dispatch for dispatch in dispatches if dispatch.agent_name == self._agent_name]
+        lost = sum(len(dispatch.state.jobs) for dispatch in ours)
+        if lost >= DISPATCHES:
+            await self._livekit.delete_room(room)
+        elif ours:
+            request = CreateAgentDispatchRequest(agent_name=self._agent_name, room=room, metadata=AGAIN if lost else "")
+            await api.agent_dispatch.create_dispatch(request)
+            return True
+        return False

@@ -24,6 +24,7 @@ import pytest
 from conftest import caller_of, keyless
 from livekit import rtc
 
+from benchmarks import programs
 from faqlab import replies
 from faqlab.errors import FaqlabError
 from faqlab.settings import Settings
@@ -327,6 +328,4 @@ def test_agent_and_tokens_serve_the_named_livekit_server_until_sigterm(
 
 def environment(faqs: Path, config: Path, **more: str) -> dict[str, str]:
     """Return the developer's environment without keys, for a program with the short FAQ."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("GOOGLE_", "LIVEKIT_", "FAQLAB_"))}
-    own = {"FAQLAB_FAQS": str(faqs), "FAQLAB_RETRIEVAL": str(config), "FAQLAB_ENV_FILE": os.devnull}
-    return {**kept, **own, **more}
+    return programs.environment(FAQLAB_FAQS=faqs, FAQLAB_RETRIEVAL=config, **more)

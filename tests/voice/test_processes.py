@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable
-from typing import Any
 
 import psutil
 import pytest
+from conftest import wait_until
 
 from faqlab.errors import FaqlabError
 from faqlab.voice import processes
@@ -37,13 +35,6 @@ class Script(ChildProcess):
             self._is_up()
         if line == "stuck":
             self._stuck.set()
-
-
-def wait_until(condition: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_one_that_is_killed_is_started_again_and_says_so() -> None:

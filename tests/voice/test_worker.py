@@ -6,7 +6,6 @@ import asyncio
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -16,6 +15,7 @@ from uuid import uuid4
 
 import psutil
 import pytest
+from conftest import wait_until
 from livekit import rtc
 from livekit.agents import JobContext
 from livekit.api import (
@@ -82,13 +82,6 @@ def call(livekit: LiveKit, agent_name: str) -> str:
 
     asyncio.run(dispatch())
     return room
-
-
-def wait_until(condition: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_two_workers_share_the_calls_and_one_goes_on_alone(livekit_server: LiveKit) -> None:

@@ -19,6 +19,7 @@ from benchmarks.call_audio import utterances
 from benchmarks.scripted_caller import Exchange, call_table, place_calls
 from benchmarks.spoken import lost_at, word_errors
 from benchmarks.words import normalise_words
+from faqlab.config import RetrievalConfig
 from faqlab.evaluation import evaluate
 from faqlab.faqs import FaqSet
 from faqlab.retriever import Retriever
@@ -94,8 +95,9 @@ def measure(
         `response_times`; and, if `at_once` is 1, `pauses`, one `pause_figures` for each pause, 0 first, and
         `interruptions`, see `interruption_figures`.
     """
+    retriever = Retriever.build(FaqSet.load(demo.settings.faqs), RetrievalConfig.load(demo.settings.retrieval))
     exchanges = place_calls(demo, list(queries["query"]), at_once, progress="Calls", hang_up_after=HANG_UP_AFTER_S)
-    calls = label_calls(call_table(exchanges, demo), queries, demo.retriever)
+    calls = label_calls(call_table(exchanges, demo), queries, retriever)
     words, errors = np.sum([word_errors(of.query, looked_up(of)) for of in exchanges], axis=0)
     report: dict[str, Any] = {
         "queries": len(queries),
@@ -106,7 +108,7 @@ def measure(
         "first_right": {
             "answerable": int(queries["answerable"].sum()),
             "calls": int(calls["first_right"].sum()),
-            "typed": int((evaluate(demo.retriever, queries)["hit@1"] == 1).sum()),
+            "typed": int((evaluate(retriever, queries)["hit@1"] == 1).sum()),
         },
         "response": response_times(calls),
     }

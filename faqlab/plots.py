@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import textwrap
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -65,25 +64,6 @@ def show(figure: Figure, alt: str) -> HTML:
     # As HTML, because neither JupyterLab nor nbconvert takes an alternative text from a PNG's metadata.
     png = base64.b64encode(to_png(figure)).decode()
     return HTML(f'<img alt="{escape(alt)}" src="data:image/png;base64,{png}" style="max-width: 100%">')
-
-
-def faq_map(points: np.ndarray, categories: Sequence[str]) -> Figure:
-    """Draw the entries at *points*, shape (entries, 2), by category; with more than twelve, the smallest are merged."""
-    figure, ax = plt.subplots(figsize=(8.6, 6.2))
-    names = [name or "no category" for name in categories]
-    shown = [name for name, _ in Counter(names).most_common()]
-    if len(shown) > len(CATEGORIES):
-        shown = [*shown[: len(CATEGORIES) - 1], "other categories"]
-        names = [name if name in shown else shown[-1] for name in names]
-    for name, (colour, marker) in zip(shown, CATEGORIES, strict=False):
-        x, y = points[np.array(names) == name].T
-        size = 110 if marker in "*PX" else 56
-        ax.scatter(x, y, s=size, color=colour, marker=marker, label=name, edgecolor="white", linewidth=0.5)
-    ax.set(xticks=[], yticks=[], xlabel="position on the map (no unit)")
-    ax.set_title(f"A map of {len(points)} questions (t-SNE)")
-    ax.set_aspect("equal", adjustable="datalim")
-    ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    return figure
 
 
 def place_query(ax: Axes, points: np.ndarray, query: str, hits: Sequence[Hit]) -> None:

@@ -11,17 +11,14 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from faqlab.config import RetrievalConfig
 from faqlab.errors import FaqlabError
 from faqlab.faqs import FaqSet
-from faqlab.retriever import Retriever
 from faqlab.settings import PROJECT_ROOT, Settings
 from faqlab.settings import settings as read_settings
 from faqlab.voice.livekit_server import LiveKit, LocalServer, livekit_from_settings, program
@@ -102,12 +99,6 @@ class LiveDemo:
         """Which part stopped for good, and why, in a sentence; None if the demo is running or was stopped."""
         return next((problem for part in list(self._parts) if (problem := part.problem)), None)
 
-    @cached_property
-    def retriever(self) -> Retriever:
-        """What the agent answers with, loaded here too."""
-        config = RetrievalConfig.load(self.settings.retrieval)
-        return Retriever.build(FaqSet.load(self.settings.faqs), config)
-
     def start(self) -> Self:
         """Start, and return once the models are loaded and calls can be answered. On an error, stop everything."""
         with self._lock:
@@ -145,7 +136,6 @@ class LiveDemo:
         check_page()
         listen(self.settings.port).close()
         livekit, faqs = livekit_from_settings(self.settings), FaqSet.load(self.settings.faqs)
-        self.__dict__.pop("retriever", None)  # the files may have changed
         atexit.register(self.stop)
         self._progress(f"LiveKit server: {livekit.url if livekit else 'on this machine'}.")
         livekit = livekit or self._begin(LocalServer(program(), self._say)).start().livekit

@@ -21,7 +21,7 @@ from typing import Any
 
 import psutil
 import pytest
-from conftest import caller_of, keyless
+from conftest import caller_of, keyless, wait_until
 from livekit import rtc
 
 from benchmarks import programs
@@ -77,15 +77,16 @@ def test_it_leaves_signals_environment_and_logging_as_they_were_and_can_start_ag
 
 
 def test_starts_and_stops_leave_no_process_thread_or_file_handle(own_demo: LiveDemo) -> None:
-    processes, threads, handles = children(), services(), []
-    for _ in range(4):
+    own_demo.start()
+    own_demo.stop()  # what was imported and first used stays open
+    processes, threads, handles = children(), services(), psutil.Process().num_fds()
+    for _ in range(3):
         own_demo.start()
         own_demo.stop()
         gc.collect()
-        handles.append(psutil.Process().num_fds())
         assert children() == processes
         assert services() == threads
-    assert handles[1] == handles[2] == handles[3]
+    wait_until(lambda: psutil.Process().num_fds() <= handles)  # a socket may close a moment later
 
 
 @pytest.mark.parametrize("interrupted", [1, 2, 3])

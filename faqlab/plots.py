@@ -18,8 +18,6 @@ import numpy as np
 import pandas as pd
 from IPython.core.pylabtools import print_figure
 from IPython.display import HTML
-from matplotlib import patheffects
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
@@ -64,20 +62,6 @@ def show(figure: Figure, alt: str) -> HTML:
     # As HTML, because neither JupyterLab nor nbconvert takes an alternative text from a PNG's metadata.
     png = base64.b64encode(to_png(figure)).decode()
     return HTML(f'<img alt="{escape(alt)}" src="data:image/png;base64,{png}" style="max-width: 100%">')
-
-
-def place_query(ax: Axes, points: np.ndarray, query: str, hits: Sequence[Hit]) -> None:
-    """Draw a star amid the *points* of the *hits*, shape (hits, 2), and lines to them; list the hits in the title."""
-    middle = points.mean(axis=0)
-    centred: Any = {"ha": "center", "va": "center", "textcoords": "offset points"}
-    for hit, point in zip(hits, points, strict=True):
-        ax.plot(*np.stack([middle, point]).T, color="black", linewidth=1, zorder=1)
-        beyond = 13 * (point - middle) / max(float(np.linalg.norm(point - middle)), 1e-9)
-        label = ax.annotate(str(hit.rank), tuple(point), tuple(beyond), **centred, fontweight="bold", zorder=6)
-        label.set_path_effects([patheffects.withStroke(linewidth=3, foreground="white")])
-    ax.scatter(middle[0], middle[1], marker="*", s=230, color=ORANGE, edgecolor="black", linewidth=1.0, zorder=5)
-    found = [f"{hit.rank}  {_short(hit.faq.question, 90)}  (squared L2 {hit.squared_l2:.2f})" for hit in hits]
-    ax.set_title("\n".join([f"★ {_quoted(query)}", *found]), fontweight="normal", fontsize=10)
 
 
 def ranked_answers(query: str, hits: Sequence[Hit], relevant: Sequence[str] = (), decision: str = "") -> Figure:

@@ -70,13 +70,6 @@ def test_a_picture_has_its_alternative_text_escaped() -> None:
     assert 'src="data:image/png;base64,iVBOR' in html
 
 
-def test_a_query_on_the_map_names_its_nearest_entries() -> None:
-    figure, _ = plt.subplots()
-    plots.place_query(figure.axes[0], np.zeros((1, 2)), "shoes?", hits(0.25))
-    assert "“shoes?”" in texts(figure)
-    assert "Do you ship abroad?  (squared L2 0.25)" in texts(figure)
-
-
 def test_dollars_in_an_faq_are_not_read_as_formulas() -> None:
     figure = plots.ranked_answers("is $5 more than $4?", hits(0.5, 1.0, question="What do I get for $20^_ or $30?"))
     assert plots.to_png(figure)  # as a formula, 20^_ can't be drawn

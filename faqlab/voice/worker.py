@@ -108,8 +108,12 @@ class Worker(BackgroundService):
         await asyncio.wrap_future(self._ready)  # earlier, LiveKit's server would find nobody to dispatch
         while True:
             with suppress(*API_ERRORS):  # the next look may succeed
+                if free := self._lines - len(server.active_jobs):
+                    # livekit-agents 1.8 says this only every 2.5 s, and until it is said, LiveKit gives us no call.
+                    await server._refresh_worker_load()
+                    await server._update_worker_status()
                 async with self._livekit.api() as api:
-                    await self._send_agents(api, self._lines - len(server.active_jobs))
+                    await self._send_agents(api, free)
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _send_agents(self, api: LiveKitAPI, free: int) -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from bs4 import BeautifulSoup
+from markdown_it import MarkdownIt
+
 from faqlab.errors import FaqlabError
 
 
@@ -29,6 +32,28 @@ def clean_query(text: str) -> str:
     text = re.sub(r"[\"“”„«»]|(?<!\w)'|'(?!\w)|\bplease\b", " ", text, flags=re.IGNORECASE)
     text = re.sub(r"\s+([,.;:!?])", r"\1", " ".join(text.split()))
     return "".join(re.findall(r"(?s)\w(?:.*\w)?", text))  # one match: the first word to the last
+
+
+def plain_text(text: str) -> str:
+    """Return *text* without Markdown and HTML: a line for each paragraph, list item or table row, with a full stop."""
+    if not MARKUP.search(text):
+        return text
+    soup = BeautifulSoup(MARKDOWN.render(re.sub(r"(?<=\d)\*(?=\d)", "×", text)), "html.parser")
+    for hidden in soup(["script", "style"]):
+        hidden.decompose()
+    for row in soup("tr"):
+        row.string = ", ".join(cell.get_text(" ", strip=True) for cell in row(["td", "th"]))
+    for numbered in soup("ol"):
+        for number, item in enumerate(numbered("li", recursive=False), start=1):
+            item.insert(0, f"{number}. ")
+    for block in soup(["br", "p", "li", "tr", "div", *(f"h{n}" for n in range(1, 7))]):
+        block.append("\n")
+    lines = (" ".join(line.split()) for line in soup.get_text().splitlines())
+    return "\n".join(f"{line}." if line[-1].isalnum() else line for line in lines if line)
+
+
+MARKDOWN = MarkdownIt("commonmark").disable("code").enable("table")
+MARKUP = re.compile(r"[<&*_`|~\[]|^\s{0,8}(?:[-+>#]{1,6}|\d{1,9}[.)])\s|\n", re.MULTILINE)
 
 
 def text_to_embed(query: str) -> str:

@@ -19,6 +19,7 @@ from faqlab.text import plain_text, read_text
 WORDS = tomllib.loads(read_text(PROJECT_ROOT / "data/spoken.toml", "restore it from the repository"))
 UNITS = {sign: names.split("|") for sign, names in (WORDS["money"] | WORDS["units"]).items()}
 MONTHS = {name[:3]: name for name in WORDS["months"].values()}
+FULL = ("o'clock", "hundred")  # after an hour up to twelve, and after a later one
 SENTENCE_END = re.compile(r"(?<=[.!?…])\s+|(?<=[.!?…][\"”’)\]])\s+|\n\s*")
 SLOT = re.compile(r"\{([\d ]+):?(\w*)\}")
 
@@ -126,11 +127,7 @@ def _amount(number: str, sign: str = "") -> str:
 def _reference(text: str) -> str:
     """Return the name of a flight, road or paper size: "B-A one one seven", "M twenty-five", "A-four"."""
     runs = re.findall(r"[A-Z]+|\d+", text)
-    short = [run.isdigit() and len(run) < 3 and run[0] != "0" for run in runs]
-    said = [
-        _number(run) if few else _digits(run) if run.isdigit() else _spell(run)
-        for run, few in zip(runs, short, strict=True)
-    ]
+    said = [_spell(r) if r.isalpha() else _digits(r) if len(r) > 2 or r[0] == "0" else _number(r) for r in runs]
     return ("-" if runs[0] == "A" and len(runs) == 2 else " ").join(said)
 
 
@@ -152,7 +149,7 @@ FUNCTIONS: dict[str, Callable[..., str]] = {
     "address": _address,
     "abbreviation_at_end": lambda text: WORDS["abbreviations"][text] + "." * (text in WORDS["ends"]),
     "amount": _amount,
-    "clock": lambda hour, minute: f"{_number(hour)} {_minutes(minute) or ('hundred' if hour > '12' else 'o’clock')}",
+    "clock": lambda hour, minute: f"{_number(hour)} {_minutes(minute) or FULL[int(hour) > 12]}",
     "decade": lambda text: f"{_year(text)[:-1]}ies" if text[-2] != "1" else f"{_year(text)}s",
     "digits": _digits,
     "dotted": lambda text: " dot ".join(map(_number, text.split("."))),

@@ -166,7 +166,7 @@ def test_neither_is_declined_and_closes_the_question(
 
 @pytest.mark.parametrize(
     "reply",
-    ["Yes.", "okay", "both", "the first or the second", "I don’t know", "um", "the third", "Can I return it"],
+    ["Yes.", "okay", "for", "both", "the first or the second", "I don’t know", "um", "the third", "Can I return it"],
 )
 def test_a_reply_that_chooses_nothing_gets_the_question_again(
     conversation: Conversation, choices: tuple[str, ...], reply: str
@@ -245,7 +245,7 @@ def test_two_callers_have_nothing_in_common(
     assert not other.ask("the first").answered
 
 
-PERSON = ("Put me through to a real person", "operator please", "I'd rather talk to somebody")
+PERSON = ("Put me through to a real person", "operator please", "zero", "I'm sick of this, it's hopeless")
 
 
 @pytest.fixture(scope="module")
@@ -262,10 +262,36 @@ def test_who_wants_a_person_gets_the_contact_entry_if_there_is_one(
 ) -> None:
     settings = config.model_dump(exclude={"encoder", "views"})
     without, conversation = (Conversation(r.with_config(**settings), small_talk) for r in (returns, reachable))
-    assert (conversation.intent(text), without.intent(text)) == (None, "human")
+    assert conversation.intent(text) is None
+    assert without.intent(text) in ("human", "angry")
     answer = conversation.ask(text)
     assert (answer.query, answer.answered, first(answer)) == (text, True, CONTACT.question)
-    assert without.ask(text).reason == "below_threshold"
+    assert without.ask(text).reason == "unresolved"
+
+
+@pytest.mark.parametrize(
+    ("again", "reason"),
+    [
+        ("do you repair old phones", "unresolved"),
+        ("I'd like my phone repaired, do you do repairs?", "unresolved"),
+        ("who won the chess match?", "below_threshold"),
+    ],
+)
+def test_the_same_question_declined_twice_leads_to_a_person(
+    returns: Retriever, reachable: Retriever, small_talk: SmallTalk, again: str, reason: str
+) -> None:
+    without, conversation = (Conversation(retriever, small_talk) for retriever in (returns, reachable))
+    assert {c.ask("can you repair my phone?").reason for c in (without, conversation)} == {"below_threshold"}
+    assert (without.peek(again).reason, without.ask(again).reason) == (reason, reason)
+    answer = conversation.ask(again)
+    assert (answer.query, answer.answered) == (again, reason == "unresolved")
+    assert not answer.answered or first(answer) == CONTACT.question
+
+
+def test_an_answer_in_between_makes_a_decline_the_first_one(conversation: Conversation) -> None:
+    for query in ("can you repair my phone?", "how do I pay?", "do you repair phones?"):
+        reason = conversation.ask(query).reason
+    assert reason == "below_threshold"
 
 
 @pytest.mark.parametrize(
@@ -398,7 +424,12 @@ Turn = tuple[str, str]  # what the caller says, and the intent, the reason or th
         [("can I return a gift?", GIFT), ("I meant a sale item", SALE), ("okay", "acknowledge")],
         [("do you ship abroad", ABROAD), ("the second", "choice"), ("that's not what I asked", "complaint")],
         [("do you ship abroad", ABROAD), ("no", "no"), ("too", "choice"), ("I didn't understand that", "repeat")],
-        [("how do I pay", PAY), ("are you still there?", "hearing"), ("let me find a pen", "wait"), ("go on", "wait")],
+        [
+            ("how do I pay", PAY),
+            ("are you still there?", "hearing"),
+            ("let me find a pen", "wait"),
+            ("go on", "continue"),
+        ],
     ],
 )
 def test_short_replies_corrections_and_remarks(conversation: Conversation, turns: list[Turn]) -> None:

@@ -111,4 +111,4 @@ def test_a_story_is_never_small_talk(small_talk: SmallTalk) -> None:
 
 
 def test_each_intent_has_a_reply(small_talk: SmallTalk) -> None:
-    assert set(small_talk.intents) == {*replies.SMALL_TALK, "repeat"}
+    assert set(small_talk.intents) == {*replies.SMALL_TALK, "repeat", "slower"}

@@ -59,7 +59,7 @@ class HibariTTS(tts.TTS):
 
     def __init__(self, synthesizer: Synthesizer) -> None:
         super().__init__(capabilities=tts.TTSCapabilities(streaming=True), sample_rate=SAMPLE_RATE, num_channels=1)
-        self.synthesizer = synthesizer
+        self.synthesizer, self.speed = synthesizer, 1.0
 
     def synthesize(self, *args: Any, **options: Any) -> tts.ChunkedStream:
         raise NotImplementedError("this TTS only streams: use stream()")
@@ -80,7 +80,7 @@ class _SentenceStream(tts.SynthesizeStream):
         try:
             async for sentence in self._sentences():
                 self._mark_started()
-                audio = await asyncio.to_thread(self._tts.synthesizer.speak, sentence)
+                audio = await asyncio.to_thread(self._tts.synthesizer.speak, sentence, self._tts.speed)
                 if len(audio):
                     output_emitter.push(to_int16(np.concatenate([pause, audio])).tobytes())
                     pause = _PAUSE

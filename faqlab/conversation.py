@@ -29,7 +29,7 @@ class Conversation:
         """Return the intent of small talk; None if *text* must be looked up or answers a clarifying question."""
         intent = self.small_talk.classify(text, self.retriever.index)
         if intent in PERSON:
-            return None if self._contact.answered else intent
+            return intent if self.peek(text).reason is Reason.UNRESOLVED else None
         is_reply = self._offer and (intent == "choice" or (self._chosen is None and intent in REPLIES))
         return None if is_reply else intent
 
@@ -59,7 +59,9 @@ class Conversation:
         """Return what `ask` would return, but remember nothing."""
         if self._offer and (reply := self._reply(self._offer, query)):
             return reply
-        answer = self._two_questions(query) or self._look_up(query, self._topic)
+        wanted = UNWANTED.sub("", query)  # the encoder doesn't tell what is wanted from what isn't
+        wanted = wanted if LEAST_WORDS <= len(wanted.split()) and len(query.split()) <= MOST_WORDS else query
+        answer = replace(self._two_questions(wanted) or self._look_up(wanted, self._topic), query=query)
         if answer.reason is Reason.BELOW_THRESHOLD and self._declined:
             first, again = self.retriever.embed([self._declined, query])
             if first @ again >= SAME_QUESTION:
@@ -167,6 +169,12 @@ CONTACT = ("How can I contact you?", "How can I reach customer service?")
 CONTACT_COSINE = 0.5  # where everything is answered, the least for an entry that says how to reach a person
 
 SAME_QUESTION = 0.6  # the least cosine of a question that is asked again in other words
+
+UNWANTED = re.compile(
+    r"(?i)(?:^|[,.;]|\b(?:and|but)\b)\s*(?:(?:I|we)\s(?:really\s)?(?:don't|do not|didn't|did not)\s(?:want|need|mean)"
+    r"|not(?:\s\w{1,20})?)\s(?:an?|another|any|to)\b[^,.;?]*"
+)
+"""A clause such as "…, I don't want another size"; "I don't want it any more" isn't one, as it says what is wanted."""
 
 BETWEEN_QUESTIONS = re.compile(r"(?:(?<![\s,.;!?])[\s,.;!?]++)?\b(?:and|also)\b(?:\s+also\b)?\s*|\?\s+", re.IGNORECASE)
 LEAST_WORDS = 3  # of each question

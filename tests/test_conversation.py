@@ -273,7 +273,7 @@ def test_who_wants_a_person_gets_the_contact_entry_if_there_is_one(
     ("again", "reason"),
     [
         ("do you repair old phones", "unresolved"),
-        ("I'd like my phone repaired, do you do repairs?", "unresolved"),
+        ("I said, could you repair a phone", "unresolved"),
         ("who won the chess match?", "below_threshold"),
     ],
 )
@@ -439,6 +439,21 @@ def test_short_replies_corrections_and_remarks(conversation: Conversation, turns
         answer = None if intent else conversation.ask(text)
         got.append((text, intent or (answer and (first(answer) if answer.answered else str(answer.reason)))))
     assert got == turns
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("I want to return it, I do not want another size", "start-return"),
+        ("I want my money back and I don't want a voucher", "get-refund"),
+        ("I don't need a gift card, I want to wrap a present", "gift-wrapping"),
+        ("I don't want a refund, I want another size", "exchange-size"),
+        ("I don't want the newsletter", "unsubscribe"),
+    ],
+)
+def test_what_the_caller_does_not_want_is_not_looked_up(shop: Conversation, text: str, expected: str) -> None:
+    answer = shop.peek(text)
+    assert (answer.query, answer.answered, answer.hits[0].faq.id) == (text, True, expected)
 
 
 @pytest.mark.parametrize("text", ["let me get a pen", "hold on a second", "are you still there", "I do not understand"])

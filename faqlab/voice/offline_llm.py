@@ -18,7 +18,7 @@ from faqlab.voice.spoken_text import sentences
 if TYPE_CHECKING:  # otherwise this import would load hibari
     from faqlab.voice.tts import HibariTTS
 
-MOST_WORDS, TAIL_WORDS = 40, 8  # spoken at once; a rest of so few words is spoken along
+MOST_WORDS, SLACK = 40, 8  # spoken at once, and how many more if that's the end of the answer
 SLOW = 0.75  # the speed of speech after "slower, please"
 
 
@@ -124,9 +124,8 @@ def _parts(output: str) -> list[str]:
         if parts[-1] and len(f"{parts[-1]} {sentence}".split()) > MOST_WORDS:
             parts.append("")
         parts[-1] = f"{parts[-1]} {sentence}".strip()
-    if len(parts) > 1 and len(parts[-1].split()) <= TAIL_WORDS:
-        parts[-2:] = [" ".join(parts[-2:])]
-    return parts
+    end = " ".join(parts[-2:])
+    return [*parts[:-2], end] if len(end.split()) <= MOST_WORDS + SLACK else parts
 
 
 def _part(parts: list[str], number: int) -> str:

@@ -60,7 +60,7 @@ class Conversation:
         if self._offer and (reply := self._reply(self._offer, query)):
             return reply
         wanted = UNWANTED.sub("", query)  # the encoder doesn't tell what is wanted from what isn't
-        wanted = wanted if LEAST_WORDS <= len(wanted.split()) and len(query.split()) <= MOST_WORDS else query
+        wanted = wanted if len(wanted.split()) >= LEAST_WORDS and len(query.split()) <= MOST_WORDS else query
         answer = replace(self._two_questions(wanted) or self._look_up(wanted, self._topic), query=query)
         if answer.reason is Reason.BELOW_THRESHOLD and self._declined:
             first, again = self.retriever.embed([self._declined, query])

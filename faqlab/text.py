@@ -38,22 +38,19 @@ def plain_text(text: str) -> str:
     """Return *text* without Markdown and HTML: a line for each paragraph, list item or table row, with a full stop."""
     if not MARKUP.search(text):
         return text
-    soup = BeautifulSoup(MARKDOWN.render(re.sub(r"(?<=\d)\*(?=\d)", "×", text)), "html.parser")
-    for hidden in soup(["script", "style"]):
-        hidden.decompose()
-    for row in soup("tr"):
-        row.string = ", ".join(cell.get_text(" ", strip=True) for cell in row(["td", "th"]))
-    for numbered in soup("ol"):
-        for number, item in enumerate(numbered("li", recursive=False), start=1):
-            item.insert(0, f"{number}. ")
-    for block in soup(["br", "p", "li", "tr", "div", *(f"h{n}" for n in range(1, 7))]):
-        block.append("\n")
-    lines = (" ".join(line.split()) for line in soup.get_text().splitlines())
+    html = MARKDOWN.render(re.sub(r"(?<=\d)\*(?=\d)", "×", text))  # no emphasis, but 3*4
+    soup = BeautifulSoup(BLOCK_END.sub("\n\n", CELL_END.sub(", ", html)), "html.parser")
+    lines = (" ".join(line.split()) for line in WRAPPED.sub(" ", soup.get_text()).splitlines())
     return "\n".join(f"{line}." if line[-1].isalnum() else line for line in lines if line)
 
 
 MARKDOWN = MarkdownIt("commonmark").disable("code").enable("table")
 MARKUP = re.compile(r"[<&*_`|~\[]|^\s{0,8}(?:[-+>#]{1,6}|\d{1,9}[.)])\s|\n", re.MULTILINE)
+CELL_END, BLOCK_END = (
+    re.compile(r"</t[dh]>\s*(?=<t[dh])"),
+    re.compile(r"(?s)</(?:div|h\d|li|p|tr)>|<br ?/?>|<!--.*?(?:-->|\Z)"),
+)
+WRAPPED = re.compile(r"(?<=[\w,])\n(?=[a-z])")  # the end of a line within a sentence
 
 
 def text_to_embed(query: str) -> str:

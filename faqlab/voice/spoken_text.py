@@ -30,20 +30,19 @@ def speakable(text: str) -> str:
 
 def sentences(text: str) -> list[str]:
     """Return the sentences of *text*, as written; "Rs. 5", "9 a.m. to 5 p.m." and "No. 7" have no end within them."""
-    found: list[str] = []
+    found: list[list[str]] = []
     for part in filter(None, map(str.strip, SENTENCE_END.split(text))):
-        last = found[-1].split()[-1].lstrip("(“\"'") if found else ""
+        last = found[-1][-1].rsplit(None, 1)[-1].lstrip("(“\"'") if found else ""
+        goes_on = bool(re.match(r"[(“\"'‘]?[a-z]", part)) or last in WORDS["abbreviations"]
+        goes_on |= last in WORDS["before_digits"] and part[0].isdigit()
+        goes_on |= re.fullmatch(r"[A-Z]\.|St\.", last) is not None
         if last in WORDS["ends"] or re.fullmatch(r"(?i)[ap]\.m\.", last):
             goes_on = not part[0].isupper() or part[:3] in WORDS["days"]
+        if found and goes_on:
+            found[-1].append(part)
         else:
-            goes_on = (
-                bool(re.match(r"[(“\"'‘]?[a-z]", part))
-                or last in WORDS["abbreviations"]
-                or bool(re.fullmatch(r"[A-Z]\.|St\.", last))
-            )
-            goes_on |= last in WORDS["before_digits"] and part[0].isdigit()
-        found[-1:] = [f"{found[-1]} {part}"] if found and goes_on else [*found[-1:], part]
-    return found
+            found.append([part])
+    return [" ".join(parts) for parts in found]
 
 
 def _fill(spoken: str, match: re.Match[str]) -> str:

@@ -48,7 +48,7 @@ MARKDOWN = MarkdownIt("commonmark").disable("code").enable("table")
 MARKUP = re.compile(r"[<&*_`|~\[]|^\s{0,8}(?:[-+>#]{1,6}|\d{1,9}[.)])\s|\n", re.MULTILINE)
 CELL_END, BLOCK_END = (
     re.compile(r"</t[dh]>\s*(?=<t[dh])"),
-    re.compile(r"(?s)</(?:div|h\d|li|p|tr)>|<br ?/?>|<!--.*?(?:-->|\Z)"),
+    re.compile(r"(?s)</?(?:br|div|h\d|li|p|tr)\b[^>]{0,200}>|<!--.*?(?:-->|\Z)"),
 )
 WRAPPED = re.compile(r"(?<=[\w,])\n(?=[a-z])")  # the end of a line within a sentence
 

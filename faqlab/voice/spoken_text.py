@@ -19,6 +19,9 @@ from faqlab.text import plain_text, read_text
 WORDS = tomllib.loads(read_text(PROJECT_ROOT / "data/spoken.toml", "restore it from the repository"))
 UNITS = {sign: names.split("|") for sign, names in (WORDS["money"] | WORDS["units"]).items()}
 
+CLOCK = ("o'clock", "hundred")  # after a full hour up to twelve, and after a later one
+SENTENCE_END = re.compile(r"(?<=[.!?…])\s+|(?<=[.!?…][\"”’)\]])\s+|\n\s*")
+
 
 def speakable(text: str) -> str:
     """Return *text*, which may be Markdown or HTML, in words: "seven thirty AM", "two thousand rupees", "dot A-I"."""
@@ -134,5 +137,3 @@ FUNCTIONS: dict[str, Callable[..., str]] = {
     "spelled": lambda text: "-".join(text),
     "year": _year,
 }
-CLOCK = ("o'clock", "hundred")  # after a full hour up to twelve, and after a later one
-SENTENCE_END = re.compile(r"(?<=[.!?…])\s+|(?<=[.!?…][\"”’)\]])\s+|\n\s*")

@@ -35,7 +35,7 @@ def sentences(text: str) -> list[str]:
     """Return the sentences of *text*, as written; "Rs. 5", "9 a.m. to 5 p.m." and "No. 7" have no end within them."""
     found: list[list[str]] = []
     for part in filter(None, map(str.strip, SENTENCE_END.split(text))):
-        last = found[-1][-1].rsplit(None, 1)[-1].lstrip("(“\"'") if found else ""
+        last = re.split(r"[\s–-]", found[-1][-1])[-1].lstrip("(“\"'") if found else ""
         goes_on = bool(re.match(r"[(“\"'‘]?[a-z]", part)) or last in WORDS["abbreviations"]
         goes_on |= last in WORDS["before_digits"] and part[0].isdigit()
         goes_on |= re.fullmatch(r"[A-Z]\.|St\.", last) is not None
@@ -96,7 +96,9 @@ def _digits(text: str) -> str:
 
 
 def _number(text: str) -> str:
-    whole, _, decimals = re.sub(r"[, ](?=\d{3}(?!\d))", "", text).replace(",", ".").partition(".")
+    if re.search(r",\d\d$|\.\d{3},", text):  # a decimal comma
+        text = text.replace(".", "").replace(",", ".")
+    whole, _, decimals = re.sub("[, ]", "", text).partition(".")
     return num2words(int(whole)).replace(",", "") + (f" point {_digits(decimals)}" if decimals else "")
 
 
@@ -107,8 +109,8 @@ def _year(text: str) -> str:
 def _amount(number: str, sign: str = "") -> str:
     """Return "five pounds fifty", "one pound and five pence", "ninety-nine cents", "one kilogram"."""
     one, several, *hundredth = UNITS.get(sign, ("", ""))
-    money = re.fullmatch(r"([\d, ]+)[.,](\d\d)", number) if hundredth else None
-    whole, cents = money.groups() if money else (number, "00")
+    money = re.fullmatch(r"(\d[\d,. ]*)[.,](\d\d)", number) if hundredth else None
+    whole, cents = (re.sub("[,. ]", "", money[1]), money[2]) if money else (number, "00")
     small = f"{_number(cents)} {''.join(hundredth)}" if cents < "10" or whole == "0" else _number(cents)
     said = f"{_number(whole)} {one if whole == '1' else several}"
     return said if cents == "00" else small if whole == "0" else f"{said} {'and ' * (cents < '10')}{small}"
@@ -124,6 +126,7 @@ FUNCTIONS: dict[str, Callable[..., str]] = {
     "amount": _amount,
     "clock": lambda hour, minute: f"{_number(hour)} {_minutes(minute) or CLOCK[int(hour) > 12]}",
     "decade": lambda text: f"{_year(text)[:-1]}ies",
+    "code": lambda text: " ".join(_digits(r) if r.isdigit() else "-".join(r) for r in re.findall(r"[A-Z]+|\d+", text)),
     "digits": _digits,
     "dot": lambda text: f" dot {_number(text)}",
     "half": lambda text: f"{text[0].upper()}M",

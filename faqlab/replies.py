@@ -26,6 +26,7 @@ APOLOGY = "I'm having a technical problem, so I may sound a bit different from n
 INVITATION = "How can I help?"
 GO_ON = "Shall I go on?"
 NO_CONTACT = "I don't have a phone number or address to give you, I'm afraid. What else would you like to know?"
+ONE_OF_TWO = "I can only answer one of those."
 OTHER_QUESTION = "And please ask me your other question again."
 
 SMALL_TALK = {
@@ -69,7 +70,8 @@ def reply(answer: Answer, faqs: FaqSet) -> str:
     """Return what the assistant says: an entry's answer, a clarifying question, or that it has no answer."""
     match answer.reason:
         case Reason.TWO_QUESTIONS:
-            return " ".join([*(plain_text(hit.faq.answer) for hit in answer.hits), OTHER_QUESTION][:2])
+            found = " ".join(plain_text(hit.faq.answer) for hit in answer.hits)
+            return found if len(answer.hits) > 1 else f"{ONE_OF_TWO} {found} {OTHER_QUESTION}"
         case Reason.AMBIGUOUS:
             return clarifying_question(answer.choices)
         case Reason.NO_CHOICE:

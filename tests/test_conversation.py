@@ -357,7 +357,7 @@ def test_a_long_question_takes_no_longer_than_its_length(conversation: Conversat
     "query", ["How do I pay and do you repair phones?", "do you have a shop in Paris, and how do I pay?"]
 )
 def test_of_two_questions_the_one_without_an_answer_is_invited_again(conversation: Conversation, query: str) -> None:
-    assert replies.reply(conversation.ask(query), FAQS) == f"By card. {replies.OTHER_QUESTION}"
+    assert replies.reply(conversation.ask(query), FAQS) == f"{replies.ONE_OF_TWO} By card. {replies.OTHER_QUESTION}"
 
 
 @pytest.mark.parametrize(
@@ -456,12 +456,42 @@ def test_what_the_caller_does_not_want_is_not_looked_up(shop: Conversation, text
     assert (answer.query, answer.answered, answer.hits[0].faq.id) == (text, True, expected)
 
 
+@pytest.mark.parametrize(
+    ("text", "intent"),
+    [
+        ("my order number is four four seven one nine", "reference"),
+        ("it's 20 81 77", "reference"),
+        ("the middle one", "choice"),
+        ("the last", "choice"),
+        ("sorry, what?", "repeat"),
+        ("could you go a bit slower", "slower"),
+        ("keep going", "continue"),
+    ],
+)
+def test_what_is_no_question_to_the_shop_is_not_looked_up(shop: Conversation, text: str, intent: str) -> None:
+    conversation = Conversation(shop.retriever, shop.small_talk)
+    assert conversation.intent(text) == intent
+    conversation.ask("how long does a refund take")
+    assert conversation.intent(text) == intent
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["order 447193 has not arrived", "order four four seven one nine three has not arrived", "where is order 90213"],
+)
+def test_a_question_about_a_numbered_order_is_looked_up(shop: Conversation, text: str) -> None:
+    assert shop.intent(text) is None
+    answer = Conversation(shop.retriever, shop.small_talk).ask(text)
+    found = [hit.faq.id for hit in answer.hits[: max(1, len(answer.choices))]]
+    assert {"parcel-late", "track-parcel"} & {*found}
+
+
 @pytest.mark.parametrize("text", ["let me get a pen", "hold on a second", "are you still there", "I do not understand"])
 def test_a_remark_to_the_shop_is_not_looked_up(shop: Conversation, text: str) -> None:
     assert shop.intent(text) in ("wait", "hearing", "repeat")
 
 
-@pytest.mark.parametrize("text", ["can I talk to a human", "representative"])
+@pytest.mark.parametrize("text", ["can I talk to a human", "representative", "zero", "this is useless, I'm so angry"])
 def test_the_shop_says_how_to_reach_a_person(shop: Conversation, text: str) -> None:
     assert shop.intent(text) is None
     assert "call" in shop.ask(text).hits[0].faq.answer or "hone" in shop.ask(text).hits[0].faq.answer

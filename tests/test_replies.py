@@ -72,7 +72,7 @@ def test_the_words_that_all_choices_begin_with_are_said_once(choices: tuple[str,
 def test_two_questions_get_two_answers_or_one_and_an_invitation() -> None:
     two, one = (replace(ANSWER, reason=Reason.TWO_QUESTIONS, hits=hits) for hits in (HITS, HITS[:1]))
     assert replies.reply(two, FAQS) == replies.tool_result(two, FAQS)["say"] == "By card. Yes, to forty countries."
-    assert replies.reply(one, FAQS) == f"By card. {replies.OTHER_QUESTION}"
+    assert replies.reply(one, FAQS) == f"{replies.ONE_OF_TWO} By card. {replies.OTHER_QUESTION}"
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import gzip
-import json
 import re
 import tomllib
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache, partial
-from importlib.resources import files
+from typing import Any
 
 from num2words import num2words
 
@@ -70,10 +68,11 @@ def _rules() -> list[tuple[re.Pattern[str], str]]:
 
 
 @cache
-def _lexicon() -> frozenset[str]:
-    """Return the words that the voice knows."""
-    packed = (files("hibari").joinpath(f"assets/lexicon_us_{part}.json.gz").read_bytes() for part in ("gold", "silver"))
-    return frozenset(word.lower() for part in packed for word in json.loads(gzip.decompress(part)))
+def g2p() -> Any:
+    """Return the voice's lexicon and rules of pronunciation, which the TTS shares."""
+    from hibari.g2p import G2P
+
+    return G2P(british=False)
 
 
 def _address(text: str) -> str:
@@ -87,7 +86,7 @@ def _address(text: str) -> str:
 
 
 def _spelled(text: str) -> str:
-    known = text in ("co", "gov") or (len(text) > 2 and {text.lower(), text.lower().rstrip("s")} & _lexicon())
+    known = text in ("co", "gov") or (len(text) > 2 and g2p().lexicon.is_known(text.lower(), "NN"))
     return text if known else "-".join(text.upper())  # hibari reads "A" as the article, but not in "A-I"
 
 

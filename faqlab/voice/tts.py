@@ -14,7 +14,7 @@ from hibari.voices import voice_path
 from livekit.agents import DEFAULT_API_CONNECT_OPTIONS, APIConnectOptions, APIError, tts, utils
 
 from faqlab.text import has_words
-from faqlab.voice.spoken_text import sentences, speakable
+from faqlab.voice.spoken_text import g2p, sentences, speakable
 from faqlab.voice.weights import Shared, check_weights
 
 SAMPLE_RATE = 24_000  # Hz
@@ -30,7 +30,7 @@ class Synthesizer(Shared):
         """Load the file *weights*, or that of hibari's package; FaqlabError if it's missing or damaged."""
         weights = weights or Path(voice_path("heart"))
         check_weights(weights, MODEL_SHA256, "hibari-tts==0.2.1")
-        self._hibari = Hibari("heart", model=str(weights))
+        self._hibari = Hibari("heart", model=str(weights), g2p=g2p())
         # A sentence that was synthesized in advance is there at once when it's needed.
         self._synthesize = lru_cache(maxsize=64)(self._synthesize_anew)
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:  # otherwise this import would load hibari
     from faqlab.voice.tts import HibariTTS
 
 MOST_WORDS, SLACK = 40, 8  # spoken at once, and how many more if that's the end of the answer
+PASSING = [replies.SMALL_TALK[intent] for intent in ("wait", "hearing", "continue", "stop", "acknowledge")]
+"""Replies after which "repeat that" still means what was said before."""
 SLOW = 0.75  # the speed of speech after "slower, please"
 
 
@@ -69,7 +71,7 @@ class _Step(llm.LLMStream):
         if self._llm.tts and intent == "slower":
             self._llm.tts.speed = SLOW
         last = (message and message.text_content) or replies.GREETING
-        if parts and (cut_off or (said and _begins(last, parts[said - 1]))):
+        if parts and (cut_off or (said and (last in PASSING or _begins(last, parts[said - 1])))):
             last = _part(parts, min(said, len(parts) - 1) if cut_off else said - 1)
         return replies.small_talk(intent, replies.GREETING if cut_off and not parts else last)
 

@@ -121,6 +121,15 @@ async def test_words_that_do_not_go_on(conversation: Conversation, word: str, re
     assert (await talk(conversation, ("assistant", PARTS[0]), ("user", word), *later)).startswith(SENTENCES[3])
 
 
+@pytest.mark.parametrize("remark", ["let me get a pen", "are you still there?", "stop", "okay"])
+async def test_after_a_remark_the_answer_before_it_is_repeated(conversation: Conversation, remark: str) -> None:
+    turns = [("user", "q?"), ("tool", PAY_ANSWER), ("assistant", PAY_ANSWER), ("user", remark)]
+    reply = str((await step(OfflineLLM(conversation), *turns)).text)
+    assert reply != PAY_ANSWER
+    turns += [("assistant", reply), ("user", "can you say that again?")]
+    assert (await step(OfflineLLM(conversation), *turns)).text == PAY_ANSWER
+
+
 async def test_another_question_is_looked_up_and_nothing_is_left_of_the_long_answer(conversation: Conversation) -> None:
     offline, turns = OfflineLLM(conversation), [("user", "q?"), ("tool", LONG), ("assistant", PARTS[0])]
     assert (await step(offline, *turns, ("user", PAY))).tool_calls

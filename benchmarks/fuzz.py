@@ -45,8 +45,8 @@ from faqlab.settings import Settings, settings
 from faqlab.small_talk import SmallTalk
 from faqlab.text import replace_surrogates
 from faqlab.voice.livekit_server import LiveKit, livekit_from_settings
+from faqlab.voice.spoken_text import speakable
 from faqlab.voice.token_server import create_app, mint_token
-from faqlab.voice.tts import speakable
 
 ROUND = 1000
 """Inputs from one seed: with more, hypothesis remembers too much and slows down."""

@@ -22,13 +22,14 @@ class Conversation:
         self.retriever, self.small_talk = retriever, small_talk
         self._offer: Answer | None = None  # the last clarifying question
         self._chosen: int | None = None  # which of its choices was taken, from 0
+        self._declined = ""  # the last question, if it was declined
         self._topic = ""  # the last question that stands alone; what the caller says next may refer to it
 
     def intent(self, text: str) -> str | None:
         """Return the intent of small talk; None if *text* must be looked up or answers a clarifying question."""
         intent = self.small_talk.classify(text, self.retriever.index)
-        if intent == "human":
-            return None if self._contact.answered else intent
+        if intent in PERSON:
+            return intent if self.peek(text).reason is Reason.UNRESOLVED else None
         is_reply = self._offer and (intent == "choice" or (self._chosen is None and intent in REPLIES))
         return None if is_reply else intent
 
@@ -44,6 +45,7 @@ class Conversation:
         questions at once one by one. Who wants a person is told how to reach one. FaqlabError if *query* is blank.
         """
         answer = self.peek(query)
+        self._declined = query if answer.reason in (Reason.BELOW_THRESHOLD, Reason.UNRESOLVED) else ""
         if answer.reason is Reason.CHOSEN and self._offer:
             self._chosen = self._offer.choices.index(answer.hits[0].faq.question)
             self._topic = answer.hits[0].faq.question
@@ -57,14 +59,27 @@ class Conversation:
         """Return what `ask` would return, but remember nothing."""
         if self._offer and (reply := self._reply(self._offer, query)):
             return reply
-        return self._two_questions(query) or self._look_up(query, self._topic)
+        wanted = UNWANTED.sub("", query)  # the encoder doesn't tell what is wanted from what isn't
+        wanted = wanted if len(wanted.split()) >= LEAST_WORDS and len(query.split()) <= MOST_WORDS else query
+        answer = replace(self._two_questions(wanted) or self._look_up(wanted, self._topic), query=query)
+        if answer.reason is Reason.BELOW_THRESHOLD and self._declined:
+            first, again = self.retriever.embed([self._declined, query])
+            if first @ again >= SAME_QUESTION:
+                return self._reach_a_person(answer)
+        return answer
 
     def _look_up(self, query: str, topic: str) -> Answer:
         if topic and self.small_talk.refers_back(query):
             return replace(self.retriever.answer(f"{query} {topic}"), query=query)
         answer = self.retriever.answer(query)
         decided = answer.answered and answer.reason is not Reason.UNCALIBRATED
-        return answer if decided or self.small_talk.classify(query) != "human" else replace(self._contact, query=query)
+        return answer if decided or self.small_talk.classify(query) not in PERSON else self._reach_a_person(answer)
+
+    def _reach_a_person(self, answer: Answer) -> Answer:
+        """Return, for the query of *answer*, the entry that says how to reach a person; declined if there is none."""
+        if self._contact.answered:
+            return replace(self._contact, query=answer.query)
+        return replace(answer, outcome=Outcome.DECLINE, reason=Reason.UNRESOLVED, choices=())
 
     def _two_questions(self, query: str) -> Answer | None:
         """Return the answer to two questions at once, if both (or in few words, one) have an answer; else None."""
@@ -104,7 +119,7 @@ class Conversation:
         place = position(named, len(offer.choices), self._chosen)
         if place is not None and len(about.split()) <= SHORT:
             return _choose(offer, place, query)
-        if self._chosen is not None or "human" in intents:
+        if self._chosen is not None or PERSON & {*intents}:
             return _unsearched(offer, query, reason=Reason.NO_CHOICE) if named else None
         if about:
             return self._reply_about(offer, about, query)
@@ -147,8 +162,19 @@ REPLIES = frozenset({"yes", "no", "unsure", "acknowledge", "unclear", "complaint
 
 DENIED = re.compile(r"\bnot (?:the|an?|about|for)\b[^,]*")
 
+PERSON = frozenset({"human", "angry"})
+"""Who says this is told how to reach a person."""
+
 CONTACT = ("How can I contact you?", "How can I reach customer service?")
 CONTACT_COSINE = 0.5  # where everything is answered, the least for an entry that says how to reach a person
+
+SAME_QUESTION = 0.6  # the least cosine of a question that is asked again in other words
+
+UNWANTED = re.compile(
+    r"(?i)(?:^|[,.;]|\b(?:and|but)\b)\s*(?:(?:I|we)\s(?:really\s)?(?:don't|do not|didn't|did not)\s(?:want|need|mean)"
+    r"|not(?:\s\w{1,20})?)\s(?:an?|another|any|to)\b[^,.;?]*"
+)
+"""A clause such as "…, I don't want another size"; "I don't want it any more" isn't one, as it says what is wanted."""
 
 BETWEEN_QUESTIONS = re.compile(r"(?:(?<![\s,.;!?])[\s,.;!?]++)?\b(?:and|also)\b(?:\s+also\b)?\s*|\?\s+", re.IGNORECASE)
 LEAST_WORDS = 3  # of each question

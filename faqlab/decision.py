@@ -36,6 +36,7 @@ class Reason(StrEnum):
     NO_CHOICE = "no_choice"  # clarify: the caller picked none of the choices, so the question is repeated
     BELOW_THRESHOLD = "below_threshold"  # decline: the FAQ probably doesn't have the answer
     NO_WORDS = "no_words"  # decline: there is no letter or digit in the query
+    UNRESOLVED = "unresolved"  # decline: again, or a person is wanted, and no entry says how to reach one
     REJECTED = "rejected"  # decline: the caller turned down everything that was offered
 
 

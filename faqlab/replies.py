@@ -10,6 +10,8 @@ from typing import Any
 from faqlab.decision import Reason
 from faqlab.faqs import FaqSet
 from faqlab.retriever import Answer
+from faqlab.settings import settings
+from faqlab.text import plain_text
 
 GREETING = "Hello! I answer questions from our FAQ. What would you like to know?"
 STILL_THERE = ("Are you still there? Just ask your question.", "I can't hear you. Is your microphone on?")
@@ -22,13 +24,16 @@ SAY_AGAIN = "Sorry, I didn't catch that. Could you say it again?"
 HOLD = "One moment, please."
 APOLOGY = "I'm having a technical problem, so I may sound a bit different from now on."
 INVITATION = "How can I help?"
+GO_ON = "Shall I go on?"
+NO_CONTACT = "I don't have a phone number or address to give you, I'm afraid. What else would you like to know?"
+ONE_OF_TWO = "I can only answer one of those."
 OTHER_QUESTION = "And please ask me your other question again."
 
 SMALL_TALK = {
     "greeting": "Hello! What would you like to know?",
     "how_are_you": "I'm well, thank you. What would you like to know?",
     "robot": "I'm an automated assistant. I answer questions from our FAQ. What would you like to know?",
-    "human": "I'm an automated assistant, so I can't put you through to a person. Can I look something up for you?",
+    "human": "I'm an automated assistant, so I can't put you through to a person.",
     "help": "Of course. Ask me in your own words, and I'll look it up.",
     "hearing": "Yes, I can hear you. What would you like to know?",
     "thanks": "You're welcome. Is there anything else?",
@@ -39,35 +44,48 @@ SMALL_TALK = {
     "no": "All right. Just ask if you need anything else.",
     "stop": "All right. Ask me whenever you're ready.",
     "complaint": "I'm sorry about that. Could you ask again in other words?",
+    "angry": "I'm sorry that this is so frustrating.",
+    "reference": "I can't look up orders or accounts. I answer general questions. What would you like to know?",
+    "continue": "That was all of it. What else would you like to know?",
     "unsure": "That's all right. What would you like to know?",
     "choice": "Sorry, I'm not sure what you mean. What would you like to know?",
     "unclear": SAY_AGAIN,
 }
-"""Replies by intent: those of `data/small_talk.json` except "repeat"."""
+"""Replies by intent: those of `data/small_talk.json` except "repeat" and "slower"."""
 
 
 def small_talk(intent: str, last: str = "") -> str:
-    """Return the reply to small talk; for "repeat" it's *last*, the assistant's previous reply."""
-    return (last or SAY_AGAIN) if intent == "repeat" else SMALL_TALK[intent]
+    """Return the reply to small talk; for "repeat" and "slower" it's *last*, the assistant's previous reply."""
+    if intent in ("repeat", "slower"):
+        return last or SAY_AGAIN
+    return f"{SMALL_TALK[intent]} {contact()}" if intent in ("human", "angry") else SMALL_TALK[intent]
+
+
+def contact() -> str:
+    """Return the owner's sentence on how to reach a person (`FAQLAB_CONTACT`), or one that says that there is none."""
+    return settings().contact or NO_CONTACT
 
 
 def reply(answer: Answer, faqs: FaqSet) -> str:
     """Return what the assistant says: an entry's answer, a clarifying question, or that it has no answer."""
     match answer.reason:
         case Reason.TWO_QUESTIONS:
-            return " ".join([*(hit.faq.answer for hit in answer.hits), OTHER_QUESTION][:2])
+            found = " ".join(plain_text(hit.faq.answer) for hit in answer.hits)
+            return found if len(answer.hits) > 1 else f"{ONE_OF_TWO} {found} {OTHER_QUESTION}"
         case Reason.AMBIGUOUS:
             return clarifying_question(answer.choices)
         case Reason.NO_CHOICE:
             return f"Sorry, I didn't get that. {clarifying_question(answer.choices)}"
         case Reason.BELOW_THRESHOLD:
             return decline(faqs)
+        case Reason.UNRESOLVED:
+            return f"I'm sorry that I can't help with that. {contact()}"
         case Reason.NO_WORDS:
             return SAY_AGAIN
         case Reason.REJECTED:
             return "All right. What would you like to know instead?"
         case _:
-            return answer.hits[0].faq.answer
+            return plain_text(answer.hits[0].faq.answer)
 
 
 def clarifying_question(choices: Sequence[str]) -> str:

@@ -93,6 +93,7 @@ class Settings(BaseSettings):
     allowed_hosts: Words[Host] = Field((), max_length=100)
     allowed_origins: Words[Origin] = Field((), max_length=100)
     records: ProjectPath | None = None
+    contact: Annotated[str, Field(max_length=300)] | None = None
 
     google_api_key: Annotated[SecretStr, KEY] | None = Field(None, validation_alias="GOOGLE_API_KEY")
     livekit_url: Annotated[str, AfterValidator(_livekit_url)] | None = Field(None, validation_alias="LIVEKIT_URL")

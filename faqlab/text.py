@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from bs4 import BeautifulSoup
+from markdown_it import MarkdownIt
+
 from faqlab.errors import FaqlabError
 
 
@@ -29,6 +32,25 @@ def clean_query(text: str) -> str:
     text = re.sub(r"[\"“”„«»]|(?<!\w)'|'(?!\w)|\bplease\b", " ", text, flags=re.IGNORECASE)
     text = re.sub(r"\s+([,.;:!?])", r"\1", " ".join(text.split()))
     return "".join(re.findall(r"(?s)\w(?:.*\w)?", text))  # one match: the first word to the last
+
+
+def plain_text(text: str) -> str:
+    """Return *text* without Markdown and HTML: a line for each paragraph, list item or table row, with a full stop."""
+    if not MARKUP.search(text):
+        return text
+    html = MARKDOWN.render(re.sub(r"(?<=\d)\*(?=\d)", "×", text))  # no emphasis, but 3*4
+    soup = BeautifulSoup(BLOCK_END.sub("\n\n", CELL_END.sub(", ", html)), "html.parser")
+    lines = (" ".join(line.split()) for line in WRAPPED.sub(" ", soup.get_text()).splitlines())
+    return "\n".join(f"{line}." if line[-1].isalnum() else line for line in lines if line)
+
+
+MARKDOWN = MarkdownIt("commonmark").disable("code").enable("table")
+MARKUP = re.compile(r"[<&*_`|~\[]|^\s{0,8}(?:[-+>#]{1,6}|\d{1,9}[.)])\s|\n", re.MULTILINE)
+CELL_END, BLOCK_END = (
+    re.compile(r"</t[dh]>\s*(?=<t[dh])"),
+    re.compile(r"(?s)</?(?:br|div|h\d|li|p|tr)\b[^>]{0,200}>|<!--.*?(?:-->|\Z)"),
+)
+WRAPPED = re.compile(r"(?<=[\w,])\n(?=[a-z])")  # the end of a line within a sentence
 
 
 def text_to_embed(query: str) -> str:

@@ -166,7 +166,7 @@ def test_neither_is_declined_and_closes_the_question(
 
 @pytest.mark.parametrize(
     "reply",
-    ["Yes.", "okay", "both", "the first or the second", "I don’t know", "um", "the third", "Can I return it"],
+    ["Yes.", "okay", "for", "both", "the first or the second", "I don’t know", "um", "the third", "Can I return it"],
 )
 def test_a_reply_that_chooses_nothing_gets_the_question_again(
     conversation: Conversation, choices: tuple[str, ...], reply: str
@@ -245,7 +245,7 @@ def test_two_callers_have_nothing_in_common(
     assert not other.ask("the first").answered
 
 
-PERSON = ("Put me through to a real person", "operator please", "I'd rather talk to somebody")
+PERSON = ("Put me through to a real person", "operator please", "zero", "I'm sick of this, it's hopeless")
 
 
 @pytest.fixture(scope="module")
@@ -262,10 +262,36 @@ def test_who_wants_a_person_gets_the_contact_entry_if_there_is_one(
 ) -> None:
     settings = config.model_dump(exclude={"encoder", "views"})
     without, conversation = (Conversation(r.with_config(**settings), small_talk) for r in (returns, reachable))
-    assert (conversation.intent(text), without.intent(text)) == (None, "human")
+    assert conversation.intent(text) is None
+    assert without.intent(text) in ("human", "angry")
     answer = conversation.ask(text)
     assert (answer.query, answer.answered, first(answer)) == (text, True, CONTACT.question)
-    assert without.ask(text).reason == "below_threshold"
+    assert without.ask(text).reason == "unresolved"
+
+
+@pytest.mark.parametrize(
+    ("again", "reason"),
+    [
+        ("do you repair old phones", "unresolved"),
+        ("I said, could you repair a phone", "unresolved"),
+        ("who won the chess match?", "below_threshold"),
+    ],
+)
+def test_the_same_question_declined_twice_leads_to_a_person(
+    returns: Retriever, reachable: Retriever, small_talk: SmallTalk, again: str, reason: str
+) -> None:
+    without, conversation = (Conversation(retriever, small_talk) for retriever in (returns, reachable))
+    assert {c.ask("can you repair my phone?").reason for c in (without, conversation)} == {"below_threshold"}
+    assert (without.peek(again).reason, without.ask(again).reason) == (reason, reason)
+    answer = conversation.ask(again)
+    assert (answer.query, answer.answered) == (again, reason == "unresolved")
+    assert not answer.answered or first(answer) == CONTACT.question
+
+
+def test_an_answer_in_between_makes_a_decline_the_first_one(conversation: Conversation) -> None:
+    for query in ("can you repair my phone?", "how do I pay?", "do you repair phones?"):
+        reason = conversation.ask(query).reason
+    assert reason == "below_threshold"
 
 
 @pytest.mark.parametrize(
@@ -331,7 +357,7 @@ def test_a_long_question_takes_no_longer_than_its_length(conversation: Conversat
     "query", ["How do I pay and do you repair phones?", "do you have a shop in Paris, and how do I pay?"]
 )
 def test_of_two_questions_the_one_without_an_answer_is_invited_again(conversation: Conversation, query: str) -> None:
-    assert replies.reply(conversation.ask(query), FAQS) == f"By card. {replies.OTHER_QUESTION}"
+    assert replies.reply(conversation.ask(query), FAQS) == f"{replies.ONE_OF_TWO} By card. {replies.OTHER_QUESTION}"
 
 
 @pytest.mark.parametrize(
@@ -398,7 +424,12 @@ Turn = tuple[str, str]  # what the caller says, and the intent, the reason or th
         [("can I return a gift?", GIFT), ("I meant a sale item", SALE), ("okay", "acknowledge")],
         [("do you ship abroad", ABROAD), ("the second", "choice"), ("that's not what I asked", "complaint")],
         [("do you ship abroad", ABROAD), ("no", "no"), ("too", "choice"), ("I didn't understand that", "repeat")],
-        [("how do I pay", PAY), ("are you still there?", "hearing"), ("let me find a pen", "wait"), ("go on", "wait")],
+        [
+            ("how do I pay", PAY),
+            ("are you still there?", "hearing"),
+            ("let me find a pen", "wait"),
+            ("go on", "continue"),
+        ],
     ],
 )
 def test_short_replies_corrections_and_remarks(conversation: Conversation, turns: list[Turn]) -> None:
@@ -410,12 +441,57 @@ def test_short_replies_corrections_and_remarks(conversation: Conversation, turns
     assert got == turns
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("I want to return it, I do not want another size", "start-return"),
+        ("I want my money back and I don't want a voucher", "get-refund"),
+        ("I don't need a gift card, I want to wrap a present", "gift-wrapping"),
+        ("I don't want a refund, I want another size", "exchange-size"),
+        ("I don't want the newsletter", "unsubscribe"),
+    ],
+)
+def test_what_the_caller_does_not_want_is_not_looked_up(shop: Conversation, text: str, expected: str) -> None:
+    answer = shop.peek(text)
+    assert (answer.query, answer.answered, answer.hits[0].faq.id) == (text, True, expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "intent"),
+    [
+        ("my order number is four four seven one nine", "reference"),
+        ("it's 447193", "reference"),
+        ("the middle one", "choice"),
+        ("the last", "choice"),
+        ("sorry, what?", "repeat"),
+        ("could you go a bit slower", "slower"),
+        ("keep going", "continue"),
+    ],
+)
+def test_what_is_no_question_to_the_shop_is_not_looked_up(shop: Conversation, text: str, intent: str) -> None:
+    conversation = Conversation(shop.retriever, shop.small_talk)
+    assert conversation.intent(text) == intent
+    conversation.ask("how long does a refund take")
+    assert conversation.intent(text) == intent
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["order 447193 has not arrived", "order four four seven one nine three has not arrived", "where is order 90213"],
+)
+def test_a_question_about_a_numbered_order_is_looked_up(shop: Conversation, text: str) -> None:
+    assert shop.intent(text) is None
+    answer = Conversation(shop.retriever, shop.small_talk).ask(text)
+    found = [hit.faq.id for hit in answer.hits[: max(1, len(answer.choices))]]
+    assert {"parcel-late", "track-parcel"} & {*found}
+
+
 @pytest.mark.parametrize("text", ["let me get a pen", "hold on a second", "are you still there", "I do not understand"])
 def test_a_remark_to_the_shop_is_not_looked_up(shop: Conversation, text: str) -> None:
     assert shop.intent(text) in ("wait", "hearing", "repeat")
 
 
-@pytest.mark.parametrize("text", ["can I talk to a human", "representative"])
+@pytest.mark.parametrize("text", ["can I talk to a human", "representative", "zero", "this is useless, I'm so angry"])
 def test_the_shop_says_how_to_reach_a_person(shop: Conversation, text: str) -> None:
     assert shop.intent(text) is None
     assert "call" in shop.ask(text).hits[0].faq.answer or "hone" in shop.ask(text).hits[0].faq.answer

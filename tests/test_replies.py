@@ -11,6 +11,7 @@ from faqlab import replies
 from faqlab.decision import Outcome, Reason
 from faqlab.faqs import Faq, FaqSet
 from faqlab.retriever import Answer, Hit
+from faqlab.settings import settings
 
 PAY = Faq("pay", "How do I pay?", "By card.", "payments")
 ABROAD = Faq("abroad", "Do you ship abroad?", "Yes, to forty countries.", "shipping")
@@ -71,7 +72,7 @@ def test_the_words_that_all_choices_begin_with_are_said_once(choices: tuple[str,
 def test_two_questions_get_two_answers_or_one_and_an_invitation() -> None:
     two, one = (replace(ANSWER, reason=Reason.TWO_QUESTIONS, hits=hits) for hits in (HITS, HITS[:1]))
     assert replies.reply(two, FAQS) == replies.tool_result(two, FAQS)["say"] == "By card. Yes, to forty countries."
-    assert replies.reply(one, FAQS) == f"By card. {replies.OTHER_QUESTION}"
+    assert replies.reply(one, FAQS) == f"{replies.ONE_OF_TWO} By card. {replies.OTHER_QUESTION}"
 
 
 @pytest.mark.parametrize(
@@ -103,7 +104,28 @@ def test_the_model_words_an_answer_itself_unless_the_caller_chose_it() -> None:
     assert replies.tool_result(CLARIFY, FAQS)["say"].startswith("Which one do you mean? ")
 
 
-def test_to_repeat_is_to_say_the_last_reply_again() -> None:
-    assert replies.small_talk("repeat", "By card.") == "By card."
-    assert replies.small_talk("repeat") == replies.SAY_AGAIN
+@pytest.mark.parametrize("intent", ["repeat", "slower"])
+def test_to_repeat_is_to_say_the_last_reply_again(intent: str) -> None:
+    assert replies.small_talk(intent, "By card.") == "By card."
+    assert replies.small_talk(intent) == replies.SAY_AGAIN
     assert replies.small_talk("thanks", "By card.") == "You're welcome. Is there anything else?"
+
+
+def test_who_wants_a_person_hears_what_the_owner_has_configured(monkeypatch: pytest.MonkeyPatch) -> None:
+    unresolved = declined(Reason.UNRESOLVED)
+    said = [replies.small_talk("human"), replies.small_talk("angry"), replies.reply(unresolved, FAQS)]
+    assert all(text.endswith(replies.NO_CONTACT) for text in said)
+    settings.cache_clear()
+    monkeypatch.setenv("FAQLAB_CONTACT", " Call us on 0117 496 0123. ")
+    assert replies.small_talk("human").endswith(" to a person. Call us on 0117 496 0123.")
+    assert replies.reply(unresolved, FAQS).endswith(" Call us on 0117 496 0123.")
+    settings.cache_clear()
+
+
+def test_markup_is_not_spoken() -> None:
+    marked = replace(PAY, answer="<p>By <b>card</b></p>\n\n- or *cash*")
+    hits = (replace(HITS[0], faq=marked), HITS[1])
+    assert replies.reply(replace(ANSWER, hits=hits), FAQS) == "By card.\nor cash."
+    two = replace(ANSWER, reason=Reason.TWO_QUESTIONS, hits=hits)
+    assert replies.reply(two, FAQS) == "By card.\nor cash. Yes, to forty countries."
+    assert replies.tool_result(replace(ANSWER, hits=hits), FAQS)["answers"][0]["answer"] == marked.answer

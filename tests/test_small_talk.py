@@ -12,6 +12,7 @@ from conftest import CountingEncoder
 
 from benchmarks.words import normalise_words
 from faqlab import replies
+from faqlab.conversation import PERSON
 from faqlab.encoder import Encoder
 from faqlab.retriever import Retriever
 from faqlab.small_talk import PHRASINGS, SmallTalk
@@ -73,8 +74,10 @@ def test_small_talk_around_a_question_leaves_it_a_question(small_talk: SmallTalk
 
 
 def test_no_query_to_the_shop_is_small_talk(small_talk: SmallTalk, retriever: Retriever, queries: pd.DataFrame) -> None:
+    """Who is angry or wants a person may be: that is looked up first."""
     answerable = queries[(queries["split"] == "tune") & queries["relevant"].map(bool)]
-    assert [text for text in answerable["query"] if small_talk.classify(text, retriever.index)] == []
+    intents = answerable["query"].map(lambda text: small_talk.classify(text, retriever.index))
+    assert answerable["query"][intents.notna() & ~intents.isin(PERSON)].tolist() == []
 
 
 def test_small_talk_that_an_entry_answers_is_looked_up(small_talk: SmallTalk, retriever: Retriever) -> None:
@@ -111,4 +114,4 @@ def test_a_story_is_never_small_talk(small_talk: SmallTalk) -> None:
 
 
 def test_each_intent_has_a_reply(small_talk: SmallTalk) -> None:
-    assert set(small_talk.intents) == {*replies.SMALL_TALK, "repeat"}
+    assert set(small_talk.intents) == {*replies.SMALL_TALK, "repeat", "slower"}

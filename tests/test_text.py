@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from faqlab.errors import FaqlabError
-from faqlab.text import clean_query, read_text
+from faqlab.text import clean_query, plain_text, read_text
 
 
 @pytest.mark.parametrize(
@@ -29,6 +29,26 @@ def test_a_long_query_takes_no_longer_than_its_length() -> None:
     for part in (".", " ", "'", "a ", "please", "\n."):
         text = f"a{part * 1_000_000}b"
         assert clean_query(text)[::999_999].startswith("a")
+
+
+@pytest.mark.parametrize(
+    ("marked", "plain"),
+    [
+        ("By card, at R&B's: 5 < 6.", "By card, at R&B's: 5 < 6."),
+        ("ann_lee@example.org, 3*4*5 and 10 * 2", "ann_lee@example.org, 3×4×5 and 10 * 2."),
+        ("**Free** for [members](https://example.com/a_b)!", "Free for members!"),
+        ("# Prices\n\nAdults\n: £5", "Prices.\nAdults.\n: £5."),
+        ("We ship\nto most countries.\nAsk us", "We ship to most countries.\nAsk us."),
+        ("Bring:\n\n* a tent\n* food;\n  1. bread\n  2. milk!", "Bring:\na tent.\nfood;\nbread.\nmilk!"),
+        ("<p>Yes, <b>at&nbsp;once</b> &amp; free</p><ul><li>A<li>B</ul>", "Yes, at once & free.\nA.\nB."),
+        ("<table><tr><th>Who</th><th>Price</th></tr><tr><td>All</td><td>£5</td></tr></table>", "Who, Price.\nAll, £5."),
+        ("Hi<script>alert(1)</script><style>p {}</style> there\n\n<!-- <b>old</b> -->", "Hi there."),
+        ("One<br>two<br/>Three", "One.\ntwo.\nThree."),
+    ],
+)
+def test_neither_markdown_nor_html_is_left_in_plain_text(marked: str, plain: str) -> None:
+    assert plain_text(marked) == plain
+    assert plain_text(plain) == plain
 
 
 def test_a_message_is_one_line_of_at_most_300_characters() -> None:

@@ -22,9 +22,8 @@ def offline_agent(conversation: Conversation, *args: Any, **options: Any) -> Faq
     from faqlab.voice.tts import HibariTTS, Synthesizer
     from faqlab.voice.whisper import Whisper
 
-    synthesizer = Synthesizer.shared()
-    stt, llm, tts = WhisperSTT(Whisper.shared()), OfflineLLM(conversation, synthesizer), HibariTTS(synthesizer)
-    return FaqAgent(*args, stt=stt, llm=llm, tts=tts, **options)
+    stt, tts = WhisperSTT(Whisper.shared()), HibariTTS(Synthesizer.shared())
+    return FaqAgent(*args, stt=stt, llm=OfflineLLM(conversation, tts), tts=tts, **options)
 
 
 def load_speech(texts: Sequence[str]) -> None:

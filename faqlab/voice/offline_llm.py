@@ -10,12 +10,18 @@ from livekit.agents import DEFAULT_API_CONNECT_OPTIONS, llm, utils
 
 from faqlab import replies
 from faqlab.conversation import Conversation
-from faqlab.decision import Reason
-from faqlab.text import has_words, is_blank
+from faqlab.decision import Outcome, Reason
+from faqlab.text import has_words, is_blank, plain_text
 from faqlab.voice.agent import FaqAgent
+from faqlab.voice.spoken_text import sentences
 
 if TYPE_CHECKING:  # otherwise this import would load hibari
-    from faqlab.voice.tts import Synthesizer
+    from faqlab.voice.tts import HibariTTS
+
+MOST_WORDS, SLACK = 40, 8  # spoken at once, and how many more if that's the end of the answer
+PASSING = [replies.SMALL_TALK[intent] for intent in ("wait", "hearing", "continue", "stop", "acknowledge")]
+"""Replies after which "repeat that" still means what was said before."""
+SLOW = 0.75  # the speed of speech after "slower, please"
 
 
 class OfflineLLM(llm.LLM):
@@ -23,12 +29,13 @@ class OfflineLLM(llm.LLM):
     Replies to small talk, calls a tool with everything else, and says what the tool returns.
 
     The tool is the agent's default one, unless another tool's description is more similar to the words than any entry.
-    A *synthesizer* prepares the first sentence of the answer before it is certain that the caller has finished.
+    A long answer is said in parts. If there is a *tts*, it prepares the first sentence of the answer before it is
+    certain that the caller has finished, and slows down when the caller asks for that.
     """
 
-    def __init__(self, conversation: Conversation, synthesizer: Synthesizer | None = None) -> None:
+    def __init__(self, conversation: Conversation, tts: HibariTTS | None = None) -> None:
         super().__init__()
-        self.conversation, self.synthesizer = conversation, synthesizer
+        self.conversation, self.tts = conversation, tts
 
     def chat(self, *, chat_ctx: llm.ChatContext, tools: list[llm.Tool] | None = None, **options: Any) -> llm.LLMStream:
         """Return the next step of the conversation: a sentence, or one tool call."""
@@ -43,16 +50,30 @@ class _Step(llm.LLMStream):
     async def _run(self) -> None:
         last = self._chat_ctx.items[-1] if self._chat_ctx.items else None
         if isinstance(last, llm.FunctionCallOutput):
-            self._send(content=replies.SORRY if last.is_error else _spoken(last.output))
+            self._send(content=replies.SORRY if last.is_error else _part(_parts(last.output), 0))
             return
         text = next((m.text_content or "" for m in reversed(self._chat_ctx.messages()) if m.role == "user"), "")
         tools = [tool for tool in self._tools if isinstance(tool, llm.FunctionTool)]
         if is_blank(text) or not tools:
             self._send(content=replies.SAY_AGAIN)
         elif has_words(text) and (intent := await asyncio.to_thread(self._llm.conversation.intent, text)):
-            self._send(content=replies.small_talk(intent, _last_reply(self._chat_ctx)))
+            self._send(content=self._reply(intent))
         else:
             self._call(await asyncio.to_thread(self._choose, tools, text), text)
+
+    def _reply(self, intent: str) -> str:
+        """Return the reply to small talk, which may ask for the next part of an answer, or the last words again."""
+        parts, said, message = _progress(self._chat_ctx)
+        cut_off = message is not None and message.interrupted
+        offered = cut_off or (message is not None and (message.text_content or "").endswith(replies.GO_ON))
+        if said < len(parts) and (intent == "continue" or (offered and intent in ("yes", "acknowledge"))):
+            return _part(parts, said)
+        if self._llm.tts and intent == "slower":
+            self._llm.tts.speed = SLOW
+        last = (message and message.text_content) or replies.GREETING
+        if parts and (cut_off or (said and (last in PASSING or _begins(last, parts[said - 1])))):
+            last = _part(parts, min(said, len(parts) - 1) if cut_off else said - 1)
+        return replies.small_talk(intent, replies.GREETING if cut_off and not parts else last)
 
     def _choose(self, tools: list[llm.FunctionTool], text: str) -> llm.FunctionTool:
         """Return the tool whose description is more similar to *text* than any FAQ entry, else the default tool."""
@@ -76,35 +97,55 @@ class _Step(llm.LLMStream):
         arguments = json.dumps(dict.fromkeys(list(parameters)[:1], text))
         call = llm.FunctionToolCall(name=tool.info.name, arguments=arguments, call_id=utils.shortuuid("call_"))
         self._send(tool_calls=[call])
-        if self._llm.synthesizer:
-            asyncio.get_running_loop().run_in_executor(None, self._synthesize_ahead, text, self._llm.synthesizer)
+        if self._llm.tts:
+            asyncio.get_running_loop().run_in_executor(None, self._synthesize_ahead, text, self._llm.tts)
 
-    def _synthesize_ahead(self, text: str, synthesizer: Synthesizer) -> None:
+    def _synthesize_ahead(self, text: str, tts: HibariTTS) -> None:
         """Synthesize the answer's first sentence now, because the tool runs only once the turn is over."""
         conversation = self._llm.conversation
         said = replies.reply(conversation.peek(text), conversation.retriever.faqs)
-        for sentence in synthesizer.sentences(said)[:1]:
-            synthesizer.speak(sentence)
+        for sentence in sentences(said)[:1]:
+            tts.synthesizer.speak(sentence, tts.speed)
 
     def _send(self, **delta: Any) -> None:
         chunk = llm.ChatChunk(id=utils.shortuuid("offline_"), delta=llm.ChoiceDelta(role="assistant", **delta))
         self._event_ch.send_nowait(chunk)
 
 
-def _spoken(output: str) -> str:
-    """Return what to say for a tool's output, which is text or the JSON of `replies.tool_result`."""
+def _parts(output: str) -> list[str]:
+    """Return what to say for a tool's output (text or the JSON of `replies.tool_result`), and an answer in parts."""
     try:
         result = json.loads(output)
-        return str(result["say"] or result["answers"][0]["answer"])
+        text = str(result["say"] or result["answers"][0]["answer"])
+        if result["status"] != Outcome.ANSWER:
+            return [text]
     except (ValueError, LookupError, TypeError):
-        return output
+        text = output
+    parts = [""]
+    for sentence in sentences(plain_text(text)):
+        if parts[-1] and len(f"{parts[-1]} {sentence}".split()) > MOST_WORDS:
+            parts.append("")
+        parts[-1] = f"{parts[-1]} {sentence}".strip()
+    end = " ".join(parts[-2:])
+    return [*parts[:-2], end] if len(end.split()) <= MOST_WORDS + SLACK else parts
 
 
-def _last_reply(chat_ctx: llm.ChatContext) -> str:
-    """Return what the assistant said last, in full: for an interrupted message, from the tool's output."""
-    for item in reversed(chat_ctx.items):
+def _part(parts: list[str], number: int) -> str:
+    return parts[number] if number == len(parts) - 1 else f"{parts[number]} {replies.GO_ON}"
+
+
+def _progress(chat_ctx: llm.ChatContext) -> tuple[list[str], int, llm.ChatMessage | None]:
+    """Return the last answer's parts, how many of them were said to the end, and the assistant's last message."""
+    parts, said, message = [], 0, None
+    for item in chat_ctx.items:
         if isinstance(item, llm.FunctionCallOutput):
-            return _spoken(item.output)
-        if isinstance(item, llm.ChatMessage) and item.role == "assistant" and not item.interrupted:
-            return item.text_content or ""
-    return replies.GREETING
+            parts, said = _parts(item.output), 0
+        elif isinstance(item, llm.ChatMessage) and item.role == "assistant":
+            message = item
+            if not item.interrupted and said < len(parts) and _begins(item.text_content or "", parts[said]):
+                said += 1
+    return parts, said, message
+
+
+def _begins(text: str, part: str) -> bool:
+    return " ".join(text.split()).startswith(" ".join(part.split()))

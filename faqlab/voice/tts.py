@@ -1,10 +1,9 @@
-"""Text to speech without a network: hibari, and the rewriting of text that it would misread."""
+"""Text to speech without a network: hibari."""
 
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from hibari.voices import voice_path
 from livekit.agents import DEFAULT_API_CONNECT_OPTIONS, APIConnectOptions, APIError, tts, utils
 
 from faqlab.text import has_words
+from faqlab.voice.spoken_text import g2p, sentences, speakable
 from faqlab.voice.weights import Shared, check_weights
 
 SAMPLE_RATE = 24_000  # Hz
@@ -30,13 +30,9 @@ class Synthesizer(Shared):
         """Load the file *weights*, or that of hibari's package; FaqlabError if it's missing or damaged."""
         weights = weights or Path(voice_path("heart"))
         check_weights(weights, MODEL_SHA256, "hibari-tts==0.2.1")
-        self._hibari = Hibari("heart", model=str(weights))
+        self._hibari = Hibari("heart", model=str(weights), g2p=g2p())
         # A sentence that was synthesized in advance is there at once when it's needed.
         self._synthesize = lru_cache(maxsize=64)(self._synthesize_anew)
-
-    def sentences(self, text: str) -> list[str]:
-        """Return the sentences of *text*."""
-        return self._hibari.split_sentences(text)
 
     def speak(self, sentence: str, speed: float = 1.0) -> np.ndarray:
         """Return the speech for *sentence*, trimmed: mono float32, 24 kHz, read-only; empty if it has no words."""
@@ -44,7 +40,7 @@ class Synthesizer(Shared):
 
     def speak_all(self, text: str, speed: float = 1.0) -> np.ndarray:
         """Return the speech for *text*, with a short pause between sentences; see `speak`."""
-        parts = [part for sentence in self.sentences(text) for part in (_PAUSE, self.speak(sentence, speed))]
+        parts = [part for sentence in sentences(text) for part in (_PAUSE, self.speak(sentence, speed))]
         return np.concatenate(parts[1:]) if parts else np.zeros(0, np.float32)
 
     def _synthesize_anew(self, sentence: str, speed: float) -> np.ndarray:
@@ -63,7 +59,7 @@ class HibariTTS(tts.TTS):
 
     def __init__(self, synthesizer: Synthesizer) -> None:
         super().__init__(capabilities=tts.TTSCapabilities(streaming=True), sample_rate=SAMPLE_RATE, num_channels=1)
-        self.synthesizer = synthesizer
+        self.synthesizer, self.speed = synthesizer, 1.0
 
     def synthesize(self, *args: Any, **options: Any) -> tts.ChunkedStream:
         raise NotImplementedError("this TTS only streams: use stream()")
@@ -84,7 +80,7 @@ class _SentenceStream(tts.SynthesizeStream):
         try:
             async for sentence in self._sentences():
                 self._mark_started()
-                audio = await asyncio.to_thread(self._tts.synthesizer.speak, sentence)
+                audio = await asyncio.to_thread(self._tts.synthesizer.speak, sentence, self._tts.speed)
                 if len(audio):
                     output_emitter.push(to_int16(np.concatenate([pause, audio])).tobytes())
                     pause = _PAUSE
@@ -98,12 +94,12 @@ class _SentenceStream(tts.SynthesizeStream):
         async for text in self._input_ch:
             if isinstance(text, str):
                 waiting += text
-                *sentences, last = self._tts.synthesizer.sentences(waiting) or [""]
+                *complete, last = sentences(waiting) or [""]
                 # The last one may go on, after the space at its end if it has one.
                 waiting = last + waiting[len(waiting.rstrip()) :]
             else:  # flush()
-                sentences, waiting = self._tts.synthesizer.sentences(waiting), ""
-            for sentence in sentences:
+                complete, waiting = sentences(waiting), ""
+            for sentence in complete:
                 yield sentence
 
 
@@ -112,43 +108,4 @@ def to_int16(audio: np.ndarray) -> np.ndarray:
     return (np.clip(audio, -1, 1) * 32767).astype(np.int16)
 
 
-def speakable(text: str) -> str:
-    """Return *text* with what hibari misreads written out: "help at shop dot co dot U K", "9 A.M. to 5 P.M."."""
-    for pattern, spoken in _REWRITES:
-        text = re.sub(pattern, spoken, text)
-    return " ".join(text.split())
-
-
-def _spell_address(match: re.Match[str]) -> str:
-    address = re.sub(r"^(?:https?://)?(?:www\.)?", "", match[0], flags=re.I).rstrip("/")
-    address = re.sub(r"\.([a-z])([a-z])(?=/|$)", lambda m: f".{m[1]} {m[2]}".upper(), address, flags=re.I)
-    return re.sub(r"[./@_?-]", lambda m: _MARKS[m[0]], address)
-
-
-def _spell_digits(match: re.Match[str]) -> str:
-    return ", ".join(" ".join(group) for group in re.findall(r"\d+", match[0]))
-
-
 _PAUSE = np.zeros(int(0.3 * SAMPLE_RATE), np.float32)
-_MARKS = {".": " dot ", "/": " slash ", "@": " at ", "-": " dash ", "_": " underscore ", "?": " "}
-_DAYS = {day[:3]: day for day in ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")}
-_DAY = rf"\b({'|'.join(_DAYS)})[a-z]*"
-_ENDING = r"\.(?:com|org|net|gov|edu|info|shop|store|example|[a-z]{2})\b"
-_REWRITES: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
-    (r"(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+", _spell_address),
-    (r"(?i:https?://|www\.)[\w./?=&%-]*[\w/]", _spell_address),
-    (rf"(?<![\w.@-])[\w-]+(?:\.[\w-]+)*{_ENDING}(?:/[\w/-]+)?", _spell_address),
-    (r"\be\.g\.", "for example"),
-    (r"\bi\.e\.", "that is"),
-    (r"\b(in|ex)cl\.", r"\1cluding"),
-    (r"\b24/7\b", "twenty-four seven"),
-    (r"\bVAT\b", "V A T"),
-    (rf"{_DAY}\s?[–-]\s?{_DAY}", lambda m: f"{_DAYS[m[1]]} to {_DAYS[m[2]]}"),
-    (r"(?i)(\d)\s?([ap])\.?m\b\.?", lambda m: f"{m[1]} {m[2].upper()}.M."),
-    (r"(?<=[AP]\.M\.)\s?[–-]\s?(?=\d)", " to "),
-    (r"([$£€])(\d[\d,.]*)\s?[–-]\s?[$£€]?(?=\d)", r"\1\2 to \1"),
-    (r"(\d)\s?[–-]\s?(?=\d+(?:\.\d+)?%)", r"\1 to "),
-    # Phone numbers, and long numbers that name something rather than count it.
-    (r"(?<![\w£$€.,])\+?\d{1,5}[ -](?:\(?\d{2,4}\)?[ -]){1,4}\d{3,4}(?![\w%])", _spell_digits),
-    (r"(?:(?<=code )|(?<=number )|(?<=order )|(?<![\w£$€.,])(?=0|\d{8}))\d{5,}(?![\w,%])", _spell_digits),
-)

@@ -5,9 +5,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from bs4 import BeautifulSoup
-from markdown_it import MarkdownIt
-
 from faqlab.errors import FaqlabError
 
 
@@ -38,13 +35,16 @@ def plain_text(text: str) -> str:
     """Return *text* without Markdown and HTML: a line for each paragraph, list item or table row, with a full stop."""
     if not MARKUP.search(text):
         return text
-    html = MARKDOWN.render(re.sub(r"(?<=\d)\*(?=\d)", "×", text))  # no emphasis, but 3*4
+    from bs4 import BeautifulSoup  # imported here because most texts have no markup, and it takes time
+    from markdown_it import MarkdownIt
+
+    markdown = MarkdownIt("commonmark").disable("code").enable("table")
+    html = markdown.render(re.sub(r"(?<=\d)\*(?=\d)", "×", text))  # no emphasis, but 3*4
     soup = BeautifulSoup(BLOCK_END.sub("\n\n", CELL_END.sub(", ", html)), "html.parser")
     lines = (" ".join(line.split()) for line in WRAPPED.sub(" ", soup.get_text()).splitlines())
     return "\n".join(f"{line}." if line[-1].isalnum() else line for line in lines if line)
 
 
-MARKDOWN = MarkdownIt("commonmark").disable("code").enable("table")
 MARKUP = re.compile(r"[<&*_`|~\[]|^\s{0,8}(?:[-+>#]{1,6}|\d{1,9}[.)])\s|\n", re.MULTILINE)
 CELL_END, BLOCK_END = (
     re.compile(r"</t[dh]>\s*(?=<t[dh])"),

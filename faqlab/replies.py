@@ -22,6 +22,8 @@ SAY_AGAIN = "Sorry, I didn't catch that. Could you say it again?"
 HOLD = "One moment, please."
 APOLOGY = "I'm having a technical problem, so I may sound a bit different from now on."
 INVITATION = "How can I help?"
+TYPE_LESS = "That's too long for me. Please type your question in fewer words."
+TYPE_SLOWER = "That was a lot at once. Please wait a moment before you type again."
 OTHER_QUESTION = "And please ask me your other question again."
 
 SMALL_TALK = {

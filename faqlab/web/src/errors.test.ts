@@ -6,7 +6,9 @@ import {
   delayProblem,
   disconnectProblem,
   isLost,
+  MICROPHONE_LOST,
   microphoneProblem,
+  noMicrophoneProblem,
   type PageContext,
   type Problem,
   pageProblem,
@@ -27,7 +29,7 @@ function named(name: string): Error {
 
 describe("the page", () => {
   test("a page that can have a microphone has no problem", () => {
-    expect(pageProblem(GOOD_PAGE)).toBeNull();
+    expect([pageProblem(GOOD_PAGE), noMicrophoneProblem(GOOD_PAGE)]).toEqual([null, null]);
   });
 
   test("an insecure page is reported as insecure, not as lacking a microphone", () => {
@@ -38,7 +40,7 @@ describe("the page", () => {
   });
 
   test("a frame that blocks the microphone sends the caller to a new tab", () => {
-    expect(pageProblem({ ...GOOD_PAGE, framed: true, frameAllowsMicrophone: false })).toMatchObject({ newTab: true });
+    expect(noMicrophoneProblem({ ...GOOD_PAGE, framed: true, frameAllowsMicrophone: false })).toMatchObject({ newTab: true });
   });
 });
 
@@ -118,8 +120,6 @@ describe("the LiveKit server", () => {
 test("every problem says what to do, and leaves the commands to the operator", () => {
   const texts = [
     pageProblem({ ...GOOD_PAGE, secure: false }),
-    pageProblem({ ...GOOD_PAGE, hasMicrophoneApi: false }),
-    ...["NotFoundError", "NotAllowedError", "NotReadableError", "X"].map((name) => microphoneProblem(named(name), false)),
     ...[new TypeError(), new TokenError(502, null), new TokenError(503, "no"), new TokenError(429, "no"), new TokenError(null, null)].map(tokenProblem),
     connectionProblem(new Error(), SERVER),
     disconnectProblem(DisconnectReason.DUPLICATE_IDENTITY),
@@ -127,7 +127,17 @@ test("every problem says what to do, and leaves the commands to the operator", (
     ASSISTANT_MISSING,
   ].map((problem) => problem?.text);
   for (const text of texts) {
-    expect(text).toMatch(/(press Join|Press Join|Open the page|join again)/);
+    expect(text).toMatch(/(press Join|Press Join|press Reconnect|Open the page|join again)/);
     expect(text).not.toMatch(/faqlab|demo|LiveKit/);
   }
+});
+
+test("without a microphone the caller can type", () => {
+  const problems = [
+    noMicrophoneProblem({ ...GOOD_PAGE, hasMicrophoneApi: false }),
+    noMicrophoneProblem({ ...GOOD_PAGE, frameAllowsMicrophone: false }),
+    ...["NotFoundError", "NotAllowedError", "NotReadableError", "X"].map((name) => microphoneProblem(named(name), false)),
+    MICROPHONE_LOST,
+  ];
+  for (const problem of problems) expect(problem).toMatchObject({ kind: "microphone", text: expect.stringContaining("You can type your questions.") });
 });

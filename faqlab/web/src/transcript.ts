@@ -5,6 +5,7 @@
  */
 
 import type { Lookup } from "./lookup";
+import { plain } from "./plain";
 import type { Notice } from "./notice";
 
 export const TRANSCRIPTION_TOPIC = "lk.transcription";
@@ -22,7 +23,7 @@ export interface Said {
 export type Entry =
   | { readonly kind: "caller"; readonly said: Said }
   /** `said` is null from the look-up until the first word of the answer, and stays null if the caller interrupts before it. */
-  | { readonly kind: "assistant"; readonly said: Said | null; readonly lookups: readonly Lookup[] }
+  | { readonly kind: "assistant"; readonly said: Said | null; readonly lookups: readonly Lookup[]; readonly helpful?: boolean }
   | { readonly kind: "notice"; readonly notice: Notice };
 
 export type Conversation = readonly Entry[];
@@ -43,6 +44,28 @@ export function addLookup(conversation: Conversation, lookup: Lookup): Conversat
     return conversation.with(last, { ...entry, lookups: [...entry.lookups, lookup] });
   }
   return [...conversation, { kind: "assistant", said: null, lookups: [lookup] }];
+}
+
+/** The caller says whether the answer with the look-up *id* helped. */
+export function rate(conversation: Conversation, id: string, helpful: boolean): Conversation {
+  return conversation.map((entry) => (entry.kind === "assistant" && entry.lookups.some((one) => one.id === id) ? { ...entry, helpful } : entry));
+}
+
+/**
+ * The answer of an entry as the FAQ has it, to read instead of the words that were spoken, or below them.
+ *
+ * The voice may spell numbers, stop in the middle or be interrupted; Gemini puts the answer into words of its own.
+ */
+export function written(lookups: readonly Lookup[], said: Said | null): { readonly answer: string; readonly instead: boolean } | null {
+  const last = lookups.at(-1);
+  const hit = last?.hits[0];
+  if (!hit || last.outcome !== "answer" || last.reason === "two_questions" || hit.answer === "") return null;
+  const [answer, spoken] = [letters(plain(hit.answer)), letters(said?.text ?? "")];
+  return { answer: plain(hit.answer), instead: answer.startsWith(spoken) };
+}
+
+function letters(text: string): string {
+  return text.toLowerCase().replace(/[^\p{L}\p{N}]/gu, "");
 }
 
 export function addNotice(conversation: Conversation, notice: Notice): Conversation {

@@ -1,4 +1,4 @@
-/** The page in an invented call, to look at without a server: `npm run dev`, then /dev/story.html?state=speaking&details&theme=dark&gemini. Not part of the build. */
+/** The page in an invented call, to look at without a server: `npm run dev`, then /dev/?state=speaking&details&theme=dark&gemini. Not part of the build. */
 
 import { createRoot } from "react-dom/client";
 import { type Call, type CallEvent, NO_CALL, reduceCall, shownState } from "../src/call";

@@ -1,5 +1,5 @@
 import { ConnectionError, DisconnectReason } from "livekit-client";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import {
   ASSISTANT_MISSING,
   connectionProblem,
@@ -97,6 +97,15 @@ describe("the LiveKit server", () => {
 
   test("sound that does not get through is reported as such", () => {
     expect(wholeText(connectionProblem(ConnectionError.internal("could not establish pc connection"), SERVER))).toMatch(/no sound.*firewall/);
+  });
+
+  test("Firefox, which has no way to its own machine, is named", () => {
+    const failed = ConnectionError.internal("could not establish pc connection");
+    vi.stubGlobal("navigator", { userAgent: "Mozilla/5.0 (X11; Linux x86_64; rv:153.0) Gecko/20100101 Firefox/153.0" });
+    expect(connectionProblem(failed, SERVER).text).toContain("Firefox");
+    expect(connectionProblem(failed, "wss://shop.livekit.cloud").text).not.toContain("Firefox");
+    vi.unstubAllGlobals();
+    expect(connectionProblem(failed, SERVER).text).not.toContain("Firefox");
   });
 
   test("an address that isn't a URL is shown unchanged", () => {

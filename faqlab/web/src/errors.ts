@@ -133,6 +133,13 @@ export function connectionProblem(error: unknown, url: string): Problem {
       };
     }
     if (error.reason === ConnectionErrorReason.InternalError && /pc connection/i.test(error.message)) {
+      if (LOOPBACK.test(server) && /firefox/i.test(navigator.userAgent)) {
+        return {
+          kind: "server",
+          text: "Firefox can't make calls within one machine. Open the page in Chrome, Edge or Chromium, then press Join.",
+          operator: `with a LiveKit server elsewhere than at ${server}, Firefox can make calls.`,
+        };
+      }
       return {
         kind: "server",
         text: "The server answers, but no sound gets through. Turn off your VPN or use another network, then press Join.",
@@ -146,6 +153,8 @@ export function connectionProblem(error: unknown, url: string): Problem {
     operator: `check that the LiveKit server at ${server} is running, or ${START_AGAIN}`,
   };
 }
+
+const LOOPBACK = /^(?:127\.0\.0\.1|localhost|\[::1\])(?::|$)/;
 
 /** Why an established call ended; null if the caller left. */
 export function disconnectProblem(reason: DisconnectReason | undefined): Problem | null {

@@ -70,7 +70,9 @@ async def firefox(path: str, **preferences: bool | int) -> AsyncIterator[Firefox
         lines = [f"user_pref({json.dumps(name)}, {json.dumps(value)});" for name, value in chosen.items()]
         Path(profile, "user.js").write_text("\n".join(lines))
         command = [path, "--headless", "--no-remote", "--profile", profile, "--remote-debugging-port", "0"]
-        process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
+        process = await asyncio.create_subprocess_exec(
+            *command, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
+        )
         try:
             assert process.stderr
             while LISTENS not in (line := (await process.stderr.readline()).decode()):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -198,6 +200,33 @@ def test_without_a_microphone_a_person_taps_types_chooses_hears_and_rates(demo: 
     wait_until(lambda: [record.query for record in demo.calls.records][-3:] == asked)
     first, _, last = demo.calls.records[-3:]
     assert (first.helpful, last.helpful, last.reason) == (True, None, "chosen")
+
+
+NETWORK = (
+    "ip link set lo up && ip link add v0 type veth peer name v1 && ip addr add 10.9.9.9/24 dev v0 && "
+    'ip link set v0 up && ip link set v1 up && ip route add default via 10.9.9.1 dev v0 && exec "$@"'
+)
+OWN_NETWORK = ["unshare", "-rn", "sh", "-c", NETWORK, "-"]
+FIREFOX = shutil.which("firefox-esr") or shutil.which("firefox")
+
+if FIREFOX and shutil.which("unshare") and not subprocess.run([*OWN_NETWORK, "true"], capture_output=True).returncode:
+
+    def test_a_person_calls_in_firefox(short_faq: Path, short_config: Path) -> None:
+        script = Path(__file__).with_name("firefox_call.py")
+        command = [*OWN_NETWORK, sys.executable, str(script), str(FIREFOX), str(short_faq), str(short_config)]
+        proxies = {"HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"}
+        environment = {name: value for name, value in os.environ.items() if name not in proxies}
+        ran = subprocess.run(command, capture_output=True, text=True, env=environment)
+        assert ran.returncode == 0, ran.stderr
+        seen = json.loads(ran.stdout)
+        assert seen["lines"][0] == "Where is my parcel?"
+        assert seen["lines"][-1] == "Follow the link in your shipping email."
+        assert seen["played"]
+
+else:
+    warnings.warn(
+        "Without Firefox, and a network of its own for it, the page is tested in Chromium only.", stacklevel=1
+    )
 
 
 @pytest.fixture(scope="session")

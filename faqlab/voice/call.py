@@ -171,18 +171,15 @@ class Call:
 
     async def _read(self, reader: rtc.TextStreamReader) -> None:
         """Reply to a typed question, or log how the caller rates an answer; refuse what is too long or too much."""
-        text, now, problem = "", asyncio.get_running_loop().time(), ""
-        if len(self._texts) == EACH_MINUTE and now - self._texts[0] < 60:
-            problem = replies.TYPE_SLOWER
-        else:
-            self._texts.append(now)
+        text, now = "", asyncio.get_running_loop().time()
+        too_many = len(self._texts) == EACH_MINUTE and now - self._texts[0] < 60
+        self._texts.append(now)
         with suppress(rtc.StreamError):  # the caller is gone
-            while not problem and (chunk := await anext(reader, "")):
+            while not too_many and len(text) <= LONGEST_TEXT and (chunk := await anext(reader, "")):
                 text += chunk
-                problem = replies.TYPE_LESS if len(text) > LONGEST_TEXT else ""
         reader.close()  # the rest is dropped as it comes
-        if problem:
-            await self._notify("warning", problem)
+        if too_many or len(text) > LONGEST_TEXT:
+            await self._notify("warning", replies.TYPE_SLOWER if too_many else replies.TYPE_LESS)
         elif reader.info.topic == FEEDBACK_TOPIC:
             record_id, _, helped = text.partition(" ")
             self._assistant.records.rate(record_id, helped == "yes")

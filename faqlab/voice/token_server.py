@@ -14,6 +14,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -36,7 +37,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from faqlab import __version__
 from faqlab.errors import FaqlabError, shorten
-from faqlab.faqs import FaqSet
+from faqlab.faqs import Faq, FaqSet
 from faqlab.settings import Settings
 from faqlab.voice.livekit_server import LiveKit
 from faqlab.voice.services import BackgroundService
@@ -183,7 +184,9 @@ def create_app(livekit: LiveKit, settings: Settings, page: Path) -> FastAPI:
 
 def facts(livekit: LiveKit, settings: Settings) -> dict[str, Any]:
     """Return the page's title, a question of each of the largest categories, and who receives what callers say."""
-    faqs = FaqSet.load(settings.faqs).entries
+    faqs: tuple[Faq, ...] = ()
+    with suppress(FaqlabError):  # where only the page is served, the FAQ may be missing
+        faqs = FaqSet.load(settings.faqs).entries
     largest = Counter(faq.category or faq.id for faq in faqs).most_common(EXAMPLES)
     firsts = {faq.category or faq.id: faq.question for faq in reversed(faqs)}
     return {

@@ -90,7 +90,7 @@ const begun: CallEvent[] = [
 const answered: CallEvent[] = [
   said("caller", "How long does shipping take?"),
   lookup(delivery),
-  said("assistant", "Standard home delivery takes 3–5 working days from the order"),
+  said("assistant", "Standard home delivery takes 3–5 working days from the order and costs £3.95. Shall I go on?"),
 ];
 const clarified: CallEvent[] = [
   said("caller", "Something about my card."),

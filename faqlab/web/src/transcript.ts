@@ -51,17 +51,30 @@ export function rate(conversation: Conversation, id: string, helpful: boolean): 
   return conversation.map((entry) => (entry.kind === "assistant" && entry.lookups.some((one) => one.id === id) ? { ...entry, helpful } : entry));
 }
 
+/** The answer of an entry as the FAQ has it. */
+export interface Written {
+  readonly answer: string;
+  /** Whether to read it instead of what was spoken, rather than below that. */
+  readonly instead: boolean;
+  /** What was spoken after it, such as "Shall I go on?". */
+  readonly after: string;
+}
+
 /**
- * The answer of an entry as the FAQ has it, to read instead of the words that were spoken, or below them.
+ * The answer to read for what was spoken; null if it isn't that of one entry.
  *
- * The voice may spell numbers, stop in the middle or be interrupted; Gemini puts the answer into words of its own.
+ * The voice may stop in the middle and offer to go on, or be interrupted; Gemini puts the answer into words of its own.
  */
-export function written(lookups: readonly Lookup[], said: Said | null): { readonly answer: string; readonly instead: boolean } | null {
+export function written(lookups: readonly Lookup[], said: Said | null): Written | null {
   const last = lookups.at(-1);
   const hit = last?.hits[0];
   if (!hit || last.outcome !== "answer" || last.reason === "two_questions" || hit.answer === "") return null;
-  const [answer, spoken] = [letters(plain(hit.answer)), letters(said?.text ?? "")];
-  return { answer: plain(hit.answer), instead: answer.startsWith(spoken) };
+  const [answer, spoken] = [plain(hit.answer), said?.text ?? ""];
+  const lastSentence = spoken.slice(Math.max(0, ...[...spoken.matchAll(/[.!?]\s+/g)].map((end) => end.index + end[0].length)));
+  const before = letters(spoken.slice(0, spoken.length - lastSentence.length));
+  if (letters(answer).startsWith(letters(spoken))) return { answer, instead: true, after: "" };
+  const instead = before !== "" && letters(answer).startsWith(before);
+  return { answer, instead, after: instead ? lastSentence : "" };
 }
 
 function letters(text: string): string {

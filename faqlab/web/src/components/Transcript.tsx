@@ -106,7 +106,7 @@ function Reply({ entry, expected, actions }: Pick<RowProps, "expected" | "action
   return (
     <Line role={said || answer ? "assistant" : "none"} final={said?.final ?? false}>
       {said && !answer?.instead && <p>{choices.length > 0 ? question(said.text) : said.text}</p>}
-      {answer && (answer.instead ? <Written text={answer.answer} /> : <Quoted question={last?.hits[0]?.question ?? ""} answer={answer.answer} />)}
+      {answer && (answer.instead ? <Written text={answer.answer} after={answer.after} /> : <Quoted question={last?.hits[0]?.question ?? ""} answer={answer.answer} />)}
       {!said && !answer && <Unsaid expected={expected} />}
       {choices.length > 0 && (
         <ol className="choices" aria-label="Choices">

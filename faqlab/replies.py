@@ -17,13 +17,13 @@ FAREWELL = "I can't hear anyone, so I'll hang up now. Call again any time. Goodb
 CUT_OFF = "I'm sorry, we were cut off. What would you like to know?"
 TIME_IS_UP = "I'm sorry, this call has reached its longest time, so I'll hang up now. Call again any time. Goodbye!"
 GIVE_UP = "I'm sorry, something keeps going wrong on my side. Please call again later. Goodbye!"
+TYPE_LESS = "That's too long for me. Please type your question in fewer words."
+TYPE_SLOWER = "That was a lot at once. Please wait a moment before you type again."
 SORRY = "I'm sorry, something went wrong on my side. Please ask me again."
 SAY_AGAIN = "Sorry, I didn't catch that. Could you say it again?"
 HOLD = "One moment, please."
 APOLOGY = "I'm having a technical problem, so I may sound a bit different from now on."
 INVITATION = "How can I help?"
-TYPE_LESS = "That's too long for me. Please type your question in fewer words."
-TYPE_SLOWER = "That was a lot at once. Please wait a moment before you type again."
 OTHER_QUESTION = "And please ask me your other question again."
 
 SMALL_TALK = {

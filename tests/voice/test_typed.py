@@ -12,11 +12,24 @@ from conftest import caller_of
 from livekit import rtc
 from livekit.agents import UserStateChangedEvent
 from livekit.agents.types import TOPIC_CHAT
-from test_call import Quiet, quiet_call  # noqa: F401 (a fixture)
+from test_call import (  # noqa: F401 (two fixtures)
+    GREETING,
+    PAY,
+    PAY_ANSWER,
+    Quiet,
+    caller,
+    conversation,
+    emulator,
+    gemini_answering,
+    quiet_call,
+    said,
+)
 
 from faqlab import replies
+from faqlab.conversation import Conversation
 from faqlab.voice import call as call_module
 from faqlab.voice.demo import LiveDemo
+from faqlab.voice.livekit_server import LiveKit
 from faqlab.voice.topics import FEEDBACK_TOPIC, NOTICE_TOPIC
 
 
@@ -81,6 +94,17 @@ async def test_a_question_with_the_first_breath_is_answered_aloud(demo: LiveDemo
             heard = await caller.greeting()
             reply += heard.reply
         assert heard.first_audio_s is not None
+
+
+async def test_gemini_answers_what_is_typed(livekit_server: LiveKit, conversation: Conversation) -> None:  # noqa: F811
+    async with asyncio.timeout(120), emulator() as google:
+        with gemini_answering(livekit_server, conversation, google) as records:
+            async with caller(livekit_server, "typed to gemini") as calling:
+                assert await said(calling, GREETING)
+                await Typist(calling.room).type(PAY)
+                assert (await calling.greeting()).reply == PAY_ANSWER
+        assert google.connections[0].said == [GREETING, PAY_ANSWER]
+    assert [record.query for record in records.records] == [PAY]
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,6 @@ const REASON_WORDS: Readonly<Record<string, string>> = {
   ambiguous: "it isn't clear which entry is meant",
   no_choice: "it isn't clear which choice is meant",
   below_threshold: "no entry fits well enough",
-  unresolved: "no entry helps, so the caller is told how to reach a person",
   no_words: "no words were understood",
   rejected: "the caller wanted none of the choices",
 };

@@ -83,6 +83,7 @@ class Settings(BaseSettings):
     gemini_model: Name = "gemini-3.8-live"
     gemini_voice: Name = "Fenrir"
 
+    title: Name = "Ask the FAQ"
     agent_name: Name = "faqlab"
     port: int | None = Field(None, ge=1, le=65535)
     calls: int | None = Field(None, ge=1, le=1000)

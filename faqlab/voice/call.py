@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +14,7 @@ from typing import Any, Self
 
 from livekit import rtc
 from livekit.agents import AutoSubscribe, JobContext, llm
+from livekit.agents.types import TOPIC_CHAT
 from livekit.agents.voice import events
 from livekit.agents.voice.events import CloseReason
 from livekit.agents.voice.room_io import AudioInputOptions, RoomOptions
@@ -25,15 +27,18 @@ from faqlab.faqs import FaqSet
 from faqlab.retriever import Retriever
 from faqlab.settings import settings
 from faqlab.small_talk import SmallTalk
+from faqlab.text import is_blank
 from faqlab.voice.agent import Lookups, speak
 from faqlab.voice.livekit_server import LiveKit
 from faqlab.voice.lookup_log import LookupLog
 from faqlab.voice.pipeline import Pipeline, new_session
 from faqlab.voice.sdk import has_network
-from faqlab.voice.topics import LOOKUP_TOPIC, NOTICE_TOPIC
+from faqlab.voice.topics import FEEDBACK_TOPIC, LOOKUP_TOPIC, NOTICE_TOPIC
 
 LOST_SECONDS = 15.0  # how long the call waits for a caller whose connection was lost
 HUNG_UP_SECONDS = 0.5  # how long it waits after a caller leaves: a client that restarts with the same token is back
+READING_TIMES = 5  # how many times as long it waits for a caller who types, before it asks whether they are there
+LONGEST_TEXT, EACH_MINUTE = 500, 20  # characters of a typed question; how many texts a caller may send
 COMES_SECONDS = 3.0  # how long it waits for a caller, who was there when the agent was dispatched
 
 AGAIN = "again"
@@ -85,6 +90,7 @@ class Call:
         if job.job.metadata == AGAIN:
             self._lookups.greeting = replies.CUT_OFF
         self._session = new_session(self._lookups, assistant.silence_seconds)
+        self._texts, self._reading = deque[float](maxlen=EACH_MINUTE), set[asyncio.Task[None]]()
         self._answering = False
         self._prompting: asyncio.Task[None] | None = None
         self._ending: asyncio.Task[None] | None = None
@@ -113,6 +119,8 @@ class Call:
             return
         for event in ("track_published", "track_unpublished", "reconnected"):
             self._room.on(event, self._subscribe_to_one_track)
+        for topic in (TOPIC_CHAT, FEEDBACK_TOPIC):
+            self._room.register_text_stream_handler(topic, self._on_text)
         self._subscribe_to_one_track()
         self._session.on("user_state_changed", self._on_user_state)
         self._session.on("user_input_transcribed", self._on_transcript)
@@ -121,7 +129,7 @@ class Call:
         self._session.on("close", lambda event: self._job.shutdown(event.reason.value))
         options = RoomOptions(
             participant_identity=self._caller,
-            text_input=False,
+            text_input=False,  # livekit would read texts of any length
             # The rate of Whisper and Gemini, so no frame is resampled twice.
             audio_input=AudioInputOptions(sample_rate=16_000, frame_size_ms=20, pre_connect_audio=False),
             close_on_disconnect=False,  # a caller may come back
@@ -157,6 +165,33 @@ class Call:
     async def _send(self, topic: str, message: dict[str, Any]) -> None:
         with suppress(Exception):  # the call must go on even if the page is gone
             await self._room.local_participant.send_text(json.dumps(message, ensure_ascii=False), topic=topic)
+
+    def _on_text(self, reader: rtc.TextStreamReader, sender: str) -> None:
+        self._reading = {task for task in self._reading if not task.done()} | {asyncio.create_task(self._read(reader))}
+
+    async def _read(self, reader: rtc.TextStreamReader) -> None:
+        """Reply to a typed question, or log how the caller rates an answer; refuse what is too long or too much."""
+        text, now = "", asyncio.get_running_loop().time()
+        too_many = len(self._texts) == EACH_MINUTE and now - self._texts[0] < 60
+        self._texts.append(now)
+        with suppress(rtc.StreamError):  # the caller is gone
+            while not too_many and len(text) <= LONGEST_TEXT and (chunk := await anext(reader, "")):
+                text += chunk
+        reader.close()  # the rest is dropped as it comes
+        if too_many or len(text) > LONGEST_TEXT:
+            await self._notify("warning", replies.TYPE_SLOWER if too_many else replies.TYPE_LESS)
+        elif reader.info.topic == FEEDBACK_TOPIC:
+            record_id, _, helped = text.partition(" ")
+            self._assistant.records.rate(record_id, helped == "yes")
+        elif not is_blank(text):
+            self._session.reset_away_timer()
+            if subscribed := self._session.room_io.subscribed_fut:
+                # Before the caller has the agent's track, an interruption would silence it: livekit cancels this.
+                await asyncio.wait({subscribed}, timeout=COMES_SECONDS)
+            with suppress(RuntimeError):  # a sentence that can't be interrupted comes first
+                await self._session.interrupt()
+            with suppress(RuntimeError):  # the call is ending
+                self._session.generate_reply(user_input=text)
 
     def _on_user_state(self, event: events.UserStateChangedEvent) -> None:
         if event.new_state == "away":
@@ -209,6 +244,8 @@ class Call:
                 speak(self._session, replies.CUT_OFF)
 
     async def _prompt(self) -> None:
+        if self._texts or self._subscribed is None:  # they may be reading
+            await asyncio.sleep(READING_TIMES * self._assistant.silence_seconds)
         for sentence in replies.STILL_THERE:
             await speak(self._session, sentence)
             await asyncio.sleep(self._assistant.silence_seconds)

@@ -66,11 +66,11 @@ class LiveDemo:
         progress: Callable[[str], None] = print,
     ) -> None:
         chosen = settings or read_settings()
-        named = {"faqs": faqs and Path(faqs), "retrieval": config and Path(config), "port": port}
+        paths = {"faqs": faqs, "retrieval": config, "records": records}
+        named = {"port": port, **{name: path and Path(path) for name, path in paths.items()}}
         self.settings = chosen.model_copy(update={name: value for name, value in named.items() if value})
         self._progress = progress
-        records = records or self.settings.records
-        self.calls = LookupLog(Path(records) if records else None)
+        self.calls = LookupLog(self.settings.records)
         self.watchers: list[Callable[[], None]] = []
         self.notice = ""
         self._lock = threading.RLock()
@@ -126,10 +126,10 @@ class LiveDemo:
                 self._tell_watchers()
 
     def page(self, height: int = 620) -> IFrame:
-        """Return the page as a frame for a notebook. It fetches its token itself, so the notebook saves none."""
+        """Return the page, with details, as a frame. It fetches its token itself, so the notebook saves none."""
         from IPython.display import IFrame
 
-        return IFrame(self.url, "100%", height, extras=['allow="microphone; autoplay"'])
+        return IFrame(f"{self.url}?details", "100%", height, extras=['allow="microphone; autoplay"'])
 
     def _start(self) -> None:
         # First whatever can fail at once, because loading the models takes seconds.
@@ -139,8 +139,10 @@ class LiveDemo:
         atexit.register(self.stop)
         self._progress(f"LiveKit server: {livekit.url if livekit else 'on this machine'}.")
         livekit = livekit or self._begin(LocalServer(program(), self._say)).start().livekit
-        agent = self._begin(_Command("agent", self.settings, livekit, self._say, self.calls.add))
-        keyless = self.settings.model_copy(update={"google_api_key": None})
+        ours = self.settings.model_copy(update={"records": None})  # `calls` saves them
+        agent = self._begin(_Command("agent", ours, livekit, self._say, self.calls.add))
+        key = self.settings.google_api_key and SecretStr("withheld")  # its page only says that there is one
+        keyless = self.settings.model_copy(update={"google_api_key": key})
         tokens = self._begin(_Command("tokens", keyless, livekit, self._say))
         agent.start()
         self._url = tokens.start().ready_as
@@ -190,7 +192,7 @@ class _Command(ChildProcess):
             "livekit_api_key": livekit.api_key,
             "livekit_api_secret": livekit.api_secret,
         }
-        self._environment = _environment(settings.model_copy(update=named | {"records": None}))  # `calls` saves them
+        self._environment = _environment(settings.model_copy(update=named))
         self._livekit, self._lines = livekit, asyncio.Event()
 
     def _command(self) -> tuple[list[str], dict[str, str]]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -43,6 +42,7 @@ class LookupRecord:
     hits: Sequence[Mapping[str, Any]] = ()
     choices: Sequence[str] = ()
     milliseconds: Mapping[str, float] = field(default_factory=dict)  # by stage
+    helpful: bool | None = None  # what the caller says about the answer
     id: str = field(default_factory=lambda: f"lookup_{uuid4().hex[:12]}")
     time: datetime = field(default_factory=lambda: datetime.now(UTC))
 
@@ -63,12 +63,12 @@ class LookupLog:
     """
     The latest look-ups of all calls, oldest first. May be used from several threads at once.
 
-    With a folder, each record is also appended to `lookups-<date>.jsonl` there, readable by this user alone;
-    FaqlabError if that folder can't be made or written to.
+    With a folder, each record is also appended to `lookups-<date>.jsonl` there, readable by this user alone, and again
+    when the caller has rated it; FaqlabError if that folder can't be made or written to.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
-        self._records: deque[LookupRecord] = deque(maxlen=KEPT)
+        self._records: dict[str, LookupRecord] = {}  # by id
         self._subscribers: list[Callable[[LookupRecord], None]] = []
         self._lock = Lock()
         if folder:
@@ -82,17 +82,24 @@ class LookupLog:
     @property
     def records(self) -> tuple[LookupRecord, ...]:
         with self._lock:
-            return tuple(self._records)
+            return tuple(self._records.values())
 
     def add(self, record: LookupRecord) -> None:
-        """Keep *record*, and pass it to the subscribers, on the calling thread."""
+        """Keep *record*, in place of one with its id, and pass it to the subscribers, on the calling thread."""
         with self._lock:
-            self._records.append(record)
+            self._records[record.id] = record
+            if len(self._records) > KEPT:
+                del self._records[next(iter(self._records))]
         for receive in list(self._subscribers):
             try:
                 receive(record)
             except Exception:  # a failing subscriber must not end the call
                 log.exception("A look-up couldn't be passed on, or written to its file.")
+
+    def rate(self, record_id: str, helpful: bool) -> None:
+        """Add a record again with what its caller says; does nothing if there is none with this id."""
+        if record := self._records.get(record_id):
+            self.add(replace(record, helpful=helpful))
 
     def subscribe(self, receive: Callable[[LookupRecord], None]) -> None:
         """Call *receive* with each new record, on an agent's thread."""
@@ -112,7 +119,7 @@ class LookupLog:
             for record in self.records
         ]
         columns = ["time", "room", "query", "outcome", "reason", "confidence", "retrieved", "question", "squared_l2"]
-        return pd.DataFrame(rows, columns=[*columns, *(f"{stage}_ms" for stage in STAGES)])
+        return pd.DataFrame(rows, columns=[*columns, "helpful", *(f"{stage}_ms" for stage in STAGES)])
 
 
 def _write(folder: Path, record: LookupRecord) -> None:

@@ -7,16 +7,17 @@ It listens on loopback, and answers only its own page unless the settings allow 
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 import os
 import secrets
 import socket
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import uvicorn
@@ -30,13 +31,13 @@ from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from livekit.api import AccessToken, RoomAgentDispatch, RoomConfiguration, VideoGrants
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from starlette.middleware.base import RequestResponseEndpoint
-from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.staticfiles import StaticFiles
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from faqlab import __version__
 from faqlab.errors import FaqlabError, shorten
+from faqlab.faqs import Faq, FaqSet
 from faqlab.settings import Settings
 from faqlab.voice.livekit_server import LiveKit
 from faqlab.voice.services import BackgroundService
@@ -47,6 +48,7 @@ MAX_BODY = 8 * 1024
 MAX_CONNECTIONS = 200  # macOS allows 256 open files
 RESPONSE_SECONDS = 10
 EMPTY_ROOM_SECONDS = 20
+EXAMPLES = 4
 LOOPBACK = ("127.0.0.1", "localhost")
 
 AttributeName = Annotated[str, StringConstraints(max_length=64, pattern=r"^(?!lk\.).")]  # lk.… are LiveKit's own
@@ -88,12 +90,12 @@ class TokenServer(BackgroundService):
             ws="none",
             lifespan="off",
             log_config=None,
+            log_level="error",  # it would warn of each invalid request
             access_log=False,
             server_header=False,
             limit_concurrency=MAX_CONNECTIONS,
             timeout_graceful_shutdown=1,
         )
-        logging.getLogger("uvicorn.error").addFilter(ONE_WARNING_A_SECOND)
         server = uvicorn.Server(config)
         with listen(self._port) as sock:
             self.url = f"http://127.0.0.1:{sock.getsockname()[1]}/"
@@ -125,19 +127,6 @@ class TimedProtocol(H11Protocol):
         super().connection_lost(exc)
 
 
-class OneWarningASecond(logging.Filter):
-    """Drops all warnings but the first in each second: uvicorn logs one for each invalid request."""
-
-    _second = -1
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        before, self._second = self._second, int(time.monotonic())
-        return record.levelno != logging.WARNING or self._second != before
-
-
-ONE_WARNING_A_SECOND = OneWarningASecond()
-
-
 def check_page(folder: Path = PAGE) -> None:
     """Raise FaqlabError if the page isn't built."""
     if not (folder / "index.html").is_file():
@@ -161,15 +150,19 @@ def create_app(livekit: LiveKit, settings: Settings, page: Path) -> FastAPI:
     # FastAPI's own pages about the API would load scripts from other hosts.
     app = FastAPI(title="faqlab tokens", version=__version__, docs_url=None, redoc_url=None)
     limit = [Depends(rate_limit(settings.tokens_per_minute))]
-    files = StaticFiles(directory=page)
+    files, shown = StaticFiles(directory=page), facts(livekit, settings)
 
     @app.get("/getToken", summary="A token for a new caller", dependencies=limit)
     async def get_token() -> dict[str, str]:
         return {"token": mint_token(livekit, settings), "url": livekit.url}
 
-    @app.post("/getToken", summary="By LiveKit's token endpoint standard", status_code=201, dependencies=limit)
+    @app.post("/getToken", summary="By LiveKit's standard", status_code=201, dependencies=limit, max_body_size=MAX_BODY)
     async def post_token(request: TokenRequest | None = None) -> dict[str, str]:
         return {"server_url": livekit.url, "participant_token": mint_token(livekit, settings, request)}
+
+    @app.get("/config", summary="What the page says of this FAQ, and of who receives what callers say")
+    async def config() -> dict[str, Any]:
+        return shown
 
     @app.get("/health", summary="Whether it is running, and whether LiveKit answers and accepts our key")
     async def health() -> dict[str, str | bool]:
@@ -189,6 +182,22 @@ def create_app(livekit: LiveKit, settings: Settings, page: Path) -> FastAPI:
     return app
 
 
+def facts(livekit: LiveKit, settings: Settings) -> dict[str, Any]:
+    """Return the page's title, a question of each of the largest categories, and who receives what callers say."""
+    faqs: tuple[Faq, ...] = ()
+    with suppress(FaqlabError):  # where only the page is served, the FAQ may be missing
+        faqs = FaqSet.load(settings.faqs).entries
+    largest = Counter(faq.category or faq.id for faq in faqs).most_common(EXAMPLES)
+    firsts = {faq.category or faq.id: faq.question for faq in reversed(faqs)}
+    return {
+        "title": settings.title,
+        "examples": [firsts[name] for name, _ in largest],
+        "gemini": settings.google_api_key is not None,
+        "server": None if livekit.local else urlsplit(livekit.url).hostname,
+        "saved": settings.records is not None,
+    }
+
+
 def rate_limit(per_minute: int) -> Callable[[Request], Awaitable[None]]:
     """Return a dependency that lets *per_minute* requests of an address through, and ten times as many in all."""
     # The other strategies of limits 5.8 go on refusing for as long as the wall clock is set back.
@@ -198,22 +207,19 @@ def rate_limit(per_minute: int) -> Callable[[Request], Awaitable[None]]:
     async def limit(request: Request) -> None:
         limits = ((each, request.client.host if request.client else "?"), (in_all, "all"))
         for most, who in limits:
-            if not await window.test(most, who):
+            if not await window.hit(most, who):
                 wait = (await window.get_window_stats(most, who)).reset_time - time.time()
                 seconds = str(max(1, math.ceil(wait)))
                 detail = f"Too many tokens were requested in the last minute; try again in {seconds} s."
                 raise HTTPException(429, detail, {"Retry-After": seconds})
-        for most, who in limits:
-            await window.hit(most, who)
 
     return limit
 
 
 def _guard(app: FastAPI, livekit: LiveKit, settings: Settings) -> None:
-    """Refuse large bodies and requests for other hosts or of other origins; add our headers to each response."""
+    """Refuse requests for other hosts or of other origins; add our headers to each response."""
     origins = settings.allowed_origins
     app.add_middleware(CORSMiddleware, allow_origins=origins, allow_methods=["GET", "POST"])
-    app.add_middleware(RequestBodyLimitMiddleware, max_body_size=MAX_BODY)
     hosts = [*LOOPBACK, *settings.allowed_hosts]  # otherwise another site could point its own name at this machine
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)
     headers = _headers(livekit, origins)
@@ -221,12 +227,8 @@ def _guard(app: FastAPI, livekit: LiveKit, settings: Settings) -> None:
     @app.middleware("http")
     async def guard(request: Request, call_next: RequestResponseEndpoint) -> Response:
         origin, own = request.headers.get("origin"), f"{request.url.scheme}://{request.headers.get('host')}"
-        sent = {*request.headers} & {"content-length", "transfer-encoding"}
-        if request.method == "GET" and sent and request.headers.get("content-length") != "0":
-            # Starlette would break off the response with a file.
-            response: Response = JSONResponse({"detail": "A GET request has no body."}, 413)
-        elif origin in (None, own, *origins):
-            response = await call_next(request)
+        if origin in (None, own, *origins):
+            response: Response = await call_next(request)
         else:
             detail = "Only this server's own page may use it. To allow another site, add it to FAQLAB_ALLOWED_ORIGINS."
             response = JSONResponse({"detail": detail}, 403)
@@ -248,7 +250,7 @@ def mint_token(livekit: LiveKit, settings: Settings, request: TokenRequest | Non
         can_publish=True,
         can_publish_sources=["microphone"],
         can_subscribe=True,
-        can_publish_data=False,  # LiveKit would allow it otherwise
+        can_publish_data=settings.room is None,  # typed questions; in a shared room, others' pages would get it too
     )
     room = RoomConfiguration(
         empty_timeout=EMPTY_ROOM_SECONDS,

@@ -82,9 +82,10 @@ def test_records_go_to_a_file_of_the_day_that_others_cannot_read(record: LookupR
 def test_a_clock_that_is_set_back_loses_no_record(record: LookupRecord, tmp_path: Path) -> None:
     log = LookupLog(tmp_path / "records")
     earlier = replace(record, time=record.time - timedelta(days=1), milliseconds={"voice": -3_600_000.0})
-    for each in (record, earlier, record):
+    records = [record, replace(earlier, id="earlier"), replace(record, id="later")]
+    for each in records:
         log.add(each)
-    assert list(log.records) == [record, earlier, record]
+    assert list(log.records) == records
     assert len(log.to_frame()) == 3
     lines = {path.name: len(path.read_text().splitlines()) for path in (tmp_path / "records").iterdir()}
     assert lines == {f"lookups-{each.time:%Y-%m-%d}.jsonl": n for each, n in ((record, 2), (earlier, 1))}
@@ -94,3 +95,19 @@ def test_a_folder_that_is_a_file_is_refused_with_a_sentence(tmp_path: Path) -> N
     (tmp_path / "records").write_text("")
     with pytest.raises(FaqlabError, match=r"records: not writable .*; name another folder\."):
         LookupLog(tmp_path / "records")
+
+
+def test_a_rating_is_added_to_the_record_and_saved_after_it(record: LookupRecord, tmp_path: Path) -> None:
+    log, seen = LookupLog(tmp_path), []
+    other = replace(record, id="other")
+    for each in (record, other):
+        log.add(each)
+    log.subscribe(seen.append)
+    log.rate(record.id, False)
+    log.rate("unknown", True)
+    rated = replace(record, helpful=False)
+    assert log.records == (rated, other)
+    assert seen == [rated]
+    [file] = tmp_path.iterdir()
+    assert [json.loads(line)["helpful"] for line in file.read_text().splitlines()] == [None, None, False]
+    assert list(log.to_frame()["helpful"]) == [False, None]

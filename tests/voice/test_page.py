@@ -1,18 +1,26 @@
-"""The caller's page in a real Chromium, which plays synthesized questions into its microphone."""
+"""The caller's page in a real Chromium, which plays synthesized questions into its microphone, or has none."""
 
 from __future__ import annotations
 
 import base64
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Literal
 from urllib.parse import urlsplit
 
 import pytest
+from conftest import wait_until
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from playwright.sync_api import Error as PlaywrightError
 
@@ -20,6 +28,7 @@ from faqlab.voice.demo import LiveDemo
 from faqlab.voice.token_server import PAGE
 from faqlab.voice.tts import SAMPLE_RATE, Synthesizer
 
+WEB = PAGE.parent
 PATIENCE_MS = 120_000
 expect.set_options(timeout=PATIENCE_MS)
 HOW_TO_GET_ONE = (
@@ -28,6 +37,22 @@ HOW_TO_GET_ONE = (
 )
 
 # The microphone: silence, and what the test has the caller say, so that no wait has to be guessed.
+SOUND = """
+window.loudest = 0;
+setInterval(() => {
+    for (const element of document.querySelectorAll('audio')) {
+        if (!element.srcObject || element.measured) continue;
+        element.measured = true;
+        const meter = new AudioContext().createAnalyser();
+        meter.context.createMediaStreamSource(element.srcObject).connect(meter);
+        const samples = new Float32Array(meter.fftSize);
+        setInterval(() => {
+            meter.getFloatTimeDomainData(samples);
+            window.loudest = Math.max(window.loudest, ...samples.map(Math.abs));
+        }, 50);
+    }
+}, 50);
+"""
 MICROPHONE = """
 const context = new AudioContext();
 const microphone = context.createMediaStreamDestination();
@@ -46,20 +71,6 @@ window.say = (base64, rate) => {
     speech.connect(microphone);
     speech.start();
 };
-window.loudest = 0;
-setInterval(() => {
-    for (const element of document.querySelectorAll('audio')) {
-        if (!element.srcObject || element.measured) continue;
-        element.measured = true;
-        const meter = context.createAnalyser();
-        context.createMediaStreamSource(element.srcObject).connect(meter);
-        const samples = new Float32Array(meter.fftSize);
-        setInterval(() => {
-            meter.getFloatTimeDomainData(samples);
-            window.loudest = Math.max(window.loudest, ...samples.map(Math.abs));
-        }, 50);
-    }
-}, 50);
 """
 
 
@@ -87,12 +98,9 @@ def starts(path: str | None) -> bool:
 
 
 @contextmanager
-def browser(path: str | None) -> Iterator[Browser]:
-    options = [
-        "--autoplay-policy=no-user-gesture-required",
-        "--use-fake-device-for-media-stream",
-        "--use-fake-ui-for-media-stream",
-    ]
+def browser(path: str | None, microphone: bool = True) -> Iterator[Browser]:
+    options = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"] if microphone else []
+    options.append("--autoplay-policy=no-user-gesture-required")
     if os.geteuid() == 0:
         options.append("--no-sandbox")
     with sync_playwright() as playwright:
@@ -123,15 +131,19 @@ def test_a_person_joins_asks_chooses_hears_reads_mutes_and_leaves(demo: LiveDemo
     with browser(chromium) as launched:
         page = launched.new_page()
         page.set_default_timeout(PATIENCE_MS)
-        page.add_init_script(MICROPHONE)
+        page.add_init_script(SOUND + MICROPHONE)
         requested: list[str] = []
         console: list[str] = []
         page.on("request", lambda request: requested.append(request.url))
         page.on("console", lambda message: console.append(message.text))
-        page.goto(demo.url)
+        page.goto(f"{demo.url}?details")
         state, join, leave = (page.get_by_test_id(name) for name in ("state", "join", "leave"))
         expect(state).to_have_attribute("data-state", "ready")
+        assert page.title() == "Ask the FAQ"
 
+        page.get_by_test_id("check").click()
+        expect(page.get_by_test_id("meter")).to_be_visible()
+        page.get_by_test_id("theme").focus()
         page.keyboard.press("Tab")  # the keyboard alone joins
         page.keyboard.press("Enter")
         expect(page.get_by_test_id("mute")).to_be_focused()
@@ -148,7 +160,8 @@ def test_a_person_joins_asks_chooses_hears_reads_mutes_and_leaves(demo: LiveDemo
         assert page.evaluate("window.loudest") > 0.05
 
         page.get_by_test_id("mute").click()
-        expect(page.get_by_test_id("mute")).to_have_attribute("aria-pressed", "true")
+        expect(page.get_by_test_id("mute")).to_have_text("Unmute")
+        expect(state).to_have_attribute("data-state", "muted")
         leave.click()
         expect(state).to_have_attribute("data-state", "ended")
         expect(join).to_be_visible()
@@ -157,13 +170,117 @@ def test_a_person_joins_asks_chooses_hears_reads_mutes_and_leaves(demo: LiveDemo
         assert not [line for line in console if "Content Security Policy" in line]
 
 
+def test_without_a_microphone_a_person_taps_types_chooses_hears_and_rates(demo: LiveDemo, chromium: str | None) -> None:
+    with browser(chromium, microphone=False) as launched:
+        page = launched.new_page()
+        page.set_default_timeout(PATIENCE_MS)
+        page.add_init_script(SOUND)
+        page.goto(demo.url)
+        page.get_by_test_id("example").filter(has_text="Where is my parcel?").click()
+        lines = page.locator('[data-testid="line"]')
+        answers = lines.and_(page.locator('[data-role="assistant"]'))
+        expect(answers.filter(has_text="Follow the link in your shipping email.")).to_be_visible()
+        page.get_by_test_id("helpful").click()
+        expect(page.get_by_test_id("state")).to_have_attribute("data-state", "reading")
+        assert page.evaluate("window.loudest") > 0.05
+
+        page.get_by_test_id("question").fill("Can I return it?")
+        page.keyboard.press("Enter")
+        expect(page.get_by_test_id("choice")).to_have_count(2)
+        page.get_by_test_id("choice").filter(has_text="gift").click()
+        expect(answers.filter(has_text="Yes, with the gift receipt.")).to_be_visible()
+        asked = ["Where is my parcel?", "Can I return it?", "Can I return a gift?"]
+        expect(lines.and_(page.locator('[data-role="caller"]')).locator("p")).to_have_text(asked)
+        assert page.get_by_test_id("lookup").count() == 0, "the evidence is for whoever asks for the details"
+
+        page.get_by_test_id("mute").click()
+        expect(page.get_by_test_id("problem")).to_contain_text("No microphone was found. You can type your questions.")
+        page.get_by_test_id("leave").click()
+        expect(page.get_by_test_id("state")).to_have_attribute("data-state", "ended")
+    wait_until(lambda: [record.query for record in demo.calls.records][-3:] == asked)
+    first, _, last = demo.calls.records[-3:]
+    assert (first.helpful, last.helpful, last.reason) == (True, None, "chosen")
+
+
+NETWORK = (
+    "ip link set lo up && ip link add v0 type veth peer name v1 && ip addr add 10.9.9.9/24 dev v0 && "
+    'ip link set v0 up && ip link set v1 up && ip route add default via 10.9.9.1 dev v0 && exec "$@"'
+)
+OWN_NETWORK = ["unshare", "-rn", "sh", "-c", NETWORK, "-"]
+FIREFOX = shutil.which("firefox-esr") or shutil.which("firefox")
+
+if FIREFOX and shutil.which("unshare") and not subprocess.run([*OWN_NETWORK, "true"], capture_output=True).returncode:
+
+    def test_a_person_calls_in_firefox(short_faq: Path, short_config: Path) -> None:
+        script = Path(__file__).with_name("firefox_call.py")
+        command = [*OWN_NETWORK, sys.executable, str(script), str(FIREFOX), str(short_faq), str(short_config)]
+        proxies = {"HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"}
+        environment = {name: value for name, value in os.environ.items() if name not in proxies}
+        ran = subprocess.run(command, capture_output=True, text=True, env=environment)
+        assert ran.returncode == 0, ran.stderr
+        seen = json.loads(ran.stdout)
+        assert seen["lines"][0] == "Where is my parcel?"
+        assert seen["lines"][-1] == "Follow the link in your shipping email."
+        assert seen["played"]
+
+else:
+    warnings.warn(
+        "Without Firefox, and a network of its own for it, the page is tested in Chromium only.", stacklevel=1
+    )
+
+
+@pytest.fixture(scope="session")
+def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of the page's states without a server."""
+    folder = tmp_path_factory.mktemp("story")
+    npm = str(Path(sys.executable).with_name("npm"))
+    build = [npm, "--prefix", str(WEB), "run", "--silent", "story", "--", "--outDir", str(folder), "--logLevel", "warn"]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    subprocess.run(build, check=True, env={**os.environ, "PATH": path})
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(SilentHandler, directory=folder)) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+        thread.join()
+
+
+class SilentHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+AXE = """axe.run({runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]})
+    .then(({violations}) => violations.map(({id, nodes}) => `${id}: ${nodes[0].html}`))"""
+
+
+@pytest.mark.parametrize(("width", "scheme", "more"), [(1280, "dark", "&details&gemini"), (390, "light", "")])
+def test_no_state_of_the_page_has_a_barrier_or_is_too_wide(
+    story: str, chromium: str | None, width: int, scheme: Literal["dark", "light"], more: str
+) -> None:
+    axe = (WEB / "node_modules/axe-core/axe.min.js").read_text()
+    with browser(chromium) as launched:
+        page = launched.new_page(color_scheme=scheme, reduced_motion="reduce", viewport={"width": width, "height": 800})
+        page.goto(story)
+        states = (page.locator("[data-states]").get_attribute("data-states") or "").split()
+        assert len(states) > 20
+        found = {}
+        for state in states:
+            page.goto(f"{story}?state={state}{more}")
+            expect(page.get_by_role("main")).to_be_visible()
+            page.evaluate(axe)
+            found[state] = page.evaluate(AXE)
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, state
+    assert not {state: problems for state, problems in found.items() if problems}
+
+
 BAR = """
-<li style="--far: 50%"><span class="track" style="display: block; width: 200px"><span class="fill"></span></span></li>
-<button class="button" aria-pressed="true">Mute</button> <button class="button" aria-pressed="false">Mute</button>
+<li style="--share: 50%"><span class="track" style="display: block; width: 200px"><span class="fill"></span></span></li>
+<button class="button" data-off="true">Unmute</button> <button class="button" data-off="false">Mute</button>
 """
 
 
-def test_in_forced_colours_the_bar_shows_its_length_and_mute_shows_that_it_is_pressed(chromium: str | None) -> None:
+def test_in_forced_colours_the_bar_shows_its_length_and_muted_looks_different(chromium: str | None) -> None:
     styles = "".join(path.read_text() for path in (PAGE / "assets").glob("*.css"))
     with browser(chromium) as launched:
         page = launched.new_page(forced_colors="active")
@@ -173,4 +290,4 @@ def test_in_forced_colours_the_bar_shows_its_length_and_mute_shows_that_it_is_pr
             return str(page.locator(selector).evaluate("element => getComputedStyle(element).backgroundColor"))
 
         assert background(".track") != background(".fill")
-        assert background("[aria-pressed=true]") != background("[aria-pressed=false]")
+        assert background("[data-off=true]") != background("[data-off=false]")

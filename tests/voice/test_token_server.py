@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -23,6 +22,7 @@ import uvicorn
 from conftest import keyless
 from livekit import rtc
 from livekit.api import ListRoomsRequest, LiveKitAPI
+from pydantic import SecretStr
 
 from faqlab import __version__
 from faqlab.errors import FaqlabError
@@ -65,7 +65,7 @@ def claims(token: str) -> dict[str, Any]:
 # What a token allows
 
 
-def test_a_token_lets_one_caller_speak_in_one_room_and_no_more(serve: Serve) -> None:
+def test_a_token_lets_one_caller_speak_and_type_in_one_room_and_no_more(serve: Serve) -> None:
     answer = serve().get("/getToken")
     assert answer.status_code == 200
     assert answer.json().keys() == {"token", "url"}
@@ -77,7 +77,7 @@ def test_a_token_lets_one_caller_speak_in_one_room_and_no_more(serve: Serve) -> 
         "canPublish": True,
         "canPublishSources": ["microphone"],
         "canSubscribe": True,
-        "canPublishData": False,
+        "canPublishData": True,
     }
     assert granted["roomConfig"]["agents"] == [{"agentName": "faqlab"}]
     assert not granted.get("name") and not granted.get("metadata") and not granted.get("attributes")
@@ -127,6 +127,7 @@ def test_by_setting_all_callers_share_one_room(serve: Serve) -> None:
     given = [claims(client.get("/getToken").json()["token"]) for _ in range(2)]
     assert [c["video"]["room"] for c in given] == ["my-room", "my-room"]
     assert given[0]["sub"] != given[1]["sub"]
+    assert not given[0]["video"]["canPublishData"], "they could write to each other's pages"
     assert client.post("/getToken", json={"room_name": "my-room"}).status_code == 201
     assert client.post("/getToken", json={"room_name": "another"}).status_code == 403
 
@@ -368,16 +369,57 @@ def test_beyond_so_many_connections_requests_are_refused_until_some_are_closed(
         time.sleep(0.05)
 
 
-def test_requests_that_are_no_http_are_logged_once_a_second(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    now = [1e9]
-    monkeypatch.setattr(token_server, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    client = serve()
-    for now[0] in (1e9, 1e9, 1e9 + 0.9, 1e9 + 1.1, 1e9 + 1.2):
-        with connect(client, b"\x16\x03\x01\r\n\r\n") as connection:
-            assert connection.recv(12) == b"HTTP/1.1 400"
-    assert caplog.messages == ["Invalid HTTP request received."] * 2
+def test_requests_that_are_no_http_do_not_fill_the_log(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    with connect(serve(), b"\x16\x03\x01\r\n\r\n") as connection:
+        assert connection.recv(12) == b"HTTP/1.1 400"
+    assert caplog.text == ""
+
+
+def test_a_body_that_nobody_asked_for_is_ignored(serve: Serve) -> None:
+    client, body = serve(), b"x" * 2 * token_server.MAX_BODY
+    for path in ("/", "/assets/page-1a2b.js", "/config", "/getToken"):
+        for content in (body, iter([body])):
+            assert client.request("GET", path, content=content).status_code == 200
+
+
+# What the page says
+
+
+def shop(folder: Path, *entries: tuple[str, str]) -> Path:
+    """An FAQ with these categories and questions."""
+    path = folder / "shop.json"
+    path.write_text(json.dumps({"questions": [{"category": c, "question": q, "answer": "Yes."} for c, q in entries]}))
+    return path
+
+
+def test_the_page_gets_a_question_of_each_of_the_largest_categories(serve: Serve, tmp_path: Path) -> None:
+    entries = [("small", "Is it small?"), *(("large", f"Is it {n} metres large?") for n in range(3))]
+    entries += [(f"other {n}", f"Is it another {n}?") for n in range(9)]
+    shown = serve(faqs=shop(tmp_path, *entries)).get("/config").json()
+    assert shown["examples"] == ["Is it 0 metres large?", "Is it small?", "Is it another 0?", "Is it another 1?"]
+
+
+def test_without_categories_the_page_gets_the_first_questions(serve: Serve, tmp_path: Path) -> None:
+    entries = [("", f"Is it {n}?") for n in range(9)]
+    shown = serve(faqs=shop(tmp_path, *entries), title="Ask Ada").get("/config").json()
+    assert (shown["title"], shown["examples"]) == ("Ask Ada", [f"Is it {n}?" for n in range(4)])
+
+
+def test_without_the_faq_the_page_gets_no_questions(serve: Serve, tmp_path: Path) -> None:
+    assert serve(faqs=tmp_path / "none.json").get("/config").json()["examples"] == []
+
+
+def test_the_page_is_told_who_receives_what_callers_say(serve: Serve, tmp_path: Path) -> None:
+    here = serve().get("/config").json()
+    assert (here["gemini"], here["server"], here["saved"]) == (False, None, False)
+    cloud = LiveKit("wss://shop.livekit.cloud", "the-key-itself", SECRET)
+    answer = serve(cloud, google_api_key=SecretStr("google's key"), records=tmp_path).get("/config")
+    assert (answer.json()["gemini"], answer.json()["server"], answer.json()["saved"]) == (
+        True,
+        "shop.livekit.cloud",
+        True,
+    )
+    assert "google's key" not in answer.text
 
 
 # What every answer carries
@@ -416,7 +458,7 @@ def test_a_cloud_project_may_send_the_page_on_to_its_regions(serve: Serve) -> No
 
 def test_it_describes_itself(serve: Serve) -> None:
     described = serve().get("/openapi.json").json()
-    assert described["paths"].keys() == {"/getToken", "/health"}
+    assert described["paths"].keys() == {"/getToken", "/config", "/health"}
     assert "201" in described["paths"]["/getToken"]["post"]["responses"]
     assert "200" in described["paths"]["/getToken"]["get"]["responses"]
 

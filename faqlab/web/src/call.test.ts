@@ -3,7 +3,7 @@ import { type Call, type CallEvent, isUnderWay, NO_CALL, reduceCall, shownState,
 import type { Problem } from "./errors";
 
 const PROBLEM: Problem = { kind: "server", text: "gone" };
-const CONNECTED: CallEvent[] = [{ type: "join" }, { type: "microphoneOpened" }, { type: "connected" }];
+const CONNECTED: CallEvent[] = [{ type: "join" }, { type: "microphoneOpened" }, { type: "connected", canType: true }];
 
 function after(...events: CallEvent[]): Call {
   return events.reduce(reduceCall, NO_CALL);
@@ -95,7 +95,7 @@ describe("a lost connection", () => {
   test("in a new room the conversation and the microphone go on, and the assistant is awaited anew", () => {
     const interim: CallEvent = { type: "said", said: { role: "caller", segmentId: "a", text: "how", final: false } };
     const before = after(...CONNECTED, { type: "agent", state: "listening" }, interim, { type: "muted", muted: true }, { type: "reconnecting" });
-    const rejoined = reduceCall(before, { type: "connected" });
+    const rejoined = reduceCall(before, { type: "connected", canType: true });
     expect(rejoined.conversation).toMatchObject([{ said: { text: "how", final: true } }]);
     expect([rejoined.muted, shownState(rejoined)]).toEqual([true, "waiting"]);
     expect(stateWords(reduceCall(rejoined, { type: "agentOverdue" })).state).toBe("All lines are busy");
@@ -111,7 +111,7 @@ describe("a lost connection", () => {
 test("a delayed token is a problem until the call is connected", () => {
   const delayed = after({ type: "join" }, { type: "microphoneOpened" }, { type: "delayed", problem: PROBLEM });
   expect([shownState(delayed), isUnderWay(delayed), delayed.problem]).toEqual(["connecting", true, PROBLEM]);
-  expect(reduceCall(delayed, { type: "connected" }).problem).toBeNull();
+  expect(reduceCall(delayed, { type: "connected", canType: true }).problem).toBeNull();
 });
 
 describe("the microphone", () => {
@@ -130,4 +130,43 @@ describe("the microphone", () => {
     const found = reduceCall(lost, { type: "muted", muted: false });
     expect([lost.muted, lost.problem?.kind, found.muted, found.problem]).toEqual([true, "microphone", false, null]);
   });
+});
+
+describe("without a microphone", () => {
+  const TYPING: CallEvent[] = [{ type: "join" }, { type: "noMicrophone", problem: PROBLEM }, { type: "connected", canType: true }];
+
+  test("the call goes on, and it is the caller's turn to type", () => {
+    const call = after(...TYPING, { type: "agent", state: "listening" });
+    expect([shownState(call), call.microphone]).toEqual(["reading", false]);
+    expect(stateWords(call).hint).toMatch(/type/i);
+    expect(stateWords(after(...TYPING, { type: "agent", state: "speaking" })).hint).toMatch(/type/i);
+  });
+
+  test("it can be turned on later, which settles its problem", () => {
+    const blocked: Problem = { kind: "microphone", text: "blocked" };
+    const call = after({ type: "join" }, { type: "noMicrophone", problem: blocked }, { type: "connected", canType: true });
+    expect(call.problem).toEqual(blocked);
+    const talking = [{ type: "microphoneOpened" }, { type: "agent", state: "listening" }].reduce((one, event) => reduceCall(one, event as CallEvent), call);
+    expect([shownState(talking), talking.problem]).toEqual(["listening", null]);
+  });
+
+  test("checking it before a call leads nowhere else", () => {
+    for (const checked of [after({ type: "microphoneOpened" }), after({ type: "noMicrophone", problem: PROBLEM })]) expect(shownState(checked)).toBe("ready");
+  });
+});
+
+test("muting while the microphone is awaited holds when it opens", () => {
+  expect(after({ type: "join" }, { type: "muted", muted: true }, { type: "microphoneOpened" }).muted).toBe(true);
+});
+
+test("reconnecting keeps the conversation, joining does not", () => {
+  const said: CallEvent = { type: "said", said: { role: "caller", segmentId: "a", text: "hello", final: false } };
+  const ended = after(...CONNECTED, said, { type: "ended", problem: PROBLEM });
+  expect(reduceCall(ended, { type: "join", keep: true }).conversation).toMatchObject([{ said: { text: "hello", final: true } }]);
+  expect(reduceCall(ended, { type: "join" }).conversation).toEqual([]);
+});
+
+test("callers who share a room can't type", () => {
+  const call = after({ type: "join" }, { type: "microphoneOpened" }, { type: "connected", canType: false }, { type: "muted", muted: true }, { type: "agent", state: "listening" });
+  expect(stateWords(call).hint).not.toMatch(/type/i);
 });

@@ -3,7 +3,7 @@
 import { ASSISTANT_MISSING, MICROPHONE_LOST, type Problem } from "./errors";
 import type { Lookup } from "./lookup";
 import type { Notice } from "./notice";
-import { addLookup, addNotice, addSaid, close, type Conversation, type Said } from "./transcript";
+import { addLookup, addNotice, addSaid, close, type Conversation, rate, type Said } from "./transcript";
 
 export type Stage = "ready" | "microphone" | "connecting" | "connected" | "reconnecting" | "ended";
 
@@ -17,18 +17,25 @@ export interface Call {
   readonly agentWasThere: boolean;
   /** The assistant has been awaited for longer than it takes to join. */
   readonly agentOverdue: boolean;
+  /** Without a microphone the caller types. */
+  readonly microphone: boolean;
   readonly muted: boolean;
+  /** Callers who share a room can't type. */
+  readonly canType: boolean;
   readonly problem: Problem | null;
   readonly conversation: Conversation;
 }
 
 export type CallEvent =
-  | { readonly type: "join" }
+  /** After a lost call the conversation is kept. */
+  | { readonly type: "join"; readonly keep?: boolean }
   | { readonly type: "microphoneOpened" }
+  /** There is none, with the reason, or the caller wants none. */
+  | { readonly type: "noMicrophone"; readonly problem: Problem | null }
   /** There is no token yet; the page asks again by itself. */
   | { readonly type: "delayed"; readonly problem: Problem }
   /** To a new room, at the start of a call or after the connection was lost. */
-  | { readonly type: "connected" }
+  | { readonly type: "connected"; readonly canType: boolean }
   | { readonly type: "reconnecting" }
   | { readonly type: "reconnected" }
   | { readonly type: "ended"; readonly problem: Problem | null }
@@ -38,6 +45,7 @@ export type CallEvent =
   | { readonly type: "muted"; readonly muted: boolean }
   | { readonly type: "microphoneLost" }
   | { readonly type: "said"; readonly said: Said }
+  | { readonly type: "rated"; readonly id: string; readonly helpful: boolean }
   | { readonly type: "lookup"; readonly lookup: Lookup }
   | { readonly type: "notice"; readonly notice: Notice };
 
@@ -46,7 +54,9 @@ export const NO_CALL: Call = {
   agent: null,
   agentWasThere: false,
   agentOverdue: false,
+  microphone: false,
   muted: false,
+  canType: true,
   problem: null,
   conversation: [],
 };
@@ -63,15 +73,18 @@ export function isUnderWay(call: Call): boolean {
 export function reduceCall(call: Call, event: CallEvent): Call {
   switch (event.type) {
     case "join":
-      return { ...NO_CALL, stage: "microphone" };
+      return { ...NO_CALL, stage: "microphone", conversation: event.keep ? close(call.conversation) : [] };
     case "microphoneOpened":
-      return { ...call, stage: "connecting" };
+      return { ...call, stage: afterMicrophone(call), microphone: true, problem: without("microphone", call.problem) };
+    case "noMicrophone":
+      return { ...call, stage: afterMicrophone(call), microphone: false, problem: event.problem ?? call.problem };
     case "delayed":
       return { ...call, problem: event.problem };
     case "connected":
       return {
         ...call,
         stage: "connected",
+        canType: event.canType,
         agent: null,
         agentWasThere: false,
         agentOverdue: false,
@@ -105,11 +118,17 @@ export function reduceCall(call: Call, event: CallEvent): Call {
       return { ...call, muted: true, problem: MICROPHONE_LOST };
     case "said":
       return { ...call, conversation: addSaid(call.conversation, event.said) };
+    case "rated":
+      return { ...call, conversation: rate(call.conversation, event.id, event.helpful) };
     case "lookup":
       return { ...call, conversation: addLookup(call.conversation, event.lookup) };
     case "notice":
       return { ...call, conversation: addNotice(call.conversation, event.notice) };
   }
+}
+
+function afterMicrophone(call: Call): Stage {
+  return call.stage === "microphone" ? "connecting" : call.stage;
 }
 
 function agentChanged(call: Call, state: string | null): Call {
@@ -138,6 +157,7 @@ export type ShownState =
   | "waiting"
   | "listening"
   | "muted"
+  | "reading"
   | "thinking"
   | "speaking"
   | "reconnecting"
@@ -150,6 +170,7 @@ export function shownState(call: Call): ShownState {
     case "connected":
       if (call.agent === null || call.agent === "initializing") return "waiting";
       if (call.agent !== "idle" && call.agent !== "listening") return call.agent;
+      if (!call.microphone) return "reading";
       return call.muted ? "muted" : "listening";
     default:
       return call.stage;
@@ -167,10 +188,10 @@ export function stateWords(call: Call): StateWords {
   const talking = "Connected to the assistant.";
   switch (shownState(call)) {
     case "ready":
-      return { state: "Ready", hint: "Press Join to start.", announcement: "" };
+      return { state: "Ready", hint: "", announcement: "" };
     case "connecting":
       return call.stage === "microphone"
-        ? words("Waiting for your microphone", "Allow it when the browser asks.")
+        ? words("Waiting for your microphone", "Allow it when the browser asks, or type your question.")
         : words("Connecting", "One moment.");
     case "waiting":
       if (call.agent === null && call.agentWasThere) return words("The assistant has left", call.agentOverdue ? "Another one is on its way." : "");
@@ -179,16 +200,23 @@ export function stateWords(call: Call): StateWords {
     case "listening":
       return { state: "Listening", hint: "Ask your question.", announcement: talking };
     case "muted":
-      return { state: "Muted", hint: "Press Mute again to talk.", announcement: talking };
+      return { state: "Muted", hint: call.canType ? "Unmute to talk, or type." : "Unmute to talk.", announcement: talking };
+    case "reading":
+      return { state: "Your turn", hint: "Type your question.", announcement: talking };
     case "thinking":
       return { state: "Thinking", hint: "One moment.", announcement: talking };
     case "speaking":
-      return { state: "Speaking", hint: call.muted ? "Your microphone is muted." : "Talk at any time to interrupt.", announcement: talking };
+      return { state: "Speaking", hint: speakingHint(call), announcement: talking };
     case "reconnecting":
       return words("Reconnecting", "The connection was interrupted; trying to restore it.");
     case "ended":
       return words("Call ended", call.conversation.length > 0 ? "The conversation stays here until the next call." : "");
   }
+}
+
+function speakingHint(call: Call): string {
+  if (!call.microphone) return "Type at any time to interrupt.";
+  return call.muted ? "Your microphone is muted." : "Talk at any time to interrupt.";
 }
 
 function words(state: string, hint: string): StateWords {

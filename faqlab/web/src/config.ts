@@ -1,8 +1,24 @@
-/** What makes the page yours: title, introduction and colours. Change it here and run `make build`. */
+/** What makes the page yours, except its title, which is FAQLAB_TITLE. Change it here and run `make build`. */
+
+import type { Site } from "./site";
 
 export const PAGE = {
-  title: "Ask the FAQ",
-  intro: "Press Join, allow the microphone, and ask your question. With each answer you see which FAQ entries were found for it.",
+  intro: "Ask in your own words, aloud or typed. You hear the answer, and can read it here.",
+
+  /** What callers are told before they join. It should be true of every way in which you run the page. */
+  privacy: ({ gemini, server, saved }: Site): string =>
+    [
+      "You talk to a machine.",
+      gemini
+        ? "Google receives what you say or type, to understand and answer it."
+        : "What you say or type is processed on the operator's own computer.",
+      server === null ? "" : `The call goes through ${server.endsWith(".livekit.cloud") ? "LiveKit Cloud" : server}.`,
+      saved
+        ? "Your voice isn't recorded; your questions are saved as text."
+        : "Your voice isn't recorded, and your questions are forgotten when the service stops.",
+    ]
+      .filter(Boolean)
+      .join(" "),
 
   /** For each colour its value on a light and on a dark background. Text needs a contrast of 4.5:1, marks of 3:1. */
   colours: {
@@ -13,7 +29,9 @@ export const PAGE = {
     rule: ["#dbd8d0", "#364046"],
     accent: ["#0b6a68", "#62c9c2"],
     "on-accent": ["#ffffff", "#07211f"],
-    caller: ["#e3efee", "#21393a"],
+    danger: ["#b3261e", "#f0a49b"],
+    "on-danger": ["#ffffff", "#3a0f0a"],
+    caller: ["#dcebe9", "#21393a"],
     mark: ["#b3400f", "#ff9d6c"],
     problem: ["#fdeeea", "#3b211d"],
     "problem-ink": ["#7d1f12", "#ffc9bd"],

@@ -1,12 +1,14 @@
 import { ConnectionError, DisconnectReason } from "livekit-client";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import {
   ASSISTANT_MISSING,
   connectionProblem,
   delayProblem,
   disconnectProblem,
   isLost,
+  MICROPHONE_LOST,
   microphoneProblem,
+  noMicrophoneProblem,
   type PageContext,
   type Problem,
   pageProblem,
@@ -27,7 +29,7 @@ function named(name: string): Error {
 
 describe("the page", () => {
   test("a page that can have a microphone has no problem", () => {
-    expect(pageProblem(GOOD_PAGE)).toBeNull();
+    expect([pageProblem(GOOD_PAGE), noMicrophoneProblem(GOOD_PAGE)]).toEqual([null, null]);
   });
 
   test("an insecure page is reported as insecure, not as lacking a microphone", () => {
@@ -38,7 +40,7 @@ describe("the page", () => {
   });
 
   test("a frame that blocks the microphone sends the caller to a new tab", () => {
-    expect(pageProblem({ ...GOOD_PAGE, framed: true, frameAllowsMicrophone: false })).toMatchObject({ newTab: true });
+    expect(noMicrophoneProblem({ ...GOOD_PAGE, framed: true, frameAllowsMicrophone: false })).toMatchObject({ newTab: true });
   });
 });
 
@@ -97,6 +99,15 @@ describe("the LiveKit server", () => {
     expect(wholeText(connectionProblem(ConnectionError.internal("could not establish pc connection"), SERVER))).toMatch(/no sound.*firewall/);
   });
 
+  test("Firefox, which has no way to its own machine, is named", () => {
+    const failed = ConnectionError.internal("could not establish pc connection");
+    vi.stubGlobal("navigator", { userAgent: "Mozilla/5.0 (X11; Linux x86_64; rv:153.0) Gecko/20100101 Firefox/153.0" });
+    expect(connectionProblem(failed, SERVER).text).toContain("Firefox");
+    expect(connectionProblem(failed, "wss://shop.livekit.cloud").text).not.toContain("Firefox");
+    vi.unstubAllGlobals();
+    expect(connectionProblem(failed, SERVER).text).not.toContain("Firefox");
+  });
+
   test("an address that isn't a URL is shown unchanged", () => {
     expect(connectionProblem(new Error("bad"), "nowhere").operator).toContain("nowhere");
   });
@@ -118,8 +129,6 @@ describe("the LiveKit server", () => {
 test("every problem says what to do, and leaves the commands to the operator", () => {
   const texts = [
     pageProblem({ ...GOOD_PAGE, secure: false }),
-    pageProblem({ ...GOOD_PAGE, hasMicrophoneApi: false }),
-    ...["NotFoundError", "NotAllowedError", "NotReadableError", "X"].map((name) => microphoneProblem(named(name), false)),
     ...[new TypeError(), new TokenError(502, null), new TokenError(503, "no"), new TokenError(429, "no"), new TokenError(null, null)].map(tokenProblem),
     connectionProblem(new Error(), SERVER),
     disconnectProblem(DisconnectReason.DUPLICATE_IDENTITY),
@@ -127,7 +136,17 @@ test("every problem says what to do, and leaves the commands to the operator", (
     ASSISTANT_MISSING,
   ].map((problem) => problem?.text);
   for (const text of texts) {
-    expect(text).toMatch(/(press Join|Press Join|Open the page|join again)/);
+    expect(text).toMatch(/(press Join|Press Join|press Reconnect|Open the page|join again)/);
     expect(text).not.toMatch(/faqlab|demo|LiveKit/);
   }
+});
+
+test("without a microphone the caller can type", () => {
+  const problems = [
+    noMicrophoneProblem({ ...GOOD_PAGE, hasMicrophoneApi: false }),
+    noMicrophoneProblem({ ...GOOD_PAGE, frameAllowsMicrophone: false }),
+    ...["NotFoundError", "NotAllowedError", "NotReadableError", "X"].map((name) => microphoneProblem(named(name), false)),
+    MICROPHONE_LOST,
+  ];
+  for (const problem of problems) expect(problem).toMatchObject({ kind: "microphone", text: expect.stringContaining("You can type your questions.") });
 });

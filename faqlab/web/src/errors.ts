@@ -37,27 +37,29 @@ export class TokenError extends Error {
 
 const START_AGAIN = "start it again (demo.start() in the notebook, or faqlab serve in a terminal).";
 
-/** Why this page can't have a microphone, before asking for one; null if it can. */
+/** Why this page can't make calls at all; null if it can. */
 export function pageProblem(page: PageContext): Problem | null {
-  if (!page.secure) {
-    return {
-      kind: "page",
-      text:
-        `The browser doesn't allow a microphone on ${page.origin}, because the connection isn't secure. ` +
-        "Open the page over HTTPS, or as http://127.0.0.1 on the machine that serves it.",
-    };
-  }
+  if (page.secure) return null;
+  return {
+    kind: "page",
+    text: `The connection to ${page.origin} isn't secure, so the browser allows no call. Open the page over HTTPS.`,
+    operator: "without HTTPS, it works only as http://127.0.0.1 or http://localhost, on the machine that serves it.",
+  };
+}
+
+/** Why this page can't have a microphone, before asking for one; null if it can. */
+export function noMicrophoneProblem(page: PageContext): Problem | null {
+  const kind = "microphone";
   if (!page.hasMicrophoneApi) {
-    return {
-      kind: "page",
-      text: "This browser doesn't offer a microphone to web pages. Open the page in a current Chrome, Edge, Firefox or Safari.",
-    };
+    return { kind, text: `This browser offers no microphone to web pages. ${TYPE} To talk, use a current Chrome, Edge, Firefox or Safari.` };
   }
   if (!page.frameAllowsMicrophone) {
-    return { kind: "page", text: "The frame around this page blocks the microphone. Open the page in a new tab.", newTab: true };
+    return { kind, text: `The frame around this page blocks the microphone. ${TYPE}`, newTab: true };
   }
   return null;
 }
+
+const TYPE = "You can type your questions.";
 
 /** Why the microphone couldn't be opened. */
 export function microphoneProblem(error: unknown, framed: boolean): Problem {
@@ -69,23 +71,23 @@ function microphoneWords(name: string, framed: boolean): Omit<Problem, "kind"> {
     case "NotFoundError":
     case "DevicesNotFoundError":
     case "OverconstrainedError":
-      return { text: "No microphone was found. Plug one in or switch it on, then press Join." };
+      return { text: `No microphone was found. ${TYPE} To talk, plug one in and turn it on.` };
     case "NotAllowedError":
     case "PermissionDeniedError":
     case "SecurityError":
       return {
         text:
-          "The browser has blocked the microphone. Allow it for this page in the browser's address bar, " +
-          "check that the system's settings let the browser use it, then press Join.",
+          `The browser has blocked the microphone. ${TYPE} To talk, allow it in the browser's address bar ` +
+          "and in the system's settings, and turn it on.",
         newTab: framed,
       };
     case "NotReadableError":
     case "TrackStartError":
     case "AbortError":
-      return { text: "The microphone couldn't be opened, perhaps because another program is using it. Close that program, then press Join." };
+      return { text: `The microphone couldn't be opened, perhaps because another program is using it. ${TYPE} To talk, close that program and turn it on.` };
     default:
       return {
-        text: "The microphone couldn't be opened. Try another microphone or browser, then press Join.",
+        text: `The microphone couldn't be opened. ${TYPE} To talk, try another microphone or browser.`,
         operator: `the browser reported ${name}.`,
       };
   }
@@ -94,7 +96,7 @@ function microphoneWords(name: string, framed: boolean): Omit<Problem, "kind"> {
 /** The microphone stopped during a call. */
 export const MICROPHONE_LOST: Problem = {
   kind: "microphone",
-  text: "The microphone stopped, perhaps because it was unplugged. Plug it in again, then press Mute.",
+  text: `The microphone stopped, perhaps because it was unplugged. ${TYPE} To talk, plug it in again and press Unmute.`,
 };
 
 /** Why there is no token to join with. */
@@ -131,6 +133,13 @@ export function connectionProblem(error: unknown, url: string): Problem {
       };
     }
     if (error.reason === ConnectionErrorReason.InternalError && /pc connection/i.test(error.message)) {
+      if (LOOPBACK.test(server) && /firefox/i.test(navigator.userAgent)) {
+        return {
+          kind: "server",
+          text: "Firefox can't make calls within one machine. Open the page in Chrome, Edge or Chromium, then press Join.",
+          operator: `with a LiveKit server elsewhere than at ${server}, Firefox can make calls.`,
+        };
+      }
       return {
         kind: "server",
         text: "The server answers, but no sound gets through. Turn off your VPN or use another network, then press Join.",
@@ -145,6 +154,8 @@ export function connectionProblem(error: unknown, url: string): Problem {
   };
 }
 
+const LOOPBACK = /^(?:127\.0\.0\.1|localhost|\[::1\])(?::|$)/;
+
 /** Why an established call ended; null if the caller left. */
 export function disconnectProblem(reason: DisconnectReason | undefined): Problem | null {
   switch (reason) {
@@ -157,11 +168,11 @@ export function disconnectProblem(reason: DisconnectReason | undefined): Problem
     case DisconnectReason.DUPLICATE_IDENTITY:
       return { kind: "server", text: "The same caller joined from another page, so this call ended. Press Join again to start a new one." };
     case DisconnectReason.SERVER_SHUTDOWN:
-      return { kind: "server", text: "The server was stopped. Wait a moment, then press Join again.", operator: `the LiveKit server was stopped; ${START_AGAIN}` };
+      return { kind: "server", text: "The server was stopped. Wait a moment, then press Reconnect.", operator: `the LiveKit server was stopped; ${START_AGAIN}` };
     default:
       return {
         kind: "server",
-        text: "The connection was lost. Wait a moment, then press Join again.",
+        text: "The connection was lost. Wait a moment, then press Reconnect.",
         operator: `check that the LiveKit server is running, or ${START_AGAIN}`,
       };
   }
@@ -183,7 +194,7 @@ const ENDED = [
 /** For minutes no assistant has come. */
 export const ASSISTANT_MISSING: Problem = {
   kind: "assistant",
-  text: "No assistant is free yet. You can keep waiting, or press Leave and join again later.",
+  text: "No assistant is free yet. You can keep waiting, press Reconnect, or press Leave and join again later.",
   operator: "check that the agent is running, and how many calls it takes.",
 };
 

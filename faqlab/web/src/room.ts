@@ -2,10 +2,8 @@
 
 import {
   ConnectionState,
-  createLocalAudioTrack,
   DefaultReconnectPolicy,
   type DisconnectReason,
-  type LocalAudioTrack,
   type Participant,
   type RemoteParticipant,
   Room,
@@ -21,28 +19,27 @@ import {
   delayProblem,
   disconnectProblem,
   isLost,
-  microphoneProblem,
-  type PageContext,
   pageProblem,
   type Problem,
   tokenProblem,
 } from "./errors";
 import { LOOKUP_TOPIC, parseLookup } from "./lookup";
 import { NOTICE_TOPIC, parseNotice } from "./notice";
-import { type Heard, heard, LISTEN_EVERY_MS, listen, NOT_HEARING, NOTHING_RECEIVED, type Received } from "./silence";
+import { isMicrophone, type Microphone, openMicrophone, pageContext } from "./microphone";
+import { type Arriving, arriving, COUNT_EVERY_MS, count, NO_COUNTS, NOTHING_TO_COUNT, type Received } from "./silence";
 import { getToken, retryAfter, type Token } from "./token";
-import { type Role, TRANSCRIPTION_TOPIC } from "./transcript";
+import { type Role, type Said, TRANSCRIPTION_TOPIC } from "./transcript";
 
+/** Typed questions, as livekit's other agents take them. */
+const CHAT_TOPIC = "lk.chat";
+const FEEDBACK_TOPIC = "faqlab.feedback";
 const AGENT_STATE = "lk.agent.state";
 const SEGMENT_ID = "lk.segment_id";
 const FINAL = "lk.transcription_final";
 
 const TOKEN_WITHIN_MS = 10_000;
 
-const AUDIO_CAPTURE = { echoCancellation: true, noiseSuppression: true, autoGainControl: true };
-
 const ROOM_OPTIONS: RoomOptions = {
-  audioCaptureDefaults: AUDIO_CAPTURE,
   publishDefaults: { audioPreset: { maxBitrate: 96_000 }, dtx: false },
   adaptiveStream: true,
   dynacast: true,
@@ -57,10 +54,27 @@ const REJOIN_AFTER_MS = [0, 2_000, 5_000];
 
 type Report = (event: CallEvent) => void;
 
+export interface CallOptions {
+  readonly report: Report;
+  /** One that is open already. */
+  readonly microphone: Microphone | null;
+  /** Whether to open one, if none is. */
+  readonly talk: boolean;
+  /** What to ask as soon as the assistant is there. */
+  readonly question?: string | undefined;
+  /** Whether the conversation before it goes on. */
+  readonly keep?: boolean | undefined;
+  /** Called with the microphone when it is opened, and with null at the end. */
+  readonly onMicrophone: (microphone: Microphone | null) => void;
+}
+
 /** A call; `leave` ends it at any stage, and may be called again. */
 export interface OpenCall {
   readonly room: Room;
+  /** Without a microphone, unmuting asks for one. */
   readonly setMuted: (muted: boolean) => Promise<void>;
+  readonly ask: (question: string) => void;
+  readonly rate: (lookupId: string, helpful: boolean) => Promise<void>;
   readonly leave: () => void;
 }
 
@@ -68,17 +82,23 @@ export interface OpenCall {
  * Start a call. Returns at once; everything else is reported, ending with one "ended" event.
  *
  * The microphone comes first: a person may take minutes to allow it, and until then the token would expire and the assistant would wait.
+ * Without one, or when they type a question instead, the call goes on without.
  */
-export function openCall(report: Report): OpenCall {
+export function openCall({ report, microphone: opened, talk, question, keep, onMicrophone }: CallOptions): OpenCall {
   const room = new Room(ROOM_OPTIONS);
   const left = new AbortController();
-  let microphone: LocalAudioTrack | null = null;
+  const unsent: Said[] = [];
+  let stopWaiting = (): void => {};
+  let microphone: Microphone | null = null;
+  let waiting = true;
   let muted = false;
   let joined = false;
   let over = false;
 
   const tell: Report = (event) => {
-    if (!over) report(event);
+    if (over) return;
+    report(event);
+    if (event.type === "agent") void sendQuestions();
   };
 
   function end(problem: Problem | null): void {
@@ -86,6 +106,7 @@ export function openCall(report: Report): OpenCall {
     over = true;
     left.abort();
     microphone?.stop();
+    onMicrophone(null);
     void room.disconnect();
     report({ type: "ended", problem });
   }
@@ -94,20 +115,31 @@ export function openCall(report: Report): OpenCall {
     const blocked = pageProblem(pageContext());
     if (blocked) return end(blocked);
 
-    try {
-      microphone = await createLocalAudioTrack(AUDIO_CAPTURE);
-    } catch (error) {
-      return end(microphoneProblem(error, pageContext().framed));
-    }
-    if (over) return microphone.stop();
-    watchMicrophone(microphone);
-    if (muted) await microphone.mute();
-    report({ type: "microphoneOpened" });
+    const asked = opened ?? (talk ? openMicrophone() : null);
+    const typed = new Promise<null>((resolve) => {
+      stopWaiting = () => resolve(null);
+    });
+    const got = await Promise.race([asked, typed]);
+    waiting = false;
+    if (got === null) void Promise.resolve(asked).then((late) => isMicrophone(late) && late !== microphone && late.stop());
+    await use(got);
+    if (over) return;
 
-    watchRoom(room, microphone, tell, left.signal);
+    watchRoom(room, () => microphone, tell, left.signal);
     room.on(RoomEvent.Disconnected, (reason) => joined && void rejoin(reason));
     const problem = await enter();
     if (problem) end(problem);
+  }
+
+  /** Take the microphone that was opened, if there is one, and report which. */
+  async function use(got: Microphone | Problem | null): Promise<void> {
+    if (!isMicrophone(got)) return tell({ type: "noMicrophone", problem: got });
+    if (over) return got.stop();
+    microphone = got;
+    watchMicrophone(microphone);
+    if (muted) await microphone.mute();
+    onMicrophone(microphone);
+    tell({ type: "microphoneOpened" });
   }
 
   /** Join a new room. Returns why that isn't possible, or null. */
@@ -118,11 +150,11 @@ export function openCall(report: Report): OpenCall {
     } catch (error) {
       return tokenProblem(error);
     }
-    if (over || !microphone) return null;
+    if (over) return null;
 
     try {
       await room.connect(given.url, given.token);
-      await room.localParticipant.publishTrack(microphone);
+      if (microphone) await room.localParticipant.publishTrack(microphone);
       joined = true;
       return null;
     } catch (error) {
@@ -156,7 +188,7 @@ export function openCall(report: Report): OpenCall {
     end(disconnectProblem(reason));
   }
 
-  function watchMicrophone(track: LocalAudioTrack): void {
+  function watchMicrophone(track: Microphone): void {
     // livekit-client switches to the default device when the one in use disappears, and mutes the track when there is none.
     track.on(TrackEvent.Muted, () => muted || tell({ type: "microphoneLost" }));
     track.on(TrackEvent.Unmuted, () => tell({ type: "muted", muted: false }));
@@ -165,28 +197,64 @@ export function openCall(report: Report): OpenCall {
   async function setMuted(wanted: boolean): Promise<void> {
     muted = wanted;
     try {
-      await (wanted ? microphone?.mute() : microphone?.unmute());
-      tell({ type: "muted", muted: wanted });
+      if (microphone) {
+        await (wanted ? microphone.mute() : microphone.unmute());
+        tell({ type: "muted", muted: wanted });
+      } else {
+        tell({ type: "muted", muted: wanted });
+        if (waiting || wanted) return;
+        await use(await openMicrophone());
+        if (microphone && joined) await room.localParticipant.publishTrack(microphone);
+      }
     } catch {
       tell({ type: "microphoneLost" });
     }
   }
 
-  report({ type: "join" });
+  function ask(text: string): void {
+    const said: Said = { role: "caller", segmentId: crypto.randomUUID(), text, final: false };
+    tell({ type: "said", said });
+    unsent.push(said);
+    stopWaiting();
+    void sendQuestions();
+  }
+
+  /** Send what was typed, once there is an assistant who reads it. */
+  async function sendQuestions(): Promise<void> {
+    const state = agentIn(room)?.attributes[AGENT_STATE] ?? "initializing";
+    if (state === "initializing" || room.state !== ConnectionState.Connected) return;
+    for (let said = unsent.shift(); said; said = unsent.shift()) {
+      try {
+        await room.localParticipant.sendText(said.text, { topic: CHAT_TOPIC });
+        tell({ type: "said", said: { ...said, final: true } });
+      } catch {
+        unsent.unshift(said); // the connection is gone: again when it is back
+        return;
+      }
+    }
+  }
+
+  async function rate(lookupId: string, helpful: boolean): Promise<void> {
+    tell({ type: "rated", id: lookupId, helpful });
+    await room.localParticipant.sendText(`${lookupId} ${helpful ? "yes" : "no"}`, { topic: FEEDBACK_TOPIC }).catch(() => {});
+  }
+
+  report({ type: "join", keep: keep ?? false });
+  if (question) ask(question);
   void join();
-  return { room, setMuted, leave: () => end(null) };
+  return { room, setMuted, ask, rate, leave: () => end(null) };
 }
 
-function watchRoom(room: Room, microphone: LocalAudioTrack, report: Report, until: AbortSignal): void {
+function watchRoom(room: Room, microphone: () => Microphone | null, report: Report, until: AbortSignal): void {
   const reportAgent = (): void => {
     const agent = agentIn(room);
     report({ type: "agent", state: agent ? (agent.attributes[AGENT_STATE] ?? "initializing") : null });
   };
-  watchSilence(room, microphone, until, (heard) => {
-    switch (heard) {
+  watchSilence(room, microphone, until, (arrives) => {
+    switch (arrives) {
       case "nothing":
         return report({ type: "reconnecting" });
-      case "assistant silent":
+      case "server only":
         report({ type: "agent", state: null });
         return report({ type: "agentOverdue" });
       case "both":
@@ -196,7 +264,7 @@ function watchRoom(room: Room, microphone: LocalAudioTrack, report: Report, unti
   });
   room
     .on(RoomEvent.Connected, () => {
-      report({ type: "connected" });
+      report({ type: "connected", canType: room.localParticipant.permissions?.canPublishData ?? true });
       reportAgent();
     })
     .on(RoomEvent.Reconnecting, () => report({ type: "reconnecting" }))
@@ -225,31 +293,32 @@ function watchRoom(room: Room, microphone: LocalAudioTrack, report: Report, unti
   });
 }
 
-/** Report when the server or the assistant can't be heard any more, and when they can again. */
-function watchSilence(room: Room, microphone: LocalAudioTrack, until: AbortSignal, changed: (heard: Heard) => void): void {
-  let hearing = NOT_HEARING;
-  let before: Heard = "both";
+/** Report when nothing arrives any more from the server or the assistant, and when it does again. */
+function watchSilence(room: Room, microphone: () => Microphone | null, until: AbortSignal, changed: (arrives: Arriving) => void): void {
+  let counts = NO_COUNTS;
+  let before: Arriving = "both";
 
-  async function hear(): Promise<void> {
+  async function sample(): Promise<void> {
     // While livekit-client itself reconnects, its events say so.
     const connected = room.state === ConnectionState.Connected;
-    hearing = listen(hearing, connected ? await receivedIn(room, microphone) : NOTHING_RECEIVED, performance.now());
-    const now = heard(hearing, performance.now());
+    counts = count(counts, connected ? await receivedIn(room, microphone()) : NOTHING_TO_COUNT, performance.now());
+    const now = arriving(counts, performance.now());
     if (now !== before && room.state === ConnectionState.Connected) changed(now);
     before = now;
   }
 
-  const timer = setInterval(() => void hear(), LISTEN_EVERY_MS);
+  const timer = setInterval(() => void sample(), COUNT_EVERY_MS);
   until.addEventListener("abort", () => clearInterval(timer));
 }
 
-async function receivedIn(room: Room, microphone: LocalAudioTrack): Promise<Received> {
+async function receivedIn(room: Room, microphone: Microphone | null): Promise<Received> {
   const sound = agentIn(room)?.getTrackPublication(Track.Source.Microphone)?.track;
-  const reports = await Promise.all([microphone.getRTCStatsReport(), sound?.getRTCStatsReport()]).catch(() => []);
+  const reports = await Promise.all([microphone?.getRTCStatsReport(), sound?.getRTCStatsReport()]).catch(() => []);
   const stats = reports.flatMap((report) => [...(report?.values() ?? [])]);
   const bytes = (type: string): number | null =>
     stats.filter((one) => one.type === type).reduce((sum, one) => sum + (one.bytesReceived ?? 0), 0) || null;
-  return { server: bytes("candidate-pair"), assistant: bytes("inbound-rtp") };
+  // Without a microphone there are no reports on its packets.
+  return { server: microphone && bytes("candidate-pair"), assistant: bytes("inbound-rtp") };
 }
 
 /** The newest, because an assistant whose process was killed stays in the room for a while. */
@@ -283,20 +352,4 @@ async function readAll(reader: TextStreamReader): Promise<string> {
   } catch {
     return "";
   }
-}
-
-export function pageContext(): PageContext {
-  return {
-    secure: window.isSecureContext,
-    hasMicrophoneApi: typeof navigator.mediaDevices?.getUserMedia === "function",
-    framed: window.self !== window.top,
-    frameAllowsMicrophone: frameAllows("microphone"),
-    origin: window.location.origin,
-  };
-}
-
-function frameAllows(feature: string): boolean {
-  // Only Chromium answers this; in other browsers getUserMedia fails, which is reported too.
-  const policy = (document as { featurePolicy?: { allowsFeature(name: string): boolean } }).featurePolicy;
-  return policy?.allowsFeature(feature) ?? true;
 }

@@ -1,5 +1,5 @@
 /**
- * Whether the server and the assistant can still be heard.
+ * Whether anything still arrives from the server and the assistant.
  *
  * Something always arrives from the server, at least reports on the microphone's packets, and from the assistant its sound, silence included.
  * livekit-client notices a server that has stopped answering only after 15 s, and an assistant whose process was killed only when the server does.
@@ -12,7 +12,7 @@ export interface Received {
 }
 
 /** Each count, and when it last changed. */
-export interface Hearing {
+export interface Counts {
   readonly server: Count | null;
   readonly assistant: Count | null;
 }
@@ -22,27 +22,28 @@ interface Count {
   readonly since: number;
 }
 
-export type Heard = "both" | "assistant silent" | "nothing";
+/** What still arrives. */
+export type Arriving = "both" | "server only" | "nothing";
 
-export const NOTHING_RECEIVED: Received = { server: null, assistant: null };
-export const NOT_HEARING: Hearing = { server: null, assistant: null };
+export const NOTHING_TO_COUNT: Received = { server: null, assistant: null };
+export const NO_COUNTS: Counts = { server: null, assistant: null };
 
 /** Often enough that silence is reported within 3 s. */
-export const LISTEN_EVERY_MS = 500;
+export const COUNT_EVERY_MS = 500;
 const SILENT_MS = 1_800;
 
-export function listen(before: Hearing, received: Received, now: number): Hearing {
-  const server = count(before.server, received.server, now);
+export function count(before: Counts, received: Received, now: number): Counts {
+  const server = recount(before.server, received.server, now);
   // The silence of an assistant behind a silent server says nothing, so it is counted from the server's return.
-  return { server, assistant: count(isSilent(server, now) ? null : before.assistant, received.assistant, now) };
+  return { server, assistant: recount(isSilent(server, now) ? null : before.assistant, received.assistant, now) };
 }
 
-export function heard({ server, assistant }: Hearing, now: number): Heard {
+export function arriving({ server, assistant }: Counts, now: number): Arriving {
   if (isSilent(server, now)) return "nothing";
-  return isSilent(assistant, now) ? "assistant silent" : "both";
+  return isSilent(assistant, now) ? "server only" : "both";
 }
 
-function count(before: Count | null, bytes: number | null, now: number): Count | null {
+function recount(before: Count | null, bytes: number | null, now: number): Count | null {
   if (bytes === null) return null;
   return bytes === before?.bytes ? before : { bytes, since: now };
 }

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { Lookup } from "./lookup";
-import { addLookup, addNotice, addSaid, close, type Conversation, type Role } from "./transcript";
+import { addLookup, addNotice, addSaid, close, type Conversation, rate, type Role, written } from "./transcript";
 
 function lookup(id: string): Lookup {
   return { id, query: id, outcome: "answer", reason: null, confidence: null, threshold: null, hits: [], choices: [], milliseconds: {} };
@@ -109,5 +109,38 @@ describe("look-ups", () => {
     conversation = addNotice(conversation, { level: "info", text: "offline now" });
     conversation = say(conversation, "assistant", "b", "Three days");
     expect(outline(conversation)).toEqual(["caller: how long", "assistant: Three days [one]", "notice: offline now"]);
+  });
+});
+
+describe("an answer in writing", () => {
+  const answer = "Call (415) 555-0134, Mon–Fri, 9:00 a.m. - 5:30 p.m.";
+  const found: Lookup = { ...lookup("one"), hits: [{ rank: 1, id: "call", question: "How do I call?", answer, squared_l2: 0.1, score: 0.9 }] };
+  const spoken = (text: string) => ({ role: "assistant", segmentId: "a", text, final: true }) as const;
+
+  test("is read instead of as much as was spoken of it", () => {
+    for (const said of [null, spoken("Call (415)"), spoken("call 415 555 0134"), spoken(answer)]) expect(written([found], said)).toEqual({ answer, instead: true, after: "" });
+  });
+
+  test("is read whole when the voice stops and offers to go on", () => {
+    const long = { ...found, hits: [{ ...found.hits[0]!, answer: "It takes 3 days. Abroad it takes 8 days." }] };
+    for (const after of ["Shall", "Shall I go on?"]) {
+      expect(written([long], spoken(`It takes 3 days. ${after}`))).toEqual({ answer: "It takes 3 days. Abroad it takes 8 days.", instead: true, after });
+    }
+  });
+
+  test("is read below other words", () => {
+    for (const said of [spoken("Call four one five"), spoken("We're there all day. Call us.")]) expect(written([found], said)).toMatchObject({ instead: false, after: "" });
+  });
+
+  test("is there for one entry only", () => {
+    expect(written([], spoken("Hello"))).toBeNull();
+    expect(written([{ ...found, outcome: "decline" }], null)).toBeNull();
+    expect(written([{ ...found, reason: "two_questions" }], null)).toBeNull();
+  });
+
+  test("is rated by the id of its look-up", () => {
+    const conversation = addLookup(addLookup(say([], "caller", "a", "how"), found), lookup("two"));
+    expect(rate(conversation, "one", false)[1]).toMatchObject({ helpful: false });
+    expect(rate(conversation, "other", false)).toEqual(conversation);
   });
 });

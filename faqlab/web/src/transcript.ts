@@ -5,6 +5,7 @@
  */
 
 import type { Lookup } from "./lookup";
+import { plain } from "./plain";
 import type { Notice } from "./notice";
 
 export const TRANSCRIPTION_TOPIC = "lk.transcription";
@@ -22,7 +23,7 @@ export interface Said {
 export type Entry =
   | { readonly kind: "caller"; readonly said: Said }
   /** `said` is null from the look-up until the first word of the answer, and stays null if the caller interrupts before it. */
-  | { readonly kind: "assistant"; readonly said: Said | null; readonly lookups: readonly Lookup[] }
+  | { readonly kind: "assistant"; readonly said: Said | null; readonly lookups: readonly Lookup[]; readonly helpful?: boolean }
   | { readonly kind: "notice"; readonly notice: Notice };
 
 export type Conversation = readonly Entry[];
@@ -43,6 +44,41 @@ export function addLookup(conversation: Conversation, lookup: Lookup): Conversat
     return conversation.with(last, { ...entry, lookups: [...entry.lookups, lookup] });
   }
   return [...conversation, { kind: "assistant", said: null, lookups: [lookup] }];
+}
+
+/** The caller says whether the answer with the look-up *id* helped. */
+export function rate(conversation: Conversation, id: string, helpful: boolean): Conversation {
+  return conversation.map((entry) => (entry.kind === "assistant" && entry.lookups.some((one) => one.id === id) ? { ...entry, helpful } : entry));
+}
+
+/** The answer of an entry as the FAQ has it. */
+export interface Written {
+  readonly answer: string;
+  /** Whether to read it instead of what was spoken, rather than below that. */
+  readonly instead: boolean;
+  /** What was spoken after it, such as "Shall I go on?". */
+  readonly after: string;
+}
+
+/**
+ * The answer to read for what was spoken; null if it isn't that of one entry.
+ *
+ * The voice may stop in the middle and offer to go on, or be interrupted; Gemini puts the answer into words of its own.
+ */
+export function written(lookups: readonly Lookup[], said: Said | null): Written | null {
+  const last = lookups.at(-1);
+  const hit = last?.hits[0];
+  if (!hit || last.outcome !== "answer" || last.reason === "two_questions" || hit.answer === "") return null;
+  const [answer, spoken] = [plain(hit.answer), said?.text ?? ""];
+  const lastSentence = spoken.slice(Math.max(0, ...[...spoken.matchAll(/[.!?]\s+/g)].map((end) => end.index + end[0].length)));
+  const before = letters(spoken.slice(0, spoken.length - lastSentence.length));
+  if (letters(answer).startsWith(letters(spoken))) return { answer, instead: true, after: "" };
+  const instead = before !== "" && letters(answer).startsWith(before);
+  return { answer, instead, after: instead ? lastSentence : "" };
+}
+
+function letters(text: string): string {
+  return text.toLowerCase().replace(/[^\p{L}\p{N}]/gu, "");
 }
 
 export function addNotice(conversation: Conversation, notice: Notice): Conversation {

@@ -1,33 +1,59 @@
-/** The call for React: its state, and the three things a caller can do. */
+/** The call for React: its state, and what a caller can do. */
 
 import type { Room } from "livekit-client";
 import { useCallback, useEffect, useReducer, useRef, useState } from "react";
 import { AGENT_MISSING_MS, AGENT_OVERDUE_MS, type Call, NO_CALL, reduceCall } from "./call";
-import { openCall, type OpenCall } from "./room";
+import { isMicrophone, type Microphone, openMicrophone } from "./microphone";
+import { type CallOptions, openCall, type OpenCall } from "./room";
+
+export interface Actions {
+  readonly join: () => void;
+  /** Join anew, and go on with the conversation. */
+  readonly reconnect: () => void;
+  /** Ask by text: in the call, or in a new one without a microphone. */
+  readonly ask: (question: string) => void;
+  readonly rate: (lookupId: string, helpful: boolean) => void;
+  readonly setMuted: (muted: boolean) => void;
+  /** Open the microphone before the call. */
+  readonly checkMicrophone: () => void;
+  readonly leave: () => void;
+}
 
 export interface CallHandle {
   readonly call: Call;
   /** Null before the first call; the last one after a call. */
   readonly room: Room | null;
-  readonly join: () => void;
-  readonly leave: () => void;
-  readonly setMuted: (muted: boolean) => void;
+  /** Open before or in a call. */
+  readonly microphone: Microphone | null;
+  readonly actions: Actions;
 }
 
 export function useCall(): CallHandle {
   const [call, report] = useReducer(reduceCall, NO_CALL);
   const [room, setRoom] = useState<Room | null>(null);
+  const [microphone, setMicrophone] = useState<Microphone | null>(null);
   const open = useRef<OpenCall | null>(null);
 
-  const join = useCallback(() => {
+  const start = useCallback((options: Partial<CallOptions>) => {
     open.current?.leave();
-    open.current = openCall(report);
+    open.current = openCall({ report, microphone: null, talk: true, onMicrophone: setMicrophone, ...options });
     setRoom(open.current.room);
   }, []);
-  const leave = useCallback(() => open.current?.leave(), []);
-  const setMuted = useCallback((muted: boolean) => void open.current?.setMuted(muted), []);
-
   useEffect(() => () => open.current?.leave(), []);
+
+  const actions: Actions = {
+    join: () => start({ microphone }),
+    reconnect: () => start({ talk: call.microphone, keep: true }),
+    ask: (question) => (call.stage === "ready" || call.stage === "ended" ? start({ microphone, talk: false, question }) : open.current?.ask(question)),
+    rate: (lookupId, helpful) => void open.current?.rate(lookupId, helpful),
+    setMuted: (muted) => void open.current?.setMuted(muted),
+    checkMicrophone: () =>
+      void openMicrophone().then((opened) => {
+        setMicrophone(isMicrophone(opened) ? opened : null);
+        report(isMicrophone(opened) ? { type: "microphoneOpened" } : { type: "noMicrophone", problem: opened });
+      }),
+    leave: () => open.current?.leave(),
+  };
 
   const alone = call.stage === "connected" && call.agent === null;
   useEffect(() => {
@@ -40,5 +66,10 @@ export function useCall(): CallHandle {
     };
   }, [alone]);
 
-  return { call, room, join, leave, setMuted };
+  const operator = call.problem?.operator;
+  useEffect(() => {
+    if (operator) console.warn(`For whoever runs this page: ${operator}`);
+  }, [operator]);
+
+  return { call, room, microphone, actions };
 }

@@ -19,14 +19,13 @@ export function LookupCard({ lookup }: { readonly lookup: Lookup }) {
           {reason && `: ${reason}`}
         </span>
       </p>
-      {lookup.choices.length > 0 && <p className="choose">Say the number of your question, or a few words from it.</p>}
       {lookup.hits.length === 0 ? (
         <p className="fine">No entry was found.</p>
       ) : (
         <>
           <p className="heads" aria-hidden="true">
             <span>Best entries in the FAQ</span>
-            <span>{calibrated && "probability, "}distance (squared L2)</span>
+            <span>{calibrated && "probability, "}squared L2 distance</span>
           </p>
           <ol className="hits">
             {lookup.hits.map((hit) => (
@@ -52,7 +51,9 @@ interface HitRowProps {
 }
 
 function HitRow({ hit, probability, choice }: HitRowProps) {
-  const style: Record<string, string> = { "--far": `${barPercent(hit.squared_l2)}%` };
+  // What the entries are ranked by, so that the bars are in order.
+  const share = probability === null ? barPercent(hit.squared_l2) : 100 * probability;
+  const style: Record<string, string> = { "--share": `${share}%` };
   return (
     <li data-testid="hit" data-hit-id={hit.id}>
       <details>

@@ -2,7 +2,13 @@ import { useEffect, useRef } from "react";
 import type { Problem } from "../errors";
 import { WarningIcon } from "./icons";
 
-export function ProblemNote({ problem }: { readonly problem: Problem }) {
+interface ProblemNoteProps {
+  readonly problem: Problem;
+  /** Whether to show what is meant for the person who runs the page. */
+  readonly details: boolean;
+}
+
+export function ProblemNote({ problem, details }: ProblemNoteProps) {
   const note = useRef<HTMLDivElement>(null);
   // In a low frame, or with large text, it could be below the edge.
   useEffect(() => {
@@ -23,7 +29,7 @@ export function ProblemNote({ problem }: { readonly problem: Problem }) {
             </a>
           </>
         )}
-        {problem.operator && <small>If you run this page: {problem.operator}</small>}
+        {details && problem.operator && <small>If you run this page: {problem.operator}</small>}
       </p>
     </div>
   );

@@ -1,16 +1,21 @@
-import { Fragment, useEffect, useRef } from "react";
-import type { Conversation, Entry, Said } from "../transcript";
+import { Fragment, type ReactNode, useEffect, useRef } from "react";
+import { type Conversation, type Entry, type Said, written } from "../transcript";
+import type { Actions } from "../useCall";
 import { LookupCard } from "./LookupCard";
+import { Written } from "./Written";
 
 interface TranscriptProps {
   readonly conversation: Conversation;
   readonly underWay: boolean;
+  readonly details: boolean;
+  readonly actions: Pick<Actions, "ask" | "rate">;
+  readonly canType: boolean;
 }
 
 /** The distance to the end, in pixels, up to which new lines are scrolled into view. */
 const READING_ALONG = 80;
 
-export function Transcript({ conversation, underWay }: TranscriptProps) {
+export function Transcript({ conversation, underWay, details, actions, canType }: TranscriptProps) {
   const scroller = useRef<HTMLDivElement>(null);
   const readingAlong = useRef(true);
 
@@ -37,7 +42,7 @@ export function Transcript({ conversation, underWay }: TranscriptProps) {
       {conversation.length === 0 && <p className="empty">The conversation will appear here.</p>}
       {conversation.map((entry, index) => (
         <Fragment key={keyOf(entry, index)}>
-          <Row entry={entry} expected={underWay && entry === lastSpoken} />
+          <Row entry={entry} expected={underWay && entry === lastSpoken} details={details} actions={underWay && canType ? actions : null} />
         </Fragment>
       ))}
     </div>
@@ -51,7 +56,16 @@ function keyOf(entry: Entry, index: number): string {
   return entry.lookups[0]?.id ?? entry.said?.segmentId ?? `turn ${index}`;
 }
 
-function Row({ entry, expected }: { readonly entry: Entry; readonly expected: boolean }) {
+interface RowProps {
+  readonly entry: Entry;
+  /** Whether words are still to come. */
+  readonly expected: boolean;
+  readonly details: boolean;
+  /** Null where the caller can't answer by text. */
+  readonly actions: TranscriptProps["actions"] | null;
+}
+
+function Row({ entry, expected, details, actions }: RowProps) {
   switch (entry.kind) {
     case "notice":
       return (
@@ -62,14 +76,16 @@ function Row({ entry, expected }: { readonly entry: Entry; readonly expected: bo
     case "caller":
       return (
         <div className="turn">
-          <Line said={entry.said} />
+          <Line role="caller" final={entry.said.final}>
+            <p>{entry.said.text}</p>
+          </Line>
         </div>
       );
     case "assistant":
       return (
-        <div className="turn" data-lookups={entry.lookups.length}>
-          {entry.said ? <Line said={entry.said} /> : <Unsaid expected={expected} />}
-          {entry.lookups.length > 0 && (
+        <div className="turn">
+          <Reply entry={entry} expected={expected} actions={actions} />
+          {details && entry.lookups.length > 0 && (
             <div className="lookups">
               {entry.lookups.map((lookup) => (
                 <LookupCard key={lookup.id} lookup={lookup} />
@@ -81,30 +97,82 @@ function Row({ entry, expected }: { readonly entry: Entry; readonly expected: bo
   }
 }
 
-function Line({ said }: { readonly said: Said }) {
+/** What the assistant says: an answer as the FAQ has it, choices to tap. */
+function Reply({ entry, expected, actions }: Pick<RowProps, "expected" | "actions"> & { readonly entry: Extract<Entry, { kind: "assistant" }> }) {
+  const { said, lookups, helpful } = entry;
+  const answer = written(lookups, said);
+  const last = lookups.at(-1);
+  const choices = last?.choices ?? [];
   return (
-    <div className="line" data-testid="line" data-role={said.role} data-final={said.final}>
-      <span className="speaker">{said.role === "caller" ? "You" : "Assistant"}</span>
-      <p>{said.text}</p>
+    <Line role={said || answer ? "assistant" : "none"} final={said?.final ?? false}>
+      {said && !answer?.instead && <p>{choices.length > 0 ? question(said.text) : said.text}</p>}
+      {answer && (answer.instead ? <Written text={answer.answer} after={answer.after} /> : <Quoted question={last?.hits[0]?.question ?? ""} answer={answer.answer} />)}
+      {!said && !answer && <Unsaid expected={expected} />}
+      {choices.length > 0 && (
+        <ol className="choices" aria-label="Choices">
+          {choices.map((choice, index) => (
+            <li key={choice}>
+              <button type="button" className="chip" data-testid="choice" disabled={!actions} onClick={() => actions?.ask(choice)}>
+                <b>{index + 1}</b>
+                {choice}
+              </button>
+            </li>
+          ))}
+          <li className="say">Tap one, say its number, or say a few words from it.</li>
+        </ol>
+      )}
+      {last?.outcome === "answer" && said?.final && (actions || helpful !== undefined) && (
+        <Rating helpful={helpful} onRate={(yes) => actions?.rate(last.id, yes)} />
+      )}
+    </Line>
+  );
+}
+
+/** The clarifying question without the choices, which follow it as buttons. */
+function question(text: string): string {
+  return /^[^?]*\?/.exec(text)?.[0] ?? text;
+}
+
+/** Below an answer in other words. */
+function Quoted({ question, answer }: { readonly question: string; readonly answer: string }) {
+  return (
+    <blockquote className="quoted">
+      <p className="speaker">In the FAQ: {question}</p>
+      <Written text={answer} />
+    </blockquote>
+  );
+}
+
+function Rating({ helpful, onRate }: { readonly helpful: boolean | undefined; readonly onRate: (helpful: boolean) => void }) {
+  return (
+    <p className="rating">
+      {helpful === undefined ? "Did that help?" : "Thank you."}
+      {([true, false] as const).map((yes) => (
+        <button key={String(yes)} type="button" className="quiet" data-testid={yes ? "helpful" : "unhelpful"} aria-pressed={helpful === yes} onClick={() => onRate(yes)}>
+          {yes ? "Yes" : "No"}
+        </button>
+      ))}
+    </p>
+  );
+}
+
+function Line({ role, final, children }: { readonly role: Said["role"] | "none"; readonly final: boolean; readonly children: ReactNode }) {
+  return (
+    <div className="line" data-testid={role === "none" ? undefined : "line"} data-role={role} data-final={final}>
+      <span className="speaker">{role === "caller" ? "You" : "Assistant"}</span>
+      {children}
     </div>
   );
 }
 
 function Unsaid({ expected }: { readonly expected: boolean }) {
-  return (
-    <div className="line unsaid" data-role="none">
-      <span className="speaker">Assistant</span>
-      <p>
-        {expected ? (
-          <span className="dots" aria-hidden="true">
-            <i />
-            <i />
-            <i />
-          </span>
-        ) : (
-          "You interrupted before the answer."
-        )}
-      </p>
-    </div>
+  return expected ? (
+    <p className="dots" aria-hidden="true">
+      <i />
+      <i />
+      <i />
+    </p>
+  ) : (
+    <p className="unsaid">You interrupted before the answer.</p>
   );
 }

@@ -185,9 +185,6 @@ class Call:
             self._assistant.records.rate(record_id, helped == "yes")
         elif not is_blank(text):
             self._session.reset_away_timer()
-            if subscribed := self._session.room_io.subscribed_fut:
-                # Before the caller has the agent's track, an interruption would silence it: livekit cancels this.
-                await asyncio.wait({subscribed}, timeout=COMES_SECONDS)
             with suppress(RuntimeError):  # a sentence that can't be interrupted comes first
                 await self._session.interrupt()
             with suppress(RuntimeError):  # the call is ending

@@ -1,12 +1,15 @@
-"""What LiveKit's SDK does wrong unless it is stopped: it uses proxies for this machine, and logs too much."""
+"""What LiveKit's SDK does wrong unless it is stopped: proxies for this machine, races, and too much in the log."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
+from functools import cache
 
 import psutil
 from livekit import rtc
+from livekit.agents.voice.room_io._output import _ParticipantAudioOutput
 from livekit.rtc._ffi_client import FfiClient
 
 
@@ -29,6 +32,23 @@ def start_sdk() -> None:
     then one of them never hears that it has joined, and 15 seconds later the SDK ends the process.
     """
     _ = FfiClient.instance
+
+
+@cache
+def keep_voice() -> None:
+    """
+    Keep the agent's voice when its first reply is interrupted.
+
+    Each frame of audio waits until the caller has subscribed to the agent's track. livekit-agents 1.8 cancels not only
+    the waiting but what is waited for, so that an interruption at that moment silences the agent for the whole call.
+    """
+    capture = _ParticipantAudioOutput.capture_frame
+
+    async def capture_frame(self: _ParticipantAudioOutput, frame: rtc.AudioFrame) -> None:
+        await asyncio.shield(self.subscribed)
+        await capture(self, frame)
+
+    _ParticipantAudioOutput.capture_frame = capture_frame  # type: ignore[method-assign]
 
 
 def quiet_sdk() -> None:

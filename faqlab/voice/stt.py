@@ -95,6 +95,7 @@ class Turn:
         self._recognition: asyncio.Task[Transcript] | None = None
         self._recognised = self._previous = np.zeros(0, np.int16)
         self._since_final = math.inf
+        self._pieces, self._before = 0, Transcript("")  # of a long turn, what is recognised for good
 
     @property
     def time_matters(self) -> bool:
@@ -115,8 +116,8 @@ class Turn:
             del self._audio[:-_LEAD]
             if self._loud >= _BEGIN_AFTER:
                 self._begin()
-        elif len(self._audio) >= _LONGEST:
-            await self.finish()
+        elif len(self._audio) >= _PIECE + (0 if self._quiet >= _RECOGNISE_AFTER else _NO_BREATH):
+            await self._end_piece()
         elif self._quiet >= _RECOGNISE_AFTER:
             recognition = self._recognise()
             if self._quiet >= _windows(self._delays.shortest):
@@ -136,8 +137,10 @@ class Turn:
             self._recognition = None
 
     def _begin(self) -> None:
-        if self.time_matters and len(self._previous) < _LONGEST * VAD_WINDOW_SAMPLES:
+        if self.time_matters:
             self._audio = [self._previous, _PAUSE, *self._audio]
+        else:
+            self._pieces, self._before = 0, Transcript("")
         self.speaking, self._voiced = True, self._loud
         self._send(stt.SpeechEventType.START_OF_SPEECH)
 
@@ -148,9 +151,22 @@ class Turn:
             self._recognition = asyncio.create_task(self._transcribe())
         return self._recognition
 
+    async def _end_piece(self) -> None:
+        """Recognise the turn so far for good, and go on with it unless it has no words or is too long."""
+        transcript = await self._recognise()
+        self._pieces += 1
+        if transcript.text == UNINTELLIGIBLE or self._pieces == _MOST_PIECES:
+            self._end(transcript)
+            self._since_final = math.inf
+        else:
+            self._before, self._audio, self._recognition = transcript, self._audio[-_RECOGNISE_AFTER:], None
+
     async def _transcribe(self) -> Transcript:
         audio = self._recognised.astype(np.float32) / 32768
         transcript = await asyncio.to_thread(self._whisper.recognise, audio)
+        if self._pieces:
+            last = transcript if transcript.text else self._before
+            transcript = replace(last, text=f"{self._before.text} {transcript.text}".strip())
         if not transcript.text and self._voiced >= _UNINTELLIGIBLE_AFTER:
             transcript = replace(transcript, text=UNINTELLIGIBLE)
         if transcript.text:
@@ -181,5 +197,6 @@ _SPEECH_BEGINS, _SPEECH_GOES_ON = 0.5, 0.35  # probabilities, as in livekit's ow
 _BEGIN_AFTER, _RECOGNISE_AFTER = 2, 3
 _MUTED_S = 0.3
 _LEAD, _UNINTELLIGIBLE_AFTER = _windows(0.3), _windows(0.8)
-_LONGEST = _windows(25)  # a radio would never fall silent
+_PIECE, _NO_BREATH = _windows(25), _windows(3)  # a piece of a long turn ends at the first breath, if one comes soon
+_MOST_PIECES = 3  # a radio would never fall silent
 _PAUSE = np.zeros(int(0.2 * SAMPLE_RATE), np.int16)

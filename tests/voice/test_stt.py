@@ -200,10 +200,43 @@ async def test_a_fading_voice_does_not_begin_a_turn_but_continues_one() -> None:
     assert audio.kinds == ["start_of_speech"]
 
 
-async def test_a_sound_that_does_not_end_is_cut_off_every_25_seconds() -> None:
-    audio = await Audio(Script(QUESTION)).speak(60)
+async def test_a_long_noise_without_a_word_is_cut_off_at_28_seconds() -> None:
+    audio = await Audio(Script(NOTHING)).speak(60)
     ends = [window * WINDOW_S for window, kind, _ in audio.events if kind == "final_transcript"]
-    assert [later - earlier for earlier, later in pairwise([0.0, *ends])] == [pytest.approx(25, abs=0.1)] * 2
+    assert [later - earlier for earlier, later in pairwise([0.0, *ends])] == [pytest.approx(28, abs=0.1)] * 2
+    assert set(audio.finals) == {UNINTELLIGIBLE}
+
+
+class Pieces:
+    """A recogniser that returns how many seconds it was given, so that a turn's transcript shows its pieces."""
+
+    def recognise(self, audio: np.ndarray) -> Transcript:
+        return Transcript(f"{np.count_nonzero(np.abs(audio) > 0.1) / RATE:.0f}." if np.abs(audio).max() > 0.1 else "")
+
+
+async def test_a_story_of_a_minute_is_one_turn_and_no_piece_of_it_is_recognised_twice() -> None:
+    audio = Audio(Pieces())
+    for _ in range(12):  # sentences of 5 s with a breath after each
+        await audio.speak(5.0)
+        await audio.pause(0.2)
+    await audio.pause(2.0)
+    assert audio.kinds.count("start_of_speech") == audio.kinds.count("end_of_speech") == 1
+    assert audio.finals == ["25. 25. 10."]
+
+
+async def test_speech_that_never_pauses_is_cut_off_after_84_seconds() -> None:
+    audio = await Audio(Pieces()).speak(170)
+    ends = [window * WINDOW_S for window, kind, _ in audio.events if kind == "final_transcript"]
+    assert [later - earlier for earlier, later in pairwise([0.0, *ends])] == [pytest.approx(84, abs=0.3)] * 2
+    assert audio.finals == ["28. 28. 28."] * 2
+
+
+async def test_a_caller_who_goes_on_after_a_story_is_transcribed_whole() -> None:
+    audio = Audio(Pieces())
+    for seconds, pause in ((25.0, 0.2), (5.0, 1.2), (3.0, 3.0), (1.0, 2.0)):
+        await audio.speak(seconds)
+        await audio.pause(pause)
+    assert audio.finals == ["25. 5.", "25. 8.", "1."]
 
 
 async def test_finishing_ends_a_turn_without_waiting() -> None:

@@ -23,7 +23,7 @@ HOLD = "One moment, please."
 APOLOGY = "I'm having a technical problem, so I may sound a bit different from now on."
 INVITATION = "How can I help?"
 OTHER_QUESTION = "And please ask me your other question again."
-ENGLISH_ONLY = "I'm sorry, I only understand English. Could you ask me in English?"
+ENGLISH_ONLY = "I'm sorry, I couldn't make that out. I only understand English. Could you say it again?"
 TOO_LONG = "Sorry, I haven't caught your question yet. Please ask me in one short sentence."
 
 SMALL_TALK = {

@@ -1,5 +1,5 @@
 """
-Speech in several voices and conditions.
+Speech in several voices and conditions, and how well queries are answered in each.
 
 hibari is always there. flite and espeak-ng are programs (Debian: `apt-get install flite espeak-ng`); without
 them, their voices are left out.
@@ -10,14 +10,30 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 import joblib
 import numpy as np
+import pandas as pd
+import typer
 from scipy.io import wavfile
 from scipy.signal import butter, resample_poly, sosfilt
+from tqdm.auto import tqdm
 
+from benchmarks import command
+from benchmarks.spoken import word_errors
+from faqlab.cache import sha256
+from faqlab.decision import Outcome
+from faqlab.evaluation import evaluate
+from faqlab.faqs import FaqSet
+from faqlab.retriever import Retriever
+from faqlab.settings import settings
+from faqlab.small_talk import SmallTalk
+from faqlab.text import has_words
 from faqlab.voice import tts, whisper
+from faqlab.voice.agent import LEAST_CONFIDENCE
 from faqlab.voice.tts import Synthesizer, speakable
 from faqlab.voice.whisper import Transcript, Whisper
 
@@ -34,6 +50,65 @@ SNR_DB = 10.0
 
 memory = joblib.Memory(Path(tempfile.gettempdir()) / "faqlab-voices", verbose=0)
 """Keeps speech and transcripts, so that a benchmark's second run takes seconds."""
+
+
+SPEEDS = (0.8, 1.0, 1.25)
+"""Of the voices, relative to their usual one; only the usual one is measured in noise."""
+
+UNSPOKEN = ("keyword", "typo")
+"""The kinds of queries that nobody says aloud."""
+
+
+def main(
+    split: command.SplitOption = "test",
+    number: command.NumberOption = 40,
+    config: command.ConfigOption = None,
+    out: Annotated[Path | None, typer.Option(metavar="PATH", help="Also write the table to this CSV file.")] = None,
+) -> None:
+    """Speak labelled queries in all voices, speeds and conditions, and look up what Whisper makes of them."""
+    entries = FaqSet.load(settings().faqs)
+    retriever = Retriever.build(entries, command.read_config(config))
+    queries = command.read_queries(None, entries, split, None)
+    queries = queries[~queries["kind"].isin(UNSPOKEN)].reset_index(drop=True)
+    table = measure(retriever, command.choose_queries(queries, number) if number else queries, available())
+    if out:
+        table.to_csv(out, index=False, float_format="%.3f")
+    command.typer.echo(table.to_string(index=False, float_format="{:.3f}".format, na_rep=""))
+
+
+def measure(retriever: Retriever, queries: pd.DataFrame, voices: Sequence[str]) -> pd.DataFrame:
+    """
+    Return how well *queries* are answered when they're typed and when they're spoken.
+
+    Returns:
+        A row for the typed queries, then for each voice, speed and condition: `voice`, `fitted` (whether something was
+        tuned on that voice), `speed`, `condition`, `WER`, `hit@1` (of the answerable), and of all queries the shares
+        that are answered `right at once`, `wrong at once`, and `asked again`, because Whisper is too unsure.
+    """
+    typed = {"voice": "typed", "condition": "", **_shares(evaluate(retriever, queries), np.ones(len(queries)))}
+    rows, small_talk = [typed], SmallTalk.load(retriever.encoder)
+    spoken = [(voice, speed, condition) for voice in voices for speed in SPEEDS for condition in CONDITIONS]
+    for voice, speed, condition in tqdm([of for of in spoken if of[1] == 1 or of[2] == "quiet"], desc="Speaking"):
+        heard = [recognise(under(condition, speak(query, voice, speed))) for query in queries["query"]]
+        texts = [of.text if has_words(of.text) else "?" for of in heard]  # blanks are refused
+        errors = np.sum([word_errors(*pair) for pair in zip(queries["query"], texts, strict=True)], axis=0)
+        small = [small_talk.classify(text, retriever.index) is not None for text in texts]
+        certainty = np.where(small, 1.0, np.exp([of.log_probability for of in heard]))
+        shares = _shares(evaluate(retriever, queries.assign(query=texts)), certainty)
+        row = {"voice": voice, "fitted": voice in FITTED, "speed": speed, "condition": condition}
+        rows.append({**row, "WER": errors[1] / errors[0], **shares})
+    return pd.DataFrame(rows)[list(rows[-1])]
+
+
+def _shares(results: pd.DataFrame, certainty: np.ndarray) -> dict[str, float]:
+    answered = (results["outcome"] == Outcome.ANSWER) & (certainty >= LEAST_CONFIDENCE)
+    right = results["answerable"] & (results["hit@1"] == 1)
+    return {
+        "hit@1": float(results.loc[results["answerable"], "hit@1"].mean()),
+        "right at once": float((answered & right).mean()),
+        "wrong at once": float((answered & ~right).mean()),
+        "asked again": float((certainty < LEAST_CONFIDENCE).mean()),
+    }
 
 
 def available(voices: tuple[str, ...] = FITTED + HELD_OUT) -> list[str]:
@@ -61,9 +136,13 @@ def speak(text: str, voice: str, speed: float = 1.0) -> np.ndarray:
     return np.clip(audio[audible[0] : audible[-1] + 1], -1, 1).astype(np.float32)
 
 
-@memory.cache
 def recognise(audio: np.ndarray) -> Transcript:
     """Return what Whisper makes of *audio*."""
+    return _recognise(audio, sha256(Path(whisper.__file__).read_bytes()))
+
+
+@memory.cache
+def _recognise(audio: np.ndarray, code: str) -> Transcript:
     return Whisper.shared().recognise(audio)
 
 
@@ -74,7 +153,9 @@ def under(condition: str, audio: np.ndarray) -> np.ndarray:
         codes = np.round(np.sign(narrow) * np.log1p(255 * np.abs(np.clip(narrow, -1, 1))) / np.log(256) * 127)
         expanded = np.sign(codes) * (256 ** (np.abs(codes) / 127) - 1) / 255
         return resample_poly(expanded, 2, 1).astype(np.float32)
-    noise = {"quiet": np.zeros, "babble": _babble, "fan": _fan}[condition](len(audio))
+    if condition == "quiet":
+        return audio
+    noise = _babble(len(audio)) if condition == "babble" else _fan(len(audio))
     power = max(float(np.mean(noise**2)), 1e-12) * 10 ** (SNR_DB / 10)
     return np.clip(audio + noise * np.sqrt(np.mean(audio**2) / power), -1, 1).astype(np.float32)
 
@@ -100,3 +181,7 @@ BABBLE = (
     "He never calls before nine, does he? I was in the garden, and the dog ran off with one of my gloves.",
     "They are moving to the coast in spring. The children are happy, but their grandmother is not so sure.",
 )
+
+
+if __name__ == "__main__":
+    command.run(main)

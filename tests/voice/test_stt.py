@@ -25,9 +25,9 @@ from faqlab.voice.stt import UNINTELLIGIBLE, Turn, WhisperSTT
 from faqlab.voice.tts import to_int16
 from faqlab.voice.whisper import Transcript, Whisper
 
-QUESTION = Transcript("How long does your standard delivery take on Sundays?", sentence_end=0.99)
-STATEMENT = Transcript("I want to cancel the latest order of mine.", sentence_end=0.99)
-DOUBTFUL = Transcript("Do I need an account?", sentence_end=0.99)
+QUESTION = Transcript("How long does your standard delivery take on Sundays?", endings=(0.99, 0, 0, 0.01))
+STATEMENT = Transcript("I want to cancel the latest order of mine.", endings=(0.9, 0, 0.02, 0.02))
+DOUBTFUL = Transcript("Do I need an account?", endings=(0.7, 0.03, 0.05, 0.1))
 UNFINISHED = Transcript("How long does")
 NOTHING = Transcript("")
 WINDOW_S = VAD_WINDOW_SAMPLES / RATE
@@ -90,12 +90,9 @@ class Audio:
         return [text for _, kind, text in self.events if kind == "final_transcript"]
 
 
-@pytest.mark.parametrize(
-    ("transcript", "delay"), [(QUESTION, 0.35), (STATEMENT, 0.38), (DOUBTFUL, 0.65), (UNFINISHED, 0.9)]
-)
-async def test_a_turn_ends_after_the_silence_that_its_transcript_calls_for(
-    transcript: Transcript, delay: float
-) -> None:
+@pytest.mark.parametrize("transcript", [QUESTION, STATEMENT, DOUBTFUL, UNFINISHED])
+async def test_a_turn_ends_after_the_silence_that_its_transcript_calls_for(transcript: Transcript) -> None:
+    delay = EndpointingDelays().after(transcript)
     audio = Audio(Script(transcript))
     await audio.speak(1.0)
     spoken = audio.windows
@@ -168,7 +165,7 @@ async def test_time_matters_while_somebody_speaks_and_may_go_on() -> None:
 
 async def test_a_noise_after_a_question_does_not_take_its_place() -> None:
     script = Script(QUESTION, NOTHING)
-    audio = Audio(script, EndpointingDelays(unfinished=0.4))
+    audio = Audio(script, EndpointingDelays(longest=0.4))
     for seconds in (1.0, 0.1, 1.0):
         await audio.speak(seconds)
         await audio.pause(0.5)

@@ -19,7 +19,7 @@ from benchmarks.voices import FITTED, RATE, available, recognise, speak
 from faqlab.faqs import FaqSet
 from faqlab.queries import load_queries
 from faqlab.settings import settings
-from faqlab.voice.endpointing import EndpointingDelays, completeness
+from faqlab.voice.endpointing import completeness, wait_after
 from faqlab.voice.tts import AUDIBLE
 
 SPOKEN = Path(__file__).with_suffix(".csv")
@@ -44,7 +44,7 @@ BOUNDARY = ("and", "or", "but", "so", "because", "that", "to", "for", "with", "w
 def main(split: command.SplitOption = "test", as_json: command.JsonOption = False) -> None:
     """Report cut-offs and waits by voice and by kind of utterance; held-out voices are those nothing was fitted to."""
     table = observe(split, available(), progress=not as_json)
-    table["wait"] = [EndpointingDelays().after(transcript) for transcript in table["transcript"]]
+    table["wait"] = [wait_after(transcript) for transcript in table["transcript"]]
     table["score"] = [completeness(transcript) for transcript in table["transcript"]]
     report = summarise(table)
     if as_json:

@@ -16,7 +16,7 @@ from sklearn.linear_model import LogisticRegression
 from benchmarks import command
 from benchmarks.endpointing import observe
 from benchmarks.voices import FITTED, available
-from faqlab.voice.endpointing import EndpointingDelays, features
+from faqlab.voice.endpointing import LONGEST_S, SURE_S, UNSURE_S, features
 
 MOST_CUT = 0.045
 """The share of pauses of 0.5 s that may be cut off. Below the aim of 0.05, as other voices will be less clear."""
@@ -45,11 +45,11 @@ def balanced(table: pd.DataFrame) -> np.ndarray:
 
 def choose_waits(log_odds: np.ndarray, table: pd.DataFrame) -> tuple[float, float]:
     """Return the log-odds from which the end counts as sure, and the seconds to wait per unit that is missing."""
-    delays, whole, found = EndpointingDelays(), table["whole"].to_numpy(bool), []
+    whole, found = table["whole"].to_numpy(bool), list[tuple[float, float]]()
     sure = float(np.quantile(log_odds[~whole], 1 - MOST_CUT))
     for per in np.arange(0.02, 0.5, 0.01):
-        waits = np.minimum(delays.longest, delays.unsure + per * (sure - log_odds))
-        waits[log_odds >= sure] = delays.sure
+        waits = np.minimum(LONGEST_S, UNSURE_S + per * (sure - log_odds))
+        waits[log_odds >= sure] = SURE_S
         cut_off = np.mean([np.mean(waits[~whole] < pause) for pause in PAUSES_S])
         found.append((float(np.mean(waits[whole]) + CUT_OFF_S * cut_off), float(per)))
     return sure, min(found)[1]

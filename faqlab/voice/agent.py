@@ -12,18 +12,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from livekit import rtc
-from livekit.agents import (
-    Agent,
-    AgentSession,
-    ModelSettings,
-    RunContext,
-    StopResponse,
-    UserTurnExceededEvent,
-    function_tool,
-    llm,
-    stt,
-)
-from livekit.agents.voice import SpeechHandle
+from livekit.agents import StopResponse, function_tool, llm, stt
+from livekit.agents.voice import Agent, AgentSession, ModelSettings, RunContext, SpeechHandle
+from livekit.agents.voice.events import UserTurnExceededEvent
 
 from faqlab import replies
 from faqlab.conversation import Conversation
@@ -160,10 +151,9 @@ class FaqAgent(Agent):
             yield event
 
     def _is_backchannel(self, words: stt.SpeechData) -> bool:
-        intent = self._intent(words.text)
-        return (
-            not has_words(words.text) or intent in BACKCHANNELS or (not intent and words.confidence < LEAST_CONFIDENCE)
-        )
+        if not (intent := self._intent(words.text)):
+            return not has_words(words.text) or words.confidence < LEAST_CONFIDENCE
+        return intent in BACKCHANNELS
 
     def _intent(self, text: str) -> str | None:
         conversation = self.session.userdata.conversation

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 import numpy as np
 
 from faqlab.voice.whisper import Transcript
 
+SURE_S, UNSURE_S, LONGEST_S = 0.36, 0.52, 0.9
+"""How long a silence ends a turn: after what is almost certainly complete, what is only just unsure, and at most."""
 
-@dataclass(frozen=True)
-class EndpointingDelays:
-    """How long a silence ends a turn, in seconds: the longer, the less complete the transcript is."""
+REJOIN_S = 1.5  # if speech resumes within this time after a transcript, the next transcript holds both parts
 
-    sure: float = 0.36  # after what is almost certainly complete; by then the transcript must be ready
-    unsure: float = 0.52  # after what is only just unsure
-    longest: float = 0.9
-    rejoin: float = 1.5  # if speech resumes within this time after a transcript, the next transcript holds both parts
 
-    def after(self, transcript: Transcript) -> float:
-        """Return how long a silence after *transcript* ends the turn."""
-        missing = SURE - completeness(transcript)
-        return self.sure if missing <= 0 else min(self.longest, self.unsure + PER_LOG_ODDS * missing)
+def wait_after(transcript: Transcript) -> float:
+    """Return how long a silence after *transcript* ends the turn, in seconds."""
+    missing = SURE - completeness(transcript)
+    return SURE_S if missing <= 0 else min(LONGEST_S, UNSURE_S + PER_LOG_ODDS * missing)
 
 
 def completeness(transcript: Transcript) -> float:

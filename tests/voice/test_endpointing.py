@@ -7,25 +7,23 @@ import pytest
 from livekit.local_inference import VAD_WINDOW_SAMPLES
 from spoken_audio import RATE, say, silence
 
-from faqlab.voice.endpointing import EndpointingDelays, completeness
+from faqlab.voice.endpointing import LONGEST_S, SURE_S, UNSURE_S, completeness, wait_after
 from faqlab.voice.whisper import Transcript, Whisper
 
-DELAYS = EndpointingDelays()
 ENDS, BREAKS_OFF, GOES_ON = (0.99, 0.0, 0.0, 0.01), (0.1, 0.6, 0.1, 0.1), (0.5, 0.1, 0.2, 0.1)
 
 
 def test_the_surer_the_end_the_shorter_the_wait_within_its_limits() -> None:
     text = "How long does it take to deliver?"
-    waits = [DELAYS.after(Transcript(text, endings=endings)) for endings in (ENDS, GOES_ON, BREAKS_OFF)]
-    assert DELAYS.sure == waits[0] < DELAYS.unsure < waits[1] < waits[2] == DELAYS.longest
-    assert DELAYS.after(Transcript("")) == DELAYS.longest
-    assert EndpointingDelays(longest=0.4).after(Transcript(text, endings=BREAKS_OFF)) == 0.4
+    waits = [wait_after(Transcript(text, endings=endings)) for endings in (ENDS, GOES_ON, BREAKS_OFF)]
+    assert SURE_S == waits[0] < UNSURE_S < waits[1] < waits[2] == LONGEST_S
+    assert wait_after(Transcript("")) == LONGEST_S
 
 
 @pytest.mark.parametrize("text", ["It's 447.", "My order number is 447 19 2", "That's spelled P-E-T-E."])
 def test_a_number_or_a_spelled_name_may_go_on(text: str) -> None:
     sentence = "It's the blue one that I bought."
-    assert DELAYS.after(Transcript(text, endings=ENDS)) > DELAYS.after(Transcript(sentence, endings=ENDS))
+    assert wait_after(Transcript(text, endings=ENDS)) > wait_after(Transcript(sentence, endings=ENDS))
 
 
 @pytest.mark.parametrize(
@@ -40,7 +38,7 @@ def test_a_number_or_a_spelled_name_may_go_on(text: str) -> None:
 def test_whole_sentences_are_more_complete_than_their_beginnings(whole: str, beginning: str) -> None:
     end, middle = (Whisper.shared().recognise(with_silence(part)) for part in (whole, beginning))
     assert completeness(end) > completeness(middle) + 1
-    assert DELAYS.after(end) < 0.6 < DELAYS.after(middle)
+    assert wait_after(end) < 0.6 < wait_after(middle)
 
 
 def with_silence(text: str) -> np.ndarray:

@@ -7,11 +7,10 @@ import json
 import logging
 import re
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from livekit import rtc
 from livekit.agents import StopResponse, function_tool, llm, stt
 from livekit.agents.voice import Agent, AgentSession, ModelSettings, RunContext, SpeechHandle
 from livekit.agents.voice.events import UserTurnExceededEvent
@@ -133,9 +132,7 @@ class FaqAgent(Agent):
         self._lookup = context
         return await context.userdata.look_up(query)
 
-    async def stt_node(
-        self, audio: AsyncIterable[rtc.AudioFrame], model_settings: ModelSettings
-    ) -> AsyncIterator[stt.SpeechEvent | str]:
+    async def stt_node(self, audio: Any, model_settings: ModelSettings) -> AsyncIterator[stt.SpeechEvent | str]:
         """Transcribe *audio*, without the words over a reply that neither ask nor object: it goes on."""
         before = ""
         async for event in Agent.default.stt_node(self, audio, model_settings):
@@ -168,9 +165,8 @@ class FaqAgent(Agent):
     async def on_user_turn_completed(self, turn_ctx: llm.ChatContext, new_message: llm.ChatMessage) -> None:
         """Don't look up what is probably another language: say so once, and then ask to say it again."""
         text, confidence = new_message.text_content or "", new_message.transcript_confidence
-        if confidence is None or confidence >= LEAST_CONFIDENCE or not has_words(text):
-            return
-        if not await asyncio.to_thread(self._intent, text):
+        sure = confidence is None or confidence >= LEAST_CONFIDENCE or not has_words(text)
+        if not (sure or await asyncio.to_thread(self._intent, text)):
             self.session.say(replies.SAY_AGAIN if self._foreign else replies.ENGLISH_ONLY)
             self._foreign = True
             raise StopResponse

@@ -93,7 +93,7 @@ class Turn:
         self._audio: list[np.ndarray] = []
         self._loud = self._quiet = self._voiced = 0  # windows: in the latest run of either kind; voiced in the turn
         self._recognition: asyncio.Task[Transcript] | None = None
-        self._recognised = self._previous = np.zeros(0, np.int16)
+        self._recognised, self._previous = list[np.ndarray](), list[np.ndarray]()
         self._since_final = math.inf
         self._pieces, self._before = 0, Transcript("")  # of a long turn, what is recognised for good
 
@@ -136,7 +136,7 @@ class Turn:
 
     def _begin(self) -> None:
         if self.time_matters:
-            self._audio = [self._previous, _PAUSE, *self._audio]
+            self._audio = [*self._previous, *_PAUSE, *self._audio]
         else:
             self._pieces, self._before = 0, Transcript("")
         self.speaking, self._voiced = True, self._loud
@@ -145,7 +145,7 @@ class Turn:
     def _recognise(self) -> asyncio.Task[Transcript]:
         """Start to recognise the turn so far, unless that is under way already."""
         if self._recognition is None:
-            self._recognised = np.concatenate(self._audio)
+            self._recognised = self._audio.copy()
             self._recognition = asyncio.create_task(self._transcribe())
         return self._recognition
 
@@ -160,7 +160,7 @@ class Turn:
             self._before, self._audio, self._recognition = transcript, self._audio[-_RECOGNISE_AFTER:], None
 
     async def _transcribe(self) -> Transcript:
-        audio = self._recognised.astype(np.float32) / 32768
+        audio = np.concatenate(self._recognised).astype(np.float32) / 32768
         transcript = await asyncio.to_thread(self._whisper.recognise, audio)
         if self._pieces:
             last = transcript if transcript.text else self._before
@@ -197,4 +197,4 @@ _MUTED_S = 0.3
 _LEAD, _UNINTELLIGIBLE_AFTER = _windows(0.3), _windows(0.8)
 _PIECE, _NO_BREATH = _windows(24), _windows(3)  # a piece of a long turn ends at the first breath, if one comes soon
 _MOST_PIECES = 3  # a radio would never fall silent
-_PAUSE = np.zeros(int(0.2 * SAMPLE_RATE), np.int16)
+_PAUSE = [np.zeros(VAD_WINDOW_SAMPLES, np.int16)] * _windows(0.2)

@@ -228,6 +228,14 @@ async def test_speech_that_never_pauses_is_cut_off_after_81_seconds() -> None:
     assert audio.finals == ["27. 27. 27."] * 2
 
 
+async def test_what_is_transcribed_together_is_never_longer_than_a_piece() -> None:
+    audio = Audio(Pieces())
+    for _ in range(2):
+        await audio.speak(20.0)
+        await audio.pause(1.2)
+    assert audio.finals == ["20.", "26. 14."]  # with the lead and the pause, 27 s
+
+
 async def test_a_caller_who_goes_on_after_a_story_is_transcribed_whole() -> None:
     audio = Audio(Pieces())
     for seconds, pause in ((25.0, 0.2), (5.0, 1.2), (3.0, 3.0), (1.0, 2.0)):

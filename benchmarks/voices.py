@@ -34,7 +34,7 @@ from faqlab.small_talk import SmallTalk
 from faqlab.text import has_words
 from faqlab.voice import tts, whisper
 from faqlab.voice.agent import LEAST_CONFIDENCE
-from faqlab.voice.tts import Synthesizer, speakable
+from faqlab.voice.tts import Synthesizer
 from faqlab.voice.whisper import Transcript, Whisper
 
 RATE = whisper.SAMPLE_RATE
@@ -125,8 +125,8 @@ def speak(text: str, voice: str, speed: float = 1.0) -> np.ndarray:
         audio = resample_poly(Synthesizer.shared().speak_all(text, speed), RATE, tts.SAMPLE_RATE)
     else:
         with tempfile.NamedTemporaryFile(suffix=".wav") as file:
-            flite = ["flite", "-voice", name, "--setf", f"duration_stretch={1 / speed}", "-t", speakable(text)]
-            espeak = ["espeak-ng", "-v", name, "-s", f"{175 * speed:.0f}", speakable(text)]
+            flite = ["flite", "-voice", name, "--setf", f"duration_stretch={1 / speed}", "-t", text]
+            espeak = ["espeak-ng", "-v", name, "-s", f"{175 * speed:.0f}", text]
             command = [*flite, "-o", file.name] if program == "flite" else [*espeak, "-w", file.name]
             subprocess.run(command, check=True, capture_output=True)
             rate, samples = wavfile.read(file.name)

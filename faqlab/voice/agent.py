@@ -26,7 +26,7 @@ from faqlab.voice.lookup_log import LookupLog, LookupRecord
 INSTRUCTIONS = PROJECT_ROOT / "data/instructions.txt"
 MAX_FAILURES = 2  # consecutive failures with an apology; the next one ends the call
 BETWEEN_WORDS_SECONDS = 0.3  # a longer silence counts as a pause
-BACKCHANNELS = frozenset({"acknowledge", "yes", "thanks", "greeting", "unclear"})  # intents that neither ask nor object
+BACKCHANNELS = {"acknowledge", "yes", "continue", "thanks", "greeting", "unclear"}  # these neither ask nor object
 LONG = 40  # words; no labelled query is longer
 LEAST_CONFIDENCE = 0.36  # of a transcript; below, it's another language or misheard: see benchmarks/languages.py
 
@@ -166,7 +166,7 @@ class FaqAgent(Agent):
         """Don't look up what is probably another language: say so once, and then ask to say it again."""
         text, confidence = new_message.text_content or "", new_message.transcript_confidence
         sure = confidence is None or confidence >= LEAST_CONFIDENCE or not has_words(text)
-        if not (sure or await asyncio.to_thread(self._intent, text)):
+        if not sure and not await asyncio.to_thread(self._intent, text):
             self.session.say(replies.SAY_AGAIN if self._foreign else replies.ENGLISH_ONLY)
             self._foreign = True
             raise StopResponse

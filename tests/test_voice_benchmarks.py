@@ -34,16 +34,18 @@ def test_a_fan_is_as_loud_as_it_should_be_and_quiet_changes_nothing() -> None:
 
 
 def test_queries_in_other_voices_are_measured(retriever: Retriever, monkeypatch: pytest.MonkeyPatch) -> None:
-    heard = {"quiet": ("Where is my parcel?", -0.1), "babble": ("Where is the parsley?", -2.0)}
+    faq = retriever.faqs.entries[0]
+    heard = {"quiet": (faq.question, -0.1), "babble": ("Where is the parsley?", -2.0)}
     monkeypatch.setattr(voices, "speak", lambda text, voice, speed: text)
     monkeypatch.setattr(voices, "under", lambda condition, audio: heard.get(condition, (audio, -0.1)))
     monkeypatch.setattr(voices, "recognise", lambda of: Transcript(of[0], log_probability=of[1]))
-    row = {"id": "q0", "query": "Where is my parcel?", "kind": "everyday", "relevant": ("0",), "answerable": True}
+    row = {"id": "q0", "query": faq.question, "kind": "everyday", "relevant": (faq.id,), "answerable": True}
     table = voices.measure(retriever, pd.DataFrame([row]), ["hibari"])
     assert list(table["voice"]) == ["typed"] + 6 * ["hibari"]
     spoken = table.set_index(["speed", "condition"])
-    assert spoken.loc[(1.0, "quiet"), ["WER", "hit@1", "asked again"]].tolist() == [0, 1, 0]
-    assert spoken.loc[(1.0, "babble"), ["WER", "right at once", "asked again"]].tolist() == [0.5, 0, 1]
+    assert spoken.loc[(1.0, "quiet"), ["WER", "right at once", "asked again"]].tolist() == [0, 1, 0]
+    assert spoken.loc[(1.0, "babble"), ["right at once", "asked again"]].tolist() == [0, 1]
+    assert spoken.loc[(1.0, "babble"), "WER"] > 0
 
 
 def test_a_speaker_pauses_in_mid_sentence_only() -> None:

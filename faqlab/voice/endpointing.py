@@ -8,7 +8,7 @@ import numpy as np
 
 from faqlab.voice.whisper import Transcript
 
-SURE_S, UNSURE_S, LONGEST_S = 0.36, 0.52, 0.9
+SURE_S, UNSURE_S, LONGEST_S = 0.39, 0.52, 0.9
 """How long a silence ends a turn: after what is almost certainly complete, what is only just unsure, and at most."""
 
 REJOIN_S = 1.5  # if speech resumes within this time after a transcript, the next transcript holds both parts

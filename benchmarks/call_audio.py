@@ -142,5 +142,16 @@ def with_pause(speech: np.ndarray, at: int, seconds: float) -> np.ndarray:
     return np.concatenate([speech[:end], np.zeros(silence, np.float32), speech[start:]])
 
 
+def pieces(audio: np.ndarray, rate: int) -> list[np.ndarray]:
+    """Cut *audio* that is too long for Whisper's window at its quietest moments."""
+    cut_off, longest, block = list[np.ndarray](), 27 * rate, rate // 10
+    while len(audio) > longest:
+        blocks = audio[longest // 2 : longest // block * block].reshape(-1, block)
+        cut = longest // 2 + int(np.square(blocks).sum(axis=1).argmin()) * block + block // 2
+        cut_off.append(audio[:cut])
+        audio = audio[cut:]
+    return [*cut_off, audio]
+
+
 def _loud(frames: np.ndarray) -> np.ndarray:
     return np.sqrt(np.mean(np.square(frames.astype(np.float32)), axis=1)) > LOUD

@@ -44,6 +44,10 @@ HANG_UP_AFTER_S = 1.0
 INTERRUPTION = "Excuse me, I have another question."
 INTERRUPT_AFTER_S = 0.5
 
+BACKCHANNELS = ("Okay.", "Mm-hmm.", "Yeah.", "Right.", "Uh-huh.")
+BACKCHANNEL_AFTER_S = 2.0
+BACKCHANNELLED = 2  # of the FAQ's own questions, those with the longest answers
+
 
 def main(
     faqs: command.FaqsOption = None,
@@ -55,8 +59,8 @@ def main(
     as_json: command.JsonOption = False,
 ) -> None:
     """
-    Ask labelled queries in calls to the offline agent. Then ask some again with a pause in the middle, and interrupt
-    the answers to some; both are skipped if --at-once is above 1.
+    Ask labelled queries in calls to the offline agent. Then ask some again with a pause in the middle, interrupt the
+    answers to some, and say "okay" and the like over others; these are skipped if --at-once is above 1.
     """
     command.read_config(config)
     faqs = faqs or settings().faqs
@@ -92,8 +96,9 @@ def measure(
         Values for JSON: `queries`, `at_once`; `word_error_rate`, of what was looked up; `right` and `lost_at`: how many
         ended well, and how many were lost at each stage (see `label_calls`); `first_right`: how many are `answerable`,
         and for how many of these a right entry came first in the `calls` and when `typed`; `response`, see
-        `response_times`; and, if `at_once` is 1, `pauses`, one `pause_figures` for each pause, 0 first, and
-        `interruptions`, see `interruption_figures`.
+        `response_times`; and, if `at_once` is 1, `pauses`, one `pause_figures` for each pause, 0 first,
+        `interruptions`, see `interruption_figures`, and `backchannels`: over how many answers one was said, and how
+        many of these `went_on` to their end.
     """
     retriever = Retriever.build(FaqSet.load(demo.settings.faqs), RetrievalConfig.load(demo.settings.retrieval))
     exchanges = place_calls(demo, list(queries["query"]), at_once, progress="Calls", hang_up_after=HANG_UP_AFTER_S)
@@ -123,6 +128,7 @@ def measure(
     interruption: dict[str, Any] = {"interrupt": INTERRUPTION, "interrupt_after": INTERRUPT_AFTER_S, "hang_up_after": 0}
     interrupted = place_calls(demo, some, progress="Interruptions", **interruption)
     report["interruptions"] = interruption_figures(interrupted)
+    report["backchannels"] = measure_backchannels(demo)
     return report
 
 
@@ -207,6 +213,20 @@ def interruption_figures(exchanges: Sequence[Exchange]) -> dict[str, Any]:
     }
 
 
+def measure_backchannels(demo: LiveDemo) -> dict[str, int]:
+    """Say each of `BACKCHANNELS` over some long answers; return how many there were, and how many `went_on`."""
+    longest = sorted(demo.retriever.faqs, key=lambda faq: -len(faq.answer))[:BACKCHANNELLED]
+    questions = [faq.question for faq in longest]
+    whole = [normalise_words(of.reply) for of in place_calls(demo, questions, progress="Long answers")]
+    went_on = 0
+    for words in BACKCHANNELS:
+        over: dict[str, Any] = {"interrupt": words, "interrupt_after": BACKCHANNEL_AFTER_S}
+        calls = place_calls(demo, questions, progress=f"{words} over answers", **over)
+        replies = [normalise_words(of.reply) for of in calls]
+        went_on += sum(reply == answer != "" for reply, answer in zip(replies, whole, strict=True))
+    return {"answers": len(BACKCHANNELS) * len(questions), "went_on": went_on}
+
+
 def looked_up(exchange: Exchange) -> str:
     """Return what the agent took the question to be: its last look-up or, if there was none, its transcript."""
     return str(exchange.lookups[-1]["query"]) if exchange.lookups else exchange.transcript
@@ -266,6 +286,9 @@ def format_report(report: dict[str, Any]) -> str:
             "",
             f"Interruptions: the agent stopped speaking in {stops['stopped']} of {stops['queries']},"
             f" after {stops['stopped_p50_s']} s (median), {stops['stopped_max_s']} s (longest)",
+            'Backchannels ("okay", "mm-hmm" …): {went_on} of {answers} answers went on'.format(
+                **report["backchannels"]
+            ),
         ]
     return "\n".join(lines)
 

@@ -19,7 +19,7 @@ from livekit import rtc
 from scipy.signal import resample_poly
 from tqdm.auto import tqdm
 
-from benchmarks.call_audio import CHUNK, RATE, CallAudio, with_pause
+from benchmarks.call_audio import CHUNK, RATE, CallAudio, pieces, with_pause
 from benchmarks.proxy import joining_directly
 from faqlab.errors import FaqlabError
 from faqlab.voice import whisper
@@ -374,8 +374,8 @@ def _middle(text: str, speech: np.ndarray) -> int:
 
 def _with_reply_transcribed(exchange: Exchange) -> Exchange:
     audio = resample_poly(exchange.audio.astype(np.float32) / 32768, whisper.SAMPLE_RATE, RATE)
-    text = Whisper.shared().transcribe(audio.astype(np.float32)) if len(audio) else ""
-    return replace(exchange, reply_transcribed=text)
+    parts = pieces(audio.astype(np.float32), whisper.SAMPLE_RATE)
+    return replace(exchange, reply_transcribed=" ".join(filter(None, map(Whisper.shared().transcribe, parts))))
 
 
 def call_table(exchanges: Sequence[Exchange], demo: LiveDemo) -> pd.DataFrame:

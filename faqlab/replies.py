@@ -30,6 +30,8 @@ GO_ON = "Shall I go on?"
 NO_CONTACT = "I don't have a phone number or address to give you, I'm afraid. What else would you like to know?"
 ONE_OF_TWO = "I can only answer one of those."
 OTHER_QUESTION = "And please ask me your other question again."
+ENGLISH_ONLY = "I'm sorry, I couldn't make that out. I only understand English. Could you say it again?"
+TOO_LONG = "Sorry, I haven't caught your question yet. Please ask me in one short sentence."
 
 SMALL_TALK = {
     "greeting": "Hello! What would you like to know?",

@@ -257,10 +257,10 @@ def test_calls_are_measured_and_reported(
 ) -> None:
     def place_calls(_: Any, queries: list[str], at_once: int = 1, *, progress: str, **options: Any) -> list[Exchange]:
         stopped = 0.4 if "interrupt" in options else None
-        cut_in = options.get("pause") == 0.8
+        cut_in, reply = options.get("pause") == 0.8, "All" if options.get("interrupt") == "Right." else "All of it."
         return [
-            Exchange(query, (query,), "Yes.", ({"query": query, **lookup},), 0.65, cut_in, stopped)
-            for query, lookup in ((query, lookups[query]) for query in queries)
+            Exchange(query, (query,), reply, ({"query": query, **lookup},), 0.65, cut_in, stopped)
+            for query, lookup in ((query, lookups.get(query, {})) for query in queries)
         ]
 
     lookups = {
@@ -275,6 +275,7 @@ def test_calls_are_measured_and_reported(
     assert report["first_right"] == {"answerable": 2, "calls": 2, "typed": 2}
     assert [row["cut_in"] for row in report["pauses"]] == [0, 0, 0, 3]
     assert report["interruptions"] == {"queries": 3, "stopped": 3, "stopped_p50_s": 0.4, "stopped_max_s": 0.4}
+    assert report["backchannels"] == {"answers": 10, "went_on": 8}
     text = calls.format_report(report)
     assert "a right entry first            2 of 2 (typed: 2)" in text
     assert "p50 650 ms, p95 650 ms" in text

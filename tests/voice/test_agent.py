@@ -7,18 +7,28 @@ import json
 import logging
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
-from livekit.agents import AgentSession, RunContext, UserTurnExceededEvent, function_tool
+from livekit.agents import (
+    Agent,
+    AgentSession,
+    LanguageCode,
+    RunContext,
+    StopResponse,
+    UserTurnExceededEvent,
+    function_tool,
+    llm,
+    stt,
+)
 from livekit.agents.voice.run_result import RunResult
 
 from faqlab import replies
 from faqlab.conversation import Conversation
 from faqlab.retriever import Retriever
 from faqlab.small_talk import SmallTalk
-from faqlab.voice.agent import FaqAgent, Lookups
+from faqlab.voice.agent import FaqAgent, Lookups, question_in
 from faqlab.voice.chat import text_session
 from faqlab.voice.lookup_log import LookupLog
 
@@ -116,16 +126,144 @@ async def test_a_look_up_that_fails_is_apologised_for_and_the_third_in_a_row_end
     assert "broken on purpose" in caplog.text
 
 
-@pytest.mark.parametrize(("user_state", "said_last"), [("speaking", PAY_ANSWER), ("listening", replies.GREETING)])
-async def test_someone_who_speaks_without_a_pause_is_answered(
-    session: AgentSession[Lookups], monkeypatch: pytest.MonkeyPatch, user_state: str, said_last: str
+@pytest.mark.parametrize(
+    ("user_state", "transcript", "said_last"),
+    [
+        ("speaking", "And then we went to the shop and", replies.TOO_LONG),
+        ("speaking", "…", replies.SAY_AGAIN),
+        ("listening", PAY, replies.GREETING),
+    ],
+)
+async def test_who_never_pauses_is_asked_for_one_question(
+    session: AgentSession[Lookups],
+    monkeypatch: pytest.MonkeyPatch,
+    user_state: str,
+    transcript: str,
+    said_last: str,
 ) -> None:
-    """Such as a radio; a caller who has just finished is answered by the turn's end anyway."""
+    """Such as a radio, whose words aren't looked up; a caller who has just finished is answered by the turn's end."""
     monkeypatch.setattr("faqlab.voice.agent.BETWEEN_WORDS_SECONDS", 0)
     monkeypatch.setattr(AgentSession, "user_state", user_state)
-    endless = UserTurnExceededEvent(transcript=PAY, accumulated_transcript=PAY, accumulated_word_count=4, duration=20)
+    endless = UserTurnExceededEvent(
+        transcript=transcript, accumulated_transcript=transcript, accumulated_word_count=99, duration=80
+    )
     await session.current_agent.on_user_turn_exceeded(endless)
     assert session.history.messages()[-1].text_content == said_last
+
+
+STORY = """
+Hi. I bought a coffee machine from you in the spring for our kitchen at work, and everybody was so happy with it, you
+know? Then in June the lid broke, and somebody sent the lid back to you, and we never got anything, not a word. I know
+that it's a long time ago, and that the person who did it has left since. What I want to know is this. How can I pay?
+"""
+
+
+async def test_of_a_long_story_the_last_question_is_looked_up(session: AgentSession[Lookups]) -> None:
+    assert said(await session.run(user_input=STORY)) == PAY_ANSWER
+    assert question_in(STORY) == PAY
+    assert question_in("Oh well. How can I pay? Right?") == "Oh well. How can I pay? Right?", "it's short"
+    assert question_in(no_question := "and so on " * 20) == no_question
+
+
+class Speech:
+    """A reply that is being spoken, as livekit's handle of it."""
+
+    def __init__(self, done: bool = False, interrupted: bool = False) -> None:
+        self.over, self.interrupted, self.allow_interruptions = done, interrupted, True
+
+    def done(self) -> bool:
+        return self.over
+
+
+Kind = stt.SpeechEventType
+
+
+def transcript(kind: Kind, text: str, confidence: float = 0.9) -> stt.SpeechEvent:
+    return stt.SpeechEvent(kind, alternatives=[stt.SpeechData(LanguageCode("en"), text, confidence=confidence)])
+
+
+Transcribe = Callable[..., Awaitable[list[str]]]
+
+
+@pytest.fixture
+def transcribe(session: AgentSession[Lookups], monkeypatch: pytest.MonkeyPatch) -> Transcribe:
+    """Return what the agent passes on of some words that are spoken over a reply."""
+
+    async def transcribe(*texts: str, speech: Any, confidence: float = 0.9) -> list[str]:
+        async def events(*_: object) -> AsyncIterator[stt.SpeechEvent]:
+            for text in texts:
+                yield stt.SpeechEvent(Kind.START_OF_SPEECH)
+                for kind in (Kind.PREFLIGHT_TRANSCRIPT, Kind.FINAL_TRANSCRIPT):
+                    yield transcript(kind, text, confidence)
+                yield stt.SpeechEvent(Kind.END_OF_SPEECH)
+
+        monkeypatch.setattr(Agent.default, "stt_node", events)
+        monkeypatch.setattr(AgentSession, "current_speech", speech)
+        agent: Any = session.current_agent
+        passed = [event async for event in agent.stt_node(None, None)]
+        assert [event.type for event in passed].count(Kind.END_OF_SPEECH) == len(texts)
+        return [event.alternatives[0].text for event in passed if event.type is Kind.FINAL_TRANSCRIPT]
+
+    return transcribe
+
+
+BACKCHANNELS = "Okay.|Yeah.|Mm-hmm.|Right.|Uh-huh.|I see.|Yeah, yeah.|Oh, okay.|Got it.|Hmm.|Really?|Thanks.|…"
+STOPPING = "Stop.|No.|Wait a minute.|Sorry, what?|That's wrong.|How much is it?|Okay, but can I pay by card?|Not that."
+
+
+async def test_words_over_a_reply_end_it_only_if_they_ask_or_object(transcribe: Transcribe) -> None:
+    assert await transcribe(*BACKCHANNELS.split("|"), speech=Speech()) == []
+    assert await transcribe(*STOPPING.split("|"), speech=Speech()) == STOPPING.split("|")
+    assert await transcribe("Stop.", PAY, speech=Speech(), confidence=0.1) == ["Stop."], "not a television"
+
+
+@pytest.mark.parametrize("speech", [None, Speech(done=True), Speech(interrupted=True)])
+async def test_words_after_a_reply_are_a_turn_whatever_they_are(transcribe: Transcribe, speech: Any) -> None:
+    assert await transcribe("Okay.", "Thanks.", speech=speech) == ["Okay.", "Thanks."]
+
+
+async def test_a_backchannel_soon_after_the_question_is_one_too(transcribe: Transcribe) -> None:
+    """Who goes on within a moment is transcribed together with what was said before."""
+    assert await transcribe(PAY, f"{PAY} Okay.", f"{PAY} And abroad?", speech=Speech()) == [PAY, f"{PAY} And abroad?"]
+
+
+async def test_an_answer_that_a_backchannel_has_paused_resumes(
+    session: AgentSession[Lookups], transcribe: Transcribe
+) -> None:
+    agent: Any = session.current_agent
+    resumed: list[bool] = []
+
+    class Context:
+        def __init__(self) -> None:
+            self.speech_handle, self.userdata = Speech(), session.userdata
+
+        def disallow_interruptions(self) -> None:
+            resumed.append(True)
+            self.speech_handle.allow_interruptions = False
+
+    answer, other = Context(), Speech()
+    await agent.lookup_company_info(answer, PAY)
+    await transcribe("Okay.", speech=other)
+    assert not resumed
+    await transcribe("How much?", speech=answer.speech_handle)
+    assert not resumed
+    await transcribe("Okay.", speech=answer.speech_handle)
+    assert resumed
+    assert answer.speech_handle.allow_interruptions
+
+
+async def test_what_is_probably_another_language_is_not_looked_up(session: AgentSession[Lookups]) -> None:
+    agent, heard = session.current_agent, llm.ChatMessage(role="user", content=["Where is my parcel?"])
+    await agent.on_user_turn_completed(agent.chat_ctx, heard)
+    heard.transcript_confidence = 0.9
+    await agent.on_user_turn_completed(agent.chat_ctx, heard)
+    heard.transcript_confidence = 0.1
+    await agent.on_user_turn_completed(agent.chat_ctx, heard.model_copy(update={"content": ["Yes."]}))
+    for sentence in (replies.ENGLISH_ONLY, replies.SAY_AGAIN):
+        with pytest.raises(StopResponse):
+            await agent.on_user_turn_completed(agent.chat_ctx, heard)
+        await session.wait_for_idle()
+        assert session.history.messages()[-1].text_content == sentence
 
 
 class AgentWithHours(FaqAgent):

@@ -1,5 +1,5 @@
 """
-Three real calls through a livekit-server: spoken questions in, spoken answers out; and a call's decisions without one.
+Four real calls through a livekit-server: spoken questions in, spoken answers out; and a call's decisions without one.
 
 What is asserted is what was said and looked up, never when.
 """
@@ -10,6 +10,7 @@ import asyncio
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,7 +24,10 @@ from benchmarks.gemini_emulator import GREETING, GeminiEmulator, Mood
 from benchmarks.scripted_caller import ScriptedCaller
 from benchmarks.words import normalise_words
 from faqlab import replies
+from faqlab.config import RetrievalConfig
 from faqlab.conversation import Conversation
+from faqlab.encoder import Encoder
+from faqlab.faqs import Faq, FaqSet
 from faqlab.retriever import Retriever
 from faqlab.settings import Settings
 from faqlab.small_talk import SmallTalk
@@ -101,6 +105,25 @@ async def test_an_offline_call_is_answered_from_the_faq(livekit_server: LiveKit,
     [record] = [record for record in records.records if record.id == lookup["id"]]
     assert record.room == "offline"
     assert set(record.milliseconds) == set(STAGES)
+
+
+GIFT_CARD = "How can I buy a gift card?"
+GIFT_CARD_ANSWER = "In any of our shops, or on our page. It comes by email or by post. You can use it for three years."
+
+
+async def test_an_answer_over_which_the_caller_says_okay_goes_on_to_its_end(
+    livekit_server: LiveKit, short_config: Path, encoder: Encoder, small_talk: SmallTalk, tmp_path: Path
+) -> None:
+    faqs = FaqSet((Faq(id="gift", question=GIFT_CARD, answer=GIFT_CARD_ANSWER),))
+    retriever = Retriever.build(faqs, RetrievalConfig.load(short_config), encoder=encoder, cache_dir=tmp_path)
+    with answering(livekit_server, Conversation(retriever, small_talk)) as records:
+        async with caller(livekit_server, "backchannel") as calling:
+            assert await said(calling, replies.GREETING)
+            reply = (await calling.ask(GIFT_CARD, interrupt="Okay.", interrupt_after=2.0)).reply
+            while not normalise_words(reply).endswith(normalise_words(GIFT_CARD_ANSWER)[-20:]):
+                reply += " " + (await calling.greeting()).reply
+    assert normalise_words(reply) == normalise_words(GIFT_CARD_ANSWER)
+    assert [record.query for record in records.records] == [GIFT_CARD]
 
 
 async def start_gemini(emulator: GeminiEmulator, session: Session, notify: Any, **options: Any) -> None:

@@ -2,76 +2,44 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+from livekit.local_inference import VAD_WINDOW_SAMPLES
+from spoken_audio import RATE, say, silence
 
-from faqlab.voice.endpointing import EndpointingDelays, looks_complete, looks_like_keywords
-from faqlab.voice.whisper import Transcript
+from faqlab.voice.endpointing import LONGEST_S, SURE_S, UNSURE_S, completeness, wait_after
+from faqlab.voice.whisper import Transcript, Whisper
 
-DELAYS = EndpointingDelays()
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "How long does delivery take?", "I want to cancel my order.", "Who do I send it to?", "Stop!", "Yes.",
-        "What is it made of?",
-    ],
-)  # fmt: skip
-def test_whole_sentences_look_complete(text: str) -> None:
-    assert looks_complete(text)
+ENDS, BREAKS_OFF, GOES_ON = (0.99, 0.0, 0.0, 0.01), (0.1, 0.6, 0.1, 0.1), (0.5, 0.1, 0.2, 0.1)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "", "How long does", "How long does it...", "I bought this and.", "Can I send it to my.", "Um.", "How?",
-        "I'd like to return the", "So um, can I.", "Do you ship to Canada and", "Is there a fee for",
-        "I bought a coat because.",
-    ],
-)  # fmt: skip
-def test_what_was_cut_off_does_not_look_complete(text: str) -> None:
-    assert not looks_complete(text)
+def test_the_surer_the_end_the_shorter_the_wait_within_its_limits() -> None:
+    text = "How long does it take to deliver?"
+    waits = [wait_after(Transcript(text, endings=endings)) for endings in (ENDS, GOES_ON, BREAKS_OFF)]
+    assert SURE_S == waits[0] < UNSURE_S < waits[1] < waits[2] == LONGEST_S
+    assert wait_after(Transcript("")) == LONGEST_S
 
 
-@pytest.mark.parametrize("text", ["Return label price", "Days to ship", "Driver's licence", "GDPR contract"])
-def test_search_keywords_may_be_whole(text: str) -> None:
-    assert looks_like_keywords(text)
-    assert DELAYS.after(Transcript(text)) == DELAYS.doubtful
+@pytest.mark.parametrize("text", ["It's 447.", "My order number is 447 19 2", "That's spelled P-E-T-E."])
+def test_a_number_or_a_spelled_name_may_go_on(text: str) -> None:
+    sentence = "It's the blue one that I bought."
+    assert wait_after(Transcript(text, endings=ENDS)) > wait_after(Transcript(sentence, endings=ENDS))
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("whole", "beginning"),
     [
-        "", "Returns", "My return", "What are the", "I was", "Return label...", "Shoes too big for", "Order can't",
-        "b c d e f", "Send it back", "You sent me", "Return this", "She bought shoes", "Not working properly",
-        "Let's say shoes",
-    ],
-)  # fmt: skip
-def test_pieces_of_sentences_are_no_keywords(text: str) -> None:
-    assert not looks_like_keywords(text)
-
-
-@pytest.mark.parametrize(
-    ("text", "sentence_end", "delay"),
-    [
-        ("How long does your standard delivery take on Sundays?", 0.95, "question"),
-        ("How long does your standard delivery take on Sundays?", 0.6, "doubtful"),
-        ("I want to cancel the latest order of mine.", 0.95, "statement"),
-        ("I want to cancel the latest order of mine.", 0.75, "doubtful"),
-        ("Hers has been here for a while.", 0.95, "doubtful"),
-        ("Thank you.", 0.95, "statement"),
-        ("Do I need an account?", 0.95, "doubtful"),
-        ("How do I post these trainers back?", 0.98, "doubtful"),
-        ("Which bus stops nearest to your front door.", 0.75, "doubtful"),
-        ("Which bus stops nearest to your front door.", 0.6, "unfinished"),
-        ("I want to ask about.", 0.6, "unfinished"),
-        ("How long does", 0.0, "unfinished"),
-        ("", 0.0, "unfinished"),
+        ("How long does standard delivery take to the islands?", "How long does the"),
+        ("Can I send back the shoes that I bought last week?", "Can I send back the shoes that I"),
+        ("I want to cancel the order that I placed this morning.", "I want to cancel the order that my"),
+        ("Where can I see whether my parcel has left the warehouse?", "Where can I see whether my"),
     ],
 )
-def test_the_less_sure_the_end_the_longer_the_wait(text: str, sentence_end: float, delay: str) -> None:
-    assert DELAYS.after(Transcript(text, sentence_end=sentence_end)) == getattr(DELAYS, delay)
+def test_whole_sentences_are_more_complete_than_their_beginnings(whole: str, beginning: str) -> None:
+    end, middle = (Whisper.shared().recognise(with_silence(part)) for part in (whole, beginning))
+    assert completeness(end) > completeness(middle) + 1
+    assert wait_after(end) < 0.6 < wait_after(middle)
 
 
-def test_the_delays_grow_with_doubt() -> None:
-    assert DELAYS.shortest == DELAYS.question < DELAYS.statement < DELAYS.doubtful < DELAYS.unfinished < DELAYS.rejoin
+def with_silence(text: str) -> np.ndarray:
+    return np.concatenate([say(text), silence(3 * VAD_WINDOW_SAMPLES / RATE)])

@@ -20,14 +20,14 @@ from livekit.local_inference import VAD_WINDOW_SAMPLES
 from spoken_audio import RATE, say, silence
 
 from benchmarks.words import normalise_words
-from faqlab.voice.endpointing import EndpointingDelays
+from faqlab.voice.endpointing import wait_after
 from faqlab.voice.stt import UNINTELLIGIBLE, Turn, WhisperSTT
 from faqlab.voice.tts import to_int16
 from faqlab.voice.whisper import Transcript, Whisper
 
-QUESTION = Transcript("How long does your standard delivery take on Sundays?", sentence_end=0.99)
-STATEMENT = Transcript("I want to cancel the latest order of mine.", sentence_end=0.99)
-DOUBTFUL = Transcript("Do I need an account?", sentence_end=0.99)
+QUESTION = Transcript("How long does your standard delivery take on Sundays?", endings=(0.99, 0, 0, 0.01))
+STATEMENT = Transcript("I want to cancel the latest order of mine.", endings=(0.9, 0, 0.02, 0.02))
+DOUBTFUL = Transcript("Do I need an account?", endings=(0.7, 0.03, 0.05, 0.1))
 UNFINISHED = Transcript("How long does")
 NOTHING = Transcript("")
 WINDOW_S = VAD_WINDOW_SAMPLES / RATE
@@ -61,9 +61,9 @@ class Slow(Script):
 class Audio:
     """A `Turn` that takes scripted audio, and its events with the window at which each was sent."""
 
-    def __init__(self, recogniser: Any, delays: EndpointingDelays | None = None) -> None:
+    def __init__(self, recogniser: Any) -> None:
         self.windows, self.events = 0, list[tuple[int, str, str]]()
-        self.turn = Turn(recogniser, delays or EndpointingDelays(), self._note)
+        self.turn = Turn(recogniser, self._note)
 
     def _note(self, event: stt.SpeechEvent) -> None:
         text = event.alternatives[0].text if event.alternatives else ""
@@ -90,12 +90,9 @@ class Audio:
         return [text for _, kind, text in self.events if kind == "final_transcript"]
 
 
-@pytest.mark.parametrize(
-    ("transcript", "delay"), [(QUESTION, 0.35), (STATEMENT, 0.38), (DOUBTFUL, 0.65), (UNFINISHED, 0.9)]
-)
-async def test_a_turn_ends_after_the_silence_that_its_transcript_calls_for(
-    transcript: Transcript, delay: float
-) -> None:
+@pytest.mark.parametrize("transcript", [QUESTION, STATEMENT, DOUBTFUL, UNFINISHED])
+async def test_a_turn_ends_after_the_silence_that_its_transcript_calls_for(transcript: Transcript) -> None:
+    delay = wait_after(transcript)
     audio = Audio(Script(transcript))
     await audio.speak(1.0)
     spoken = audio.windows
@@ -114,7 +111,7 @@ async def test_a_pause_ends_a_turn_exactly_if_it_is_longer_than_the_delay(transc
         await audio.speak(seconds)
         await audio.pause(pause)
     await audio.pause(1.0)
-    cut_in = pause > EndpointingDelays().after(transcript)
+    cut_in = pause > wait_after(transcript)
     assert audio.finals == ([transcript.text, STATEMENT.text] if cut_in else [STATEMENT.text])
 
 
@@ -168,10 +165,10 @@ async def test_time_matters_while_somebody_speaks_and_may_go_on() -> None:
 
 async def test_a_noise_after_a_question_does_not_take_its_place() -> None:
     script = Script(QUESTION, NOTHING)
-    audio = Audio(script, EndpointingDelays(unfinished=0.4))
-    for seconds in (1.0, 0.1, 1.0):
+    audio = Audio(script)
+    for seconds, pause in ((1.0, 0.55), (0.1, 0.95), (1.0, 1.0)):
         await audio.speak(seconds)
-        await audio.pause(0.5)
+        await audio.pause(pause)
     assert script.stretches == [1, 2, 2]  # the question, with the noise, and with what was said after that
 
 
@@ -200,10 +197,51 @@ async def test_a_fading_voice_does_not_begin_a_turn_but_continues_one() -> None:
     assert audio.kinds == ["start_of_speech"]
 
 
-async def test_a_sound_that_does_not_end_is_cut_off_every_25_seconds() -> None:
-    audio = await Audio(Script(QUESTION)).speak(60)
+async def test_a_long_noise_without_a_word_is_cut_off_at_27_seconds() -> None:
+    audio = await Audio(Script(NOTHING)).speak(60)
     ends = [window * WINDOW_S for window, kind, _ in audio.events if kind == "final_transcript"]
-    assert [later - earlier for earlier, later in pairwise([0.0, *ends])] == [pytest.approx(25, abs=0.1)] * 2
+    assert [later - earlier for earlier, later in pairwise([0.0, *ends])] == [pytest.approx(27, abs=0.1)] * 2
+    assert set(audio.finals) == {UNINTELLIGIBLE}
+
+
+class Pieces:
+    """A recogniser that returns how many seconds it was given, so that a turn's transcript shows its pieces."""
+
+    def recognise(self, audio: np.ndarray) -> Transcript:
+        return Transcript(f"{np.count_nonzero(np.abs(audio) > 0.1) / RATE:.0f}." if np.abs(audio).max() > 0.1 else "")
+
+
+async def test_a_story_of_a_minute_is_one_turn_and_no_piece_of_it_is_recognised_twice() -> None:
+    audio = Audio(Pieces())
+    for _ in range(12):  # sentences of 5 s with a breath after each
+        await audio.speak(5.0)
+        await audio.pause(0.2)
+    await audio.pause(2.0)
+    assert audio.kinds.count("start_of_speech") == audio.kinds.count("end_of_speech") == 1
+    assert audio.finals == ["25. 25. 10."]
+
+
+async def test_speech_that_never_pauses_is_cut_off_after_81_seconds() -> None:
+    audio = await Audio(Pieces()).speak(170)
+    ends = [window * WINDOW_S for window, kind, _ in audio.events if kind == "final_transcript"]
+    assert [later - earlier for earlier, later in pairwise([0.0, *ends])] == [pytest.approx(81, abs=0.3)] * 2
+    assert audio.finals == ["27. 27. 27."] * 2
+
+
+async def test_what_is_transcribed_together_is_never_longer_than_a_piece() -> None:
+    audio = Audio(Pieces())
+    for _ in range(2):
+        await audio.speak(20.0)
+        await audio.pause(1.2)
+    assert audio.finals == ["20.", "26. 14."]  # with the lead and the pause, 27 s
+
+
+async def test_a_caller_who_goes_on_after_a_story_is_transcribed_whole() -> None:
+    audio = Audio(Pieces())
+    for seconds, pause in ((25.0, 0.2), (5.0, 1.2), (3.0, 3.0), (1.0, 2.0)):
+        await audio.speak(seconds)
+        await audio.pause(pause)
+    assert audio.finals == ["25. 5.", "25. 8.", "1."]
 
 
 async def test_finishing_ends_a_turn_without_waiting() -> None:

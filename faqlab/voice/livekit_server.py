@@ -21,14 +21,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 from google.protobuf.message import DecodeError
-from livekit.api import (
-    DeleteRoomRequest,
-    ListParticipantsRequest,
-    ListRoomsRequest,
-    LiveKitAPI,
-    RoomParticipantIdentity,
-    TwirpError,
-)
+from livekit import api as lk
 
 from faqlab.errors import FaqlabError
 from faqlab.settings import Settings
@@ -38,7 +31,7 @@ VERSION = "1.13.5"
 START_SECONDS = 60.0
 PATIENCE_SECONDS = 1.0  # a server that twice takes longer to answer hangs, and is started again
 
-API_ERRORS = (aiohttp.ClientError, TwirpError, TimeoutError, OSError, ValueError, DecodeError)
+API_ERRORS = (aiohttp.ClientError, lk.TwirpError, TimeoutError, OSError, ValueError, DecodeError)
 """What a request to a LiveKit server may raise."""
 
 
@@ -60,34 +53,34 @@ class LiveKit:
         return on_this_machine(self.url)
 
     @asynccontextmanager
-    async def api(self, seconds: float = 10) -> AsyncIterator[LiveKitAPI]:
+    async def api(self, seconds: float = 10) -> AsyncIterator[lk.LiveKitAPI]:
         """Yield its API for at most *seconds*; requests may raise `API_ERRORS`."""
         # livekit-api 1.2 heeds no time-out of the session.
         async with asyncio.timeout(seconds), aiohttp.ClientSession(trust_env=not self.local) as http:
-            yield LiveKitAPI(self.url, self.api_key, self.api_secret, session=http)
+            yield lk.LiveKitAPI(self.url, self.api_key, self.api_secret, session=http)
 
     async def delete_room(self, name: str) -> None:
         """Delete the room *name*, which ends its call, if the server answers."""
         with suppress(*API_ERRORS):
             async with self.api() as api:
-                await api.room.delete_room(DeleteRoomRequest(room=name))
+                await api.room.delete_room(lk.DeleteRoomRequest(room=name))
 
     async def remove_participants(self, beginning: str) -> None:
         """Remove the participants whose identities have this *beginning* from their rooms, if the server answers."""
         with suppress(*API_ERRORS):
             async with self.api(2) as api:
-                for room in (await api.room.list_rooms(ListRoomsRequest())).rooms:
-                    listed = await api.room.list_participants(ListParticipantsRequest(room=room.name))
+                for room in (await api.room.list_rooms(lk.ListRoomsRequest())).rooms:
+                    listed = await api.room.list_participants(lk.ListParticipantsRequest(room=room.name))
                     for participant in listed.participants:
                         if participant.identity.startswith(beginning):
-                            who = RoomParticipantIdentity(room=room.name, identity=participant.identity)
+                            who = lk.RoomParticipantIdentity(room=room.name, identity=participant.identity)
                             await api.room.remove_participant(who)
 
     async def answers(self, seconds: float = 10) -> bool:
         """Whether the server answers within *seconds* and accepts the key."""
         try:
             async with self.api(seconds) as api:
-                await api.room.list_rooms(ListRoomsRequest(names=["-"]))
+                await api.room.list_rooms(lk.ListRoomsRequest(names=["-"]))
         except API_ERRORS:
             return False
         return True
@@ -160,8 +153,8 @@ class LocalServer(ChildProcess):
     async def _prepare_end(self) -> None:
         with suppress(Exception):  # otherwise the server waits until the callers have left
             async with self.livekit.api(0.5) as api:
-                for room in (await api.room.list_rooms(ListRoomsRequest())).rooms:
-                    await api.room.delete_room(DeleteRoomRequest(room=room.name))
+                for room in (await api.room.list_rooms(lk.ListRoomsRequest())).rooms:
+                    await api.room.delete_room(lk.DeleteRoomRequest(room=room.name))
 
 
 def free_port(kind: socket.SocketKind) -> int:

@@ -61,9 +61,7 @@ class BackgroundService(ABC):
         """Stop, from any thread. Does nothing if it isn't running."""
         self.begin_stop()
         thread, self._thread = self._thread, None
-        if thread is None:
-            return
-        if thread.is_alive():  # otherwise it was interrupted before the thread began, and will stop at once
+        if thread and thread.is_alive():  # otherwise it was interrupted before the thread began, and will stop at once
             thread.join(timeout=15)  # it may hang in a log that nobody reads; then it ends with this process
 
     @property

@@ -126,9 +126,8 @@ def result_counts(results: pd.DataFrame) -> pd.DataFrame:
 def result_shares(results: pd.DataFrame) -> pd.Series:
     """Return the shares of `RESULTS` among the answerable queries, and `answered` of the others; NaN where none."""
     inside, outside = results[results["answerable"]], results[~results["answerable"]]
-    counts = inside["result"].value_counts().reindex(list(RESULTS), fill_value=0)
-    shares = counts / (len(inside) or np.nan)
-    return pd.concat([shares, pd.Series({"out of scope, answered": outside["answered"].mean()})])
+    shares = {result: (inside["result"] == result).mean() for result in RESULTS}
+    return pd.Series({**shares, "out of scope, answered": outside["answered"].mean()})
 
 
 def outcomes(results: pd.DataFrame) -> pd.DataFrame:

@@ -81,7 +81,8 @@ def ranked_answers(query: str, hits: Sequence[Hit], relevant: Sequence[str] = ()
     ax.invert_yaxis()
     ax.set_xlim(0, max(2.0, *(hit.squared_l2 * 1.1 for hit in hits)))
     ax.set_xlabel("squared L2 distance from the query")
-    figure.suptitle(f"{_quoted(query)}\n{decision}".strip(), x=0.01, ha="left", fontsize=11, fontweight="bold")
+    title = f"{textwrap.fill(_short(f'“{query}”', 300), 100)}\n{decision}".strip()
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
     return figure
 
 
@@ -125,10 +126,6 @@ def result_bars(counts: pd.DataFrame, title: str) -> Figure:
     ax.xaxis.set_major_formatter(PercentFormatter(1))
     figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
-
-
-def _quoted(query: str) -> str:
-    return textwrap.fill(_short(f"“{query}”", 300), 100)
 
 
 def _short(text: str, width: int) -> str:

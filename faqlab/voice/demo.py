@@ -10,7 +10,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
 from urllib.parse import urlsplit
@@ -140,8 +140,7 @@ class LiveDemo:
         self._progress(f"LiveKit server: {livekit.url if livekit else 'on this machine'}.")
         livekit = livekit or self._begin(LocalServer(program(), self._say)).start().livekit
         agent = self._begin(_Command("agent", self.settings, livekit, self._say, self.calls.add))
-        keyless = self.settings.model_copy(update={"google_api_key": None})
-        tokens = self._begin(_Command("tokens", keyless, livekit, self._say))
+        tokens = self._begin(_Command("tokens", self.settings, livekit, self._say))
         agent.start()
         self._url = tokens.start().ready_as
         self._progress(f"Ready at {self._url} with {len(faqs)} entries from {self.settings.faqs.name}.")
@@ -184,8 +183,9 @@ class _Command(ChildProcess):
         receive: Callable[[LookupRecord], None] = lambda record: None,
     ) -> None:
         name = {"agent": "The agent", "tokens": "The token server"}[command]
-        server = {f"livekit_{key}": value for key, value in vars(livekit).items()}
-        environment = _environment(settings.model_copy(update=server | {"records": None}))  # `calls` saves them
+        changes = {f"livekit_{key}": value for key, value in vars(livekit).items()}
+        changes |= {"records": None} if command == "agent" else {"google_api_key": None}  # `calls` saves look-ups
+        environment = _environment(settings.model_copy(update=changes))
         super().__init__(name, [sys.executable, "-P", "-m", "faqlab", command, "--json"], environment, say)
         self._livekit, self._receive, self._lines = livekit, receive, asyncio.Event()
 
@@ -202,10 +202,9 @@ class _Command(ChildProcess):
             patience = SILENT_SECONDS
 
     def _take_line(self, line: str) -> None:
-        try:
+        event = None
+        with suppress(ValueError):
             event = json.loads(line) if line.startswith("{") else None
-        except ValueError:
-            event = None
         if event is None:
             super()._take_line(line)
             if not line.startswith("faqlab: "):  # that is why it ends

@@ -78,12 +78,11 @@ class LiveKit:
 
     async def answers(self, seconds: float = 10) -> bool:
         """Whether the server answers within *seconds* and accepts the key."""
-        try:
+        with suppress(*API_ERRORS):
             async with self.api(seconds) as api:
                 await api.room.list_rooms(lk.ListRoomsRequest(names=["-"]))
-        except API_ERRORS:
-            return False
-        return True
+                return True
+        return False
 
 
 def livekit_from_settings(settings: Settings) -> LiveKit | None:

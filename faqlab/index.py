@@ -108,12 +108,12 @@ class VectorIndex:
         return self._index.reconstruct_n(0, self._index.ntotal)
 
     @cached_property
-    def answers(self) -> np.ndarray | None:
-        """The unit vectors of the answers, shape (entries, dimension); None if answers aren't embedded."""
+    def answers(self) -> np.ndarray:
+        """The answers' unit vectors, shape (entries, dimension); 0 for one that isn't embedded, or is in pieces."""
         if "answer" not in self._views:
-            return None
+            return np.zeros((len(self._texts) // len(self._views), self._index.d))
         view = slice(self._views.index("answer"), None, len(self._views))
-        # 0 for an answer in several pieces: two that begin the same may still differ.
+        # Two answers in pieces that begin the same may still differ.
         return self.vectors[self._starts[view]] * (self._texts[view] == 1)[:, None]
 
     def similarities(self, vectors: np.ndarray) -> np.ndarray:

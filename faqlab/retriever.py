@@ -177,8 +177,6 @@ class Retriever:
 
     def _different_answers(self, entries: np.ndarray) -> np.ndarray:
         """Return for each of *entries* the place of the first one with the same answer: its own, or an earlier one."""
-        if self.index.answers is None:
-            return np.arange(len(entries))
         answers = self.index.answers[entries]
         same = ((answers @ answers.T >= SAME_ANSWER) | np.eye(len(answers), dtype=bool)).argmax(axis=1)
         return np.asarray(same[same])  # if A says the same as B and B as C, C counts with A

@@ -139,8 +139,8 @@ class LiveDemo:
         atexit.register(self.stop)
         self._progress(f"LiveKit server: {livekit.url if livekit else 'on this machine'}.")
         livekit = livekit or self._begin(LocalServer(program(), self._say)).start().livekit
-        agent = self._begin(_Command("agent", self.settings, livekit, self._say, self.calls.add))
-        tokens = self._begin(_Command("tokens", self.settings, livekit, self._say))
+        agent = self._begin(_Command("agent", self, livekit))
+        tokens = self._begin(_Command("tokens", self, livekit))
         agent.start()
         self._url = tokens.start().ready_as
         self._progress(f"Ready at {self._url} with {len(faqs)} entries from {self.settings.faqs.name}.")
@@ -167,27 +167,20 @@ class LiveDemo:
 
 class _Command(ChildProcess):
     """
-    The command `faqlab agent` or `faqlab tokens`; *receive* gets each look-up.
+    The command `faqlab agent` or `faqlab tokens` of a demo.
 
     `start` sets `ready_as`: the agent's `Worker.identity`, or the page's URL.
     """
 
     ready_as = ""
 
-    def __init__(
-        self,
-        command: str,
-        settings: Settings,
-        livekit: LiveKit,
-        say: Callable[[str], None],
-        receive: Callable[[LookupRecord], None] = lambda record: None,
-    ) -> None:
+    def __init__(self, command: str, demo: LiveDemo, livekit: LiveKit) -> None:
         name = {"agent": "The agent", "tokens": "The token server"}[command]
         changes = {f"livekit_{key}": value for key, value in vars(livekit).items()}
         changes |= {"records": None} if command == "agent" else {"google_api_key": None}  # `calls` saves look-ups
-        environment = _environment(settings.model_copy(update=changes))
-        super().__init__(name, [sys.executable, "-P", "-m", "faqlab", command, "--json"], environment, say)
-        self._livekit, self._receive, self._lines = livekit, receive, asyncio.Event()
+        environment = _environment(demo.settings.model_copy(update=changes))
+        super().__init__(name, [sys.executable, "-P", "-m", "faqlab", command, "--json"], environment, demo._say)
+        self._livekit, self._calls, self._lines = livekit, demo.calls, asyncio.Event()
 
     async def _watch(self) -> str:
         now, patience = asyncio.get_running_loop().time, START_SECONDS
@@ -214,7 +207,7 @@ class _Command(ChildProcess):
         if "progress" in event and not self._ready.done():
             self._say(event["progress"])
         if "lookup" in event:
-            self._receive(LookupRecord.from_dict(event["lookup"]))
+            self._calls.add(LookupRecord.from_dict(event["lookup"]))
         if "ready" in event:
             self.ready_as = event["ready"]
             self._environment["FAQLAB_PORT"] = str(urlsplit(self.ready_as).port or "")  # the page's, which callers know

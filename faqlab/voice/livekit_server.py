@@ -86,12 +86,7 @@ class LiveKit:
 
 
 def livekit_from_settings(settings: Settings) -> LiveKit | None:
-    """
-    Return the server that the settings name, or None if we are to run our own.
-
-    Raises:
-        FaqlabError: LIVEKIT_URL is set without its key or secret.
-    """
+    """Return the server that the settings name, None if we run our own; FaqlabError if its key or secret is missing."""
     url, key, secret = settings.livekit_url, settings.livekit_api_key, settings.livekit_api_secret
     if url is None:
         return None

@@ -79,8 +79,7 @@ def ranked_answers(query: str, hits: Sequence[Hit], relevant: Sequence[str] = ()
     labels = [f"{hit.squared_l2:.2f}{score}{mark}" for hit, score, mark in zip(hits, scores, marks, strict=True)]
     ax.bar_label(bars, labels, padding=4)
     ax.invert_yaxis()
-    ax.set_xlim(0, max(2.0, *(hit.squared_l2 * 1.1 for hit in hits)))
-    ax.set_xlabel("squared L2 distance from the query")
+    ax.set(xlim=(0, max(2.0, *(hit.squared_l2 * 1.1 for hit in hits))), xlabel="squared L2 distance from the query")
     title = f"{textwrap.fill(_short(f'“{query}”', 300), 100)}\n{decision}".strip()
     figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
     return figure

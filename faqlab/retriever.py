@@ -17,7 +17,7 @@ from faqlab.decision import CONTENDERS, Outcome, Reason, decide, probabilities
 from faqlab.encoder import Encoder, load_encoder
 from faqlab.errors import FaqlabError
 from faqlab.faqs import Faq, FaqSet
-from faqlab.index import VectorIndex, texts_of
+from faqlab.index import VectorIndex
 from faqlab.ngrams import NgramIndex
 from faqlab.settings import settings
 from faqlab.text import has_words, is_blank, text_to_embed
@@ -120,7 +120,7 @@ class Retriever:
 
     @cached_property
     def ngrams(self) -> NgramIndex:
-        return NgramIndex([texts_of(faq, self.config.views) for faq in self.faqs])
+        return NgramIndex(self.index.texts)
 
     def answer(self, query: str) -> Answer:
         """Look *query* up and decide; FaqlabError if it's blank."""

@@ -94,7 +94,6 @@ def intervals(tables: Mapping[str, pd.DataFrame], title: str, xlabel: str) -> Fi
     labels = list(dict.fromkeys(label for table in tables.values() for label in table.index))
     figure, ax = plt.subplots(figsize=(8.0, 1.2 + 0.15 * (len(tables) + 1) * len(labels)))
     ax.set_yticks(range(len(labels)), labels)
-    ax.set_ylim(len(labels) - 0.5, -0.5)
     ax.grid(True, axis="x")
     for n, (system, table) in enumerate(tables.items()):
         colour, marker = SYSTEMS[system]
@@ -103,7 +102,7 @@ def intervals(tables: Mapping[str, pd.DataFrame], title: str, xlabel: str) -> Fi
         ax.errorbar(value, rows, xerr=[value - low, high - value], fmt=marker, color=colour, capsize=3, label=system)
     for border in range(1, len(labels)):
         ax.axhline(border - 0.5, color="#e3e3e3", linewidth=0.8)
-    ax.set(xlabel=f"{xlabel} (bars: 95% intervals)", title=title)
+    ax.set(xlabel=f"{xlabel} (bars: 95% intervals)", ylim=(len(labels) - 0.5, -0.5), title=title)
     ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return figure
 

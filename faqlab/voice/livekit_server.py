@@ -1,8 +1,4 @@
-"""
-The LiveKit server of the calls: the one that the settings name, or our own on this machine.
-
-Our own is livekit-server, built by `make build`. It listens on loopback only and ends with this process.
-"""
+"""The LiveKit server of the calls: the one that the settings name, or our own on this machine."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 START_SECONDS, SILENT_SECONDS = 60.0, 10.0  # a command that takes longer to say that it's alive is stuck
 
 log = logging.getLogger(__name__)
-
-Part = TypeVar("Part", bound=ChildProcess)
 
 
 class LiveDemo:
@@ -138,16 +136,17 @@ class LiveDemo:
         livekit, faqs = livekit_from_settings(self.settings), FaqSet.load(self.settings.faqs)
         atexit.register(self.stop)
         self._progress(f"LiveKit server: {livekit.url if livekit else 'on this machine'}.")
-        livekit = livekit or self._begin(LocalServer(program(), self._say)).start().livekit
-        agent = self._begin(_Command("agent", self, livekit))
-        tokens = self._begin(_Command("tokens", self, livekit))
+        # Each part is noted before it starts, so that it is stopped even if its start is interrupted.
+        if livekit is None:
+            server = LocalServer(program(), self._say)
+            self._parts.append(server)
+            livekit = server.start().livekit
+        agent, tokens = (_Command(name, self, livekit) for name in ("agent", "tokens"))
+        self._parts += (agent, tokens)
+        tokens.begin()
         agent.start()
         self._url = tokens.start().ready_as
         self._progress(f"Ready at {self._url} with {len(faqs)} entries from {self.settings.faqs.name}.")
-
-    def _begin(self, part: Part) -> Part:
-        self._parts.append(part)  # before it starts, so that it is stopped even if its start is interrupted
-        return part.begin()
 
     def _say(self, sentence: str) -> None:
         if not self._url:

@@ -47,10 +47,9 @@ class RetrievalConfig(BaseModel):
     @classmethod
     def load(cls, path: str | Path) -> Self:
         """
-        Read a configuration. A missing file means the baseline, with a warning unless it is the project's own file.
+        Read a configuration; FaqlabError if the file isn't JSON, or has an unknown setting or a value out of range.
 
-        Raises:
-            FaqlabError: The file isn't JSON, or has an unknown setting or a value out of range.
+        A missing file means the baseline, with a warning unless it is the project's own file.
         """
         path, remedy = Path(path), "fix it, or delete it to use the baseline"
         if not exists(path):

@@ -1,9 +1,4 @@
-"""
-How good retrieval and its decisions are on labelled queries.
-
-Ranking measures (hit@k, MRR, nDCG@k, recall@k) come from ir-measures, over the answerable queries. What the assistant
-does with each query is one of `RESULTS`. Intervals are 95% percentile bootstrap intervals over queries.
-"""
+"""How good retrieval and its decisions are on labelled queries: ranking measures, results, and their intervals."""
 
 from __future__ import annotations
 
@@ -61,12 +56,11 @@ def judge(
 
 def decide_again(results: pd.DataFrame, decline_below: float, answer_from: float) -> pd.DataFrame:
     """Return what *results* of a calibrated retriever would be with other thresholds."""
-    again = results.copy()
-    worded = again["reason"] != Reason.NO_WORDS
-    chances = again.loc[worded, ["confidence", "first"]].to_numpy().tolist()
+    worded = results[results["reason"] != Reason.NO_WORDS]
+    chances = worded[["confidence", "first"]].to_numpy().tolist()
     decisions = [decide(in_scope, first, decline_below, answer_from) for in_scope, first in chances]
-    again.loc[worded, "outcome"] = [str(outcome) for outcome, _ in decisions]
-    again.loc[worded, "reason"] = [str(reason) for _, reason in decisions]
+    again = results.copy()
+    again.update(pd.DataFrame(decisions, worded.index, ["outcome", "reason"], dtype=str))
     return _with_results(again)
 
 
@@ -126,9 +120,8 @@ def result_counts(results: pd.DataFrame) -> pd.DataFrame:
 def result_shares(results: pd.DataFrame) -> pd.Series:
     """Return the shares of `RESULTS` among the answerable queries, and `answered` of the others; NaN where none."""
     inside, outside = results[results["answerable"]], results[~results["answerable"]]
-    counts = inside["result"].value_counts().reindex(list(RESULTS), fill_value=0)
-    shares = counts / (len(inside) or np.nan)
-    return pd.concat([shares, pd.Series({"out of scope, answered": outside["answered"].mean()})])
+    shares = {result: (inside["result"] == result).mean() for result in RESULTS}
+    return pd.Series({**shares, "out of scope, answered": outside["answered"].mean()})
 
 
 def outcomes(results: pd.DataFrame) -> pd.DataFrame:

@@ -48,11 +48,6 @@ def pieces(answer: str) -> list[str]:
     return [" ".join(words) for words in texts]
 
 
-def texts_of(faq: Faq, views: Sequence[str]) -> list[str]:
-    """Return the texts of an entry in *views*, in their order."""
-    return [text for _, texts in texts_by_view(faq, views) for text in texts]
-
-
 def texts_by_view(faq: Faq, views: Sequence[str]) -> list[tuple[str, list[str]]]:
     """Return each of *views* and its texts: `phrasings` instead if the answer only repeats the question."""
     repeats = clean_query(faq.answer).casefold() == clean_query(faq.question).casefold()
@@ -68,11 +63,12 @@ def make_index(dimension: int) -> faiss.Index:
 class VectorIndex:
     """The entries of one FAQ in a FAISS index, with one row per text."""
 
-    def __init__(self, index: faiss.Index, views: Sequence[str], entries: Sequence[tuple[str, list[str]]]) -> None:
+    def __init__(self, index: faiss.Index, views: Sequence[str], entries: list[list[tuple[str, list[str]]]]) -> None:
         self._index, self._views = index, tuple(views)
-        self._texts = np.array([len(texts) for _, texts in entries])
+        self.texts = [[text for _, texts in entry for text in texts] for entry in entries]  # of each entry
+        self._texts = np.array([len(texts) for entry in entries for _, texts in entry])
         self._starts = np.cumsum([0, *self._texts[:-1]])  # the first row of each view of each entry
-        self._pieces = np.array(["answer" in view for view, _ in entries])
+        self._pieces = np.array(["answer" in view for entry in entries for view, _ in entry])
 
     @classmethod
     def open(
@@ -80,8 +76,8 @@ class VectorIndex:
     ) -> VectorIndex:
         """Return the index of *faqs*: from *cache_dir* if it is undamaged and up to date there, else a new one."""
         index = make_index(encoder.dimension)
-        entries = [view for faq in faqs for view in texts_by_view(faq, views)]
-        texts = [text for _, of_view in entries for text in of_view]
+        entries = [texts_by_view(faq, views) for faq in faqs]
+        texts = [text for entry in entries for _, of_view in entry for text in of_view]
 
         def build() -> Mapping[str, bytes]:
             index.add(encoder.encode(texts, progress=progress or len(texts) > 500))
@@ -108,12 +104,12 @@ class VectorIndex:
         return self._index.reconstruct_n(0, self._index.ntotal)
 
     @cached_property
-    def answers(self) -> np.ndarray | None:
-        """The unit vectors of the answers, shape (entries, dimension); None if answers aren't embedded."""
+    def answers(self) -> np.ndarray:
+        """The answers' unit vectors, shape (entries, dimension); 0 for one that isn't embedded, or is in pieces."""
         if "answer" not in self._views:
-            return None
+            return np.zeros((len(self.texts), self._index.d))
         view = slice(self._views.index("answer"), None, len(self._views))
-        # 0 for an answer in several pieces: two that begin the same may still differ.
+        # Two answers in pieces that begin the same may still differ.
         return self.vectors[self._starts[view]] * (self._texts[view] == 1)[:, None]
 
     def similarities(self, vectors: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from faqlab.reference import Weights, load_sentence_transformer
 def export(weights: Weights) -> tuple[bytes, bytes]:
     """Return the model, from token ids and attention mask to unit vectors, and its tokenizer as JSON."""
     from onnxruntime.transformers.fusion_options import FusionOptions
-    from onnxruntime.transformers.optimizer import optimize_model
+    from onnxruntime.transformers.optimizer import optimize_by_onnxruntime, optimize_model
 
     model: Any = load_sentence_transformer(weights.name)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
@@ -27,12 +27,8 @@ def export(weights: Weights) -> tuple[bytes, bytes]:
         fusion.enable_embed_layer_norm = False  # it needs the token types as an input
         shape = model[0].auto_model.config.num_attention_heads, model[0].auto_model.config.hidden_size
         optimize_model(plain, "bert", *shape, fusion, opt_level=0).save_model_to_file(fused)
-        options = onnxruntime.SessionOptions()
-        options.optimized_model_filepath = optimised
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-        options.log_severity_level = 3
-        onnxruntime.InferenceSession(fused, options, providers=["CPUExecutionProvider"])
-        graph = Path(optimised).read_bytes()
+        onnxruntime.set_default_logger_severity(3)  # otherwise it warns that the graph is for this kind of processor
+        graph = Path(optimize_by_onnxruntime(fused, optimized_model_path=optimised)).read_bytes()
     tokenizer = Tokenizer.from_file(str(weights.folder / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.enable_truncation(model.max_seq_length)

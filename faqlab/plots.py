@@ -79,9 +79,9 @@ def ranked_answers(query: str, hits: Sequence[Hit], relevant: Sequence[str] = ()
     labels = [f"{hit.squared_l2:.2f}{score}{mark}" for hit, score, mark in zip(hits, scores, marks, strict=True)]
     ax.bar_label(bars, labels, padding=4)
     ax.invert_yaxis()
-    ax.set_xlim(0, max(2.0, *(hit.squared_l2 * 1.1 for hit in hits)))
-    ax.set_xlabel("squared L2 distance from the query")
-    figure.suptitle(f"{_quoted(query)}\n{decision}".strip(), x=0.01, ha="left", fontsize=11, fontweight="bold")
+    ax.set(xlim=(0, max(2.0, *(hit.squared_l2 * 1.1 for hit in hits))), xlabel="squared L2 distance from the query")
+    title = f"{textwrap.fill(_short(f'“{query}”', 300), 100)}\n{decision}".strip()
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
     return figure
 
 
@@ -94,7 +94,6 @@ def intervals(tables: Mapping[str, pd.DataFrame], title: str, xlabel: str) -> Fi
     labels = list(dict.fromkeys(label for table in tables.values() for label in table.index))
     figure, ax = plt.subplots(figsize=(8.0, 1.2 + 0.15 * (len(tables) + 1) * len(labels)))
     ax.set_yticks(range(len(labels)), labels)
-    ax.set_ylim(len(labels) - 0.5, -0.5)
     ax.grid(True, axis="x")
     for n, (system, table) in enumerate(tables.items()):
         colour, marker = SYSTEMS[system]
@@ -103,7 +102,7 @@ def intervals(tables: Mapping[str, pd.DataFrame], title: str, xlabel: str) -> Fi
         ax.errorbar(value, rows, xerr=[value - low, high - value], fmt=marker, color=colour, capsize=3, label=system)
     for border in range(1, len(labels)):
         ax.axhline(border - 0.5, color="#e3e3e3", linewidth=0.8)
-    ax.set(xlabel=f"{xlabel} (bars: 95% intervals)", title=title)
+    ax.set(xlabel=f"{xlabel} (bars: 95% intervals)", ylim=(len(labels) - 0.5, -0.5), title=title)
     ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return figure
 
@@ -125,10 +124,6 @@ def result_bars(counts: pd.DataFrame, title: str) -> Figure:
     ax.xaxis.set_major_formatter(PercentFormatter(1))
     figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
-
-
-def _quoted(query: str) -> str:
-    return textwrap.fill(_short(f"“{query}”", 300), 100)
 
 
 def _short(text: str, width: int) -> str:

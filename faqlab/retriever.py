@@ -17,7 +17,7 @@ from faqlab.decision import CONTENDERS, Outcome, Reason, decide, probabilities
 from faqlab.encoder import Encoder, load_encoder
 from faqlab.errors import FaqlabError
 from faqlab.faqs import Faq, FaqSet
-from faqlab.index import VectorIndex, texts_of
+from faqlab.index import VectorIndex
 from faqlab.ngrams import NgramIndex
 from faqlab.settings import settings
 from faqlab.text import has_words, is_blank, text_to_embed
@@ -120,7 +120,7 @@ class Retriever:
 
     @cached_property
     def ngrams(self) -> NgramIndex:
-        return NgramIndex([texts_of(faq, self.config.views) for faq in self.faqs])
+        return NgramIndex(self.index.texts)
 
     def answer(self, query: str) -> Answer:
         """Look *query* up and decide; FaqlabError if it's blank."""
@@ -177,8 +177,6 @@ class Retriever:
 
     def _different_answers(self, entries: np.ndarray) -> np.ndarray:
         """Return for each of *entries* the place of the first one with the same answer: its own, or an earlier one."""
-        if self.index.answers is None:
-            return np.arange(len(entries))
         answers = self.index.answers[entries]
         same = ((answers @ answers.T >= SAME_ANSWER) | np.eye(len(answers), dtype=bool)).argmax(axis=1)
         return np.asarray(same[same])  # if A says the same as B and B as C, C counts with A

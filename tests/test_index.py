@@ -113,7 +113,6 @@ def test_a_similarity_is_made_of_the_mean_and_the_nearest_of_the_views(
     index = VectorIndex.open(faqs, encoder, ("question", "question_answer", "answer"), tmp_path)
     expected = (1 - NEAREST) * views.mean(axis=0) + NEAREST * views.max(axis=0)
     np.testing.assert_allclose(index.similarities(query), expected, atol=1e-5)
-    assert index.answers is not None
     np.testing.assert_allclose(index.answers, encoder.encode([answer for _, answer in SMALL]), atol=1e-5)
 
 

@@ -10,9 +10,9 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 START_SECONDS, SILENT_SECONDS = 60.0, 10.0  # a command that takes longer to say that it's alive is stuck
 
 log = logging.getLogger(__name__)
-
-Part = TypeVar("Part", bound=ChildProcess)
 
 
 class LiveDemo:
@@ -138,19 +136,17 @@ class LiveDemo:
         livekit, faqs = livekit_from_settings(self.settings), FaqSet.load(self.settings.faqs)
         atexit.register(self.stop)
         self._progress(f"LiveKit server: {livekit.url if livekit else 'on this machine'}.")
-        livekit = livekit or self._begin(LocalServer(program(), self._say)).start().livekit
-        ours = self.settings.model_copy(update={"records": None})  # `calls` saves them
-        agent = self._begin(_Command("agent", ours, livekit, self._say, self.calls.add))
-        key = self.settings.google_api_key and SecretStr("withheld")  # its page only says that there is one
-        keyless = self.settings.model_copy(update={"google_api_key": key})
-        tokens = self._begin(_Command("tokens", keyless, livekit, self._say))
+        # Each part is noted before it starts, so that it is stopped even if its start is interrupted.
+        if livekit is None:
+            server = LocalServer(program(), self._say)
+            self._parts.append(server)
+            livekit = server.start().livekit
+        agent, tokens = (_Command(name, self, livekit) for name in ("agent", "tokens"))
+        self._parts += (agent, tokens)
+        tokens.begin()
         agent.start()
         self._url = tokens.start().ready_as
         self._progress(f"Ready at {self._url} with {len(faqs)} entries from {self.settings.faqs.name}.")
-
-    def _begin(self, part: Part) -> Part:
-        self._parts.append(part)  # before it starts, so that it is stopped even if its start is interrupted
-        return part.begin()
 
     def _say(self, sentence: str) -> None:
         if not self._url:
@@ -170,33 +166,21 @@ class LiveDemo:
 
 class _Command(ChildProcess):
     """
-    The command `faqlab agent` or `faqlab tokens`; *receive* gets each look-up.
+    The command `faqlab agent` or `faqlab tokens` of a demo.
 
     `start` sets `ready_as`: the agent's `Worker.identity`, or the page's URL.
     """
 
     ready_as = ""
 
-    def __init__(
-        self,
-        command: str,
-        settings: Settings,
-        livekit: LiveKit,
-        say: Callable[[str], None],
-        receive: Callable[[LookupRecord], None] = lambda record: None,
-    ) -> None:
-        super().__init__({"agent": "The agent", "tokens": "The token server"}[command], say)
-        self._arguments, self._receive = [sys.executable, "-P", "-m", "faqlab", command, "--json"], receive
-        named = {
-            "livekit_url": livekit.url,
-            "livekit_api_key": livekit.api_key,
-            "livekit_api_secret": livekit.api_secret,
-        }
-        self._environment = _environment(settings.model_copy(update=named))
-        self._livekit, self._lines = livekit, asyncio.Event()
-
-    def _command(self) -> tuple[list[str], dict[str, str]]:
-        return self._arguments, self._environment
+    def __init__(self, command: str, demo: LiveDemo, livekit: LiveKit) -> None:
+        name = {"agent": "The agent", "tokens": "The token server"}[command]
+        changes = {f"livekit_{key}": value for key, value in vars(livekit).items()}
+        key = demo.settings.google_api_key and SecretStr("withheld")  # the page only says that there is one
+        changes |= {"records": None} if command == "agent" else {"google_api_key": key}  # `calls` saves look-ups
+        environment = _environment(demo.settings.model_copy(update=changes))
+        super().__init__(name, [sys.executable, "-P", "-m", "faqlab", command, "--json"], environment, demo._say)
+        self._livekit, self._calls, self._lines = livekit, demo.calls, asyncio.Event()
 
     async def _watch(self) -> str:
         now, patience = asyncio.get_running_loop().time, START_SECONDS
@@ -211,10 +195,9 @@ class _Command(ChildProcess):
             patience = SILENT_SECONDS
 
     def _take_line(self, line: str) -> None:
-        try:
+        event = None
+        with suppress(ValueError):
             event = json.loads(line) if line.startswith("{") else None
-        except ValueError:
-            event = None
         if event is None:
             super()._take_line(line)
             if not line.startswith("faqlab: "):  # that is why it ends
@@ -224,7 +207,7 @@ class _Command(ChildProcess):
         if "progress" in event and not self._ready.done():
             self._say(event["progress"])
         if "lookup" in event:
-            self._receive(LookupRecord.from_dict(event["lookup"]))
+            self._calls.add(LookupRecord.from_dict(event["lookup"]))
         if "ready" in event:
             self.ready_as = event["ready"]
             self._environment["FAQLAB_PORT"] = str(urlsplit(self.ready_as).port or "")  # the page's, which callers know
@@ -239,12 +222,11 @@ def _environment(settings: Settings) -> dict[str, str]:
     """Return our environment with *settings* in place of what it and `.env` say."""
     own = ("FAQLAB_", "LIVEKIT_", "GOOGLE_API_KEY")
     variables = {name: value for name, value in os.environ.items() if not name.startswith(own)}
-    for name, field in Settings.model_fields.items():
-        value = getattr(settings, name)
+    for name, value in settings:
         if isinstance(value, SecretStr):
             value = value.get_secret_value()
         if value is not None:
-            variable = str(field.validation_alias or f"FAQLAB_{name.upper()}")
+            variable = str(Settings.model_fields[name].validation_alias or f"FAQLAB_{name.upper()}")
             variables[variable] = " ".join(value) if isinstance(value, tuple) else str(value)
     path = os.pathsep.join([str(PROJECT_ROOT), *filter(None, [variables.get("PYTHONPATH")])])
     return variables | {"FAQLAB_ENV_FILE": os.devnull, "PYTHONPATH": path, "PYTHONIOENCODING": "utf-8"}

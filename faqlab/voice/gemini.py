@@ -12,6 +12,7 @@ import logging
 import wave
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,6 @@ class Failover:
     def __init__(self, session: Session, notify: Notify, wait: Callable[..., Awaitable[Any]] = asyncio.sleep) -> None:
         self._session, self._notify, self._wait = session, notify, wait
         self._started = asyncio.Event()
-        self._loading: asyncio.Task[None] | None = None
         self._handover: asyncio.Task[None] | None = None
         self._silence: asyncio.Task[None] | None = None
         self._holds, self._spoken_over = 0, False  # since Gemini's last words
@@ -99,11 +99,11 @@ class Failover:
 
     async def _hand_over(self) -> None:
         try:
-            while not (loading := self._prepare()).done():
+            while not self._loading.done():
                 if "speaking" not in (self._session.agent_state, self._session.user_state):
                     await self._hold()
-                await asyncio.wait([loading], timeout=PATIENCE_SECONDS)
-            await asyncio.gather(self._started.wait(), loading)
+                await asyncio.wait([self._loading], timeout=PATIENCE_SECONDS)
+            await asyncio.gather(self._started.wait(), self._loading)
             await self._continue_offline(self._session)
         except Exception:
             log.exception("The call can't continue offline, so it ends.")
@@ -124,12 +124,11 @@ class Failover:
         session.update_agent(offline_agent(session.userdata.conversation, greeting, question, chat_ctx=history))
         await self._notify("warning", replies.APOLOGY)
 
-    def _prepare(self) -> asyncio.Task[None]:
-        """Begin to load the offline models."""
-        if self._loading is None:
-            needed = (replies.APOLOGY, replies.INVITATION, replies.SORRY, replies.GIVE_UP)
-            self._loading = asyncio.create_task(asyncio.to_thread(load_speech, needed))
-        return self._loading
+    @cached_property
+    def _loading(self) -> asyncio.Task[None]:
+        """The task that loads the offline models, begun when this is first read."""
+        needed = (replies.APOLOGY, replies.INVITATION, replies.SORRY, replies.GIVE_UP)
+        return asyncio.create_task(asyncio.to_thread(load_speech, needed))
 
     def _on_error(self, event: events.ErrorEvent) -> None:
         if isinstance(event.error, llm.RealtimeModelError) and not event.error.recoverable:
@@ -169,13 +168,12 @@ class Failover:
         await self._wait(seconds)
         while self._holds < 2:
             self._holds += 1
-            self._prepare()
+            _ = self._loading  # begun now, in case that Gemini stays silent
             if self._holds == 2:  # Gemini may rightly have ignored a cough; sooner, it would interrupt a slow answer
                 with suppress(RuntimeError):  # the session is closing
                     self._session.generate_reply(instructions=REMINDER)
             await self._hold()
             await self._wait(PATIENCE_SECONDS)
-        self._silence = None
         self.fail_over("it stayed silent")
 
     async def _hold(self) -> None:
@@ -196,8 +194,7 @@ class Failover:
 
     def _stop_waiting(self) -> None:
         if self._silence:
-            self._silence.cancel()
-            self._silence = None
+            self._silence.cancel()  # without effect if it's this task, which has no step left
 
 
 def _take_unanswered(history: llm.ChatContext) -> str:

@@ -1,8 +1,4 @@
-"""
-The LiveKit server of the calls: the one that the settings name, or our own on this machine.
-
-Our own is livekit-server, built by `make build`. It listens on loopback only and ends with this process.
-"""
+"""The LiveKit server of the calls: the one that the settings name, or our own on this machine."""
 
 from __future__ import annotations
 
@@ -21,14 +17,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 from google.protobuf.message import DecodeError
-from livekit.api import (
-    DeleteRoomRequest,
-    ListParticipantsRequest,
-    ListRoomsRequest,
-    LiveKitAPI,
-    RoomParticipantIdentity,
-    TwirpError,
-)
+from livekit import api as lk
 
 from faqlab.errors import FaqlabError
 from faqlab.settings import Settings
@@ -38,7 +27,7 @@ VERSION = "1.13.5"
 START_SECONDS = 60.0
 PATIENCE_SECONDS = 1.0  # a server that twice takes longer to answer hangs, and is started again
 
-API_ERRORS = (aiohttp.ClientError, TwirpError, TimeoutError, OSError, ValueError, DecodeError)
+API_ERRORS = (aiohttp.ClientError, lk.TwirpError, TimeoutError, OSError, ValueError, DecodeError)
 """What a request to a LiveKit server may raise."""
 
 
@@ -60,46 +49,40 @@ class LiveKit:
         return on_this_machine(self.url)
 
     @asynccontextmanager
-    async def api(self, seconds: float = 10) -> AsyncIterator[LiveKitAPI]:
+    async def api(self, seconds: float = 10) -> AsyncIterator[lk.LiveKitAPI]:
         """Yield its API for at most *seconds*; requests may raise `API_ERRORS`."""
         # livekit-api 1.2 heeds no time-out of the session.
         async with asyncio.timeout(seconds), aiohttp.ClientSession(trust_env=not self.local) as http:
-            yield LiveKitAPI(self.url, self.api_key, self.api_secret, session=http)
+            yield lk.LiveKitAPI(self.url, self.api_key, self.api_secret, session=http)
 
     async def delete_room(self, name: str) -> None:
         """Delete the room *name*, which ends its call, if the server answers."""
         with suppress(*API_ERRORS):
             async with self.api() as api:
-                await api.room.delete_room(DeleteRoomRequest(room=name))
+                await api.room.delete_room(lk.DeleteRoomRequest(room=name))
 
     async def remove_participants(self, beginning: str) -> None:
         """Remove the participants whose identities have this *beginning* from their rooms, if the server answers."""
         with suppress(*API_ERRORS):
             async with self.api(2) as api:
-                for room in (await api.room.list_rooms(ListRoomsRequest())).rooms:
-                    listed = await api.room.list_participants(ListParticipantsRequest(room=room.name))
+                for room in (await api.room.list_rooms(lk.ListRoomsRequest())).rooms:
+                    listed = await api.room.list_participants(lk.ListParticipantsRequest(room=room.name))
                     for participant in listed.participants:
                         if participant.identity.startswith(beginning):
-                            who = RoomParticipantIdentity(room=room.name, identity=participant.identity)
+                            who = lk.RoomParticipantIdentity(room=room.name, identity=participant.identity)
                             await api.room.remove_participant(who)
 
     async def answers(self, seconds: float = 10) -> bool:
         """Whether the server answers within *seconds* and accepts the key."""
-        try:
+        with suppress(*API_ERRORS):
             async with self.api(seconds) as api:
-                await api.room.list_rooms(ListRoomsRequest(names=["-"]))
-        except API_ERRORS:
-            return False
-        return True
+                await api.room.list_rooms(lk.ListRoomsRequest(names=["-"]))
+                return True
+        return False
 
 
 def livekit_from_settings(settings: Settings) -> LiveKit | None:
-    """
-    Return the server that the settings name, or None if we are to run our own.
-
-    Raises:
-        FaqlabError: LIVEKIT_URL is set without its key or secret.
-    """
+    """Return the server that the settings name, None if we run our own; FaqlabError if its key or secret is missing."""
     url, key, secret = settings.livekit_url, settings.livekit_api_key, settings.livekit_api_secret
     if url is None:
         return None
@@ -130,20 +113,16 @@ class LocalServer(ChildProcess):
     livekit: LiveKit
 
     def __init__(self, path: Path, say: Callable[[str], None] = lambda sentence: None) -> None:
-        super().__init__("livekit-server", say)
-        self._path = path
-
-    async def _serve(self) -> None:
-        self._ports = free_port(socket.SOCK_STREAM), free_port(socket.SOCK_DGRAM)
-        key, secret = f"faqlab{secrets.token_hex(6)}", secrets.token_urlsafe(48)
-        self.livekit = LiveKit(f"ws://127.0.0.1:{self._ports[0]}", key, secret)
-        await super()._serve()
-
-    def _command(self) -> tuple[list[str], dict[str, str]]:
         inherited = ("PATH", "HOME", "TMPDIR", "LANG")  # and none of the user's keys
         environment = {name: os.environ[name] for name in inherited if name in os.environ}
-        environment["LIVEKIT_CONFIG"] = json.dumps(server_config(self.livekit, *self._ports))
-        return [str(self._path)], environment
+        super().__init__("livekit-server", [str(path)], environment, say)
+
+    async def _serve(self) -> None:
+        tcp_port, udp_port = free_port(socket.SOCK_STREAM), free_port(socket.SOCK_DGRAM)
+        key, secret = f"faqlab{secrets.token_hex(6)}", secrets.token_urlsafe(48)
+        self.livekit = LiveKit(f"ws://127.0.0.1:{tcp_port}", key, secret)
+        self._environment["LIVEKIT_CONFIG"] = json.dumps(server_config(self.livekit, tcp_port, udp_port))
+        await super()._serve()
 
     async def _watch(self) -> str:
         try:
@@ -164,8 +143,8 @@ class LocalServer(ChildProcess):
     async def _prepare_end(self) -> None:
         with suppress(Exception):  # otherwise the server waits until the callers have left
             async with self.livekit.api(0.5) as api:
-                for room in (await api.room.list_rooms(ListRoomsRequest())).rooms:
-                    await api.room.delete_room(DeleteRoomRequest(room=room.name))
+                for room in (await api.room.list_rooms(lk.ListRoomsRequest())).rooms:
+                    await api.room.delete_room(lk.DeleteRoomRequest(room=room.name))
 
 
 def free_port(kind: socket.SocketKind) -> int:

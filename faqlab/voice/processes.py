@@ -7,7 +7,7 @@ import os
 import signal
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from subprocess import PIPE, Popen
 from typing import IO
@@ -33,14 +33,12 @@ class ChildProcess(BackgroundService):
 
     pid: int
 
-    def __init__(self, name: str, say: Callable[[str], None] = lambda sentence: None) -> None:
+    def __init__(
+        self, name: str, command: Sequence[str], environment: dict[str, str], say: Callable[[str], None]
+    ) -> None:
         super().__init__(name)
-        self._say = say
+        self._command, self._environment, self._say = command, environment, say
         self._output: deque[str] = deque(maxlen=8)  # the last lines that it wrote
-
-    @abstractmethod
-    def _command(self) -> tuple[Sequence[str], Mapping[str, str]]:
-        """Return the command and its environment."""
 
     @abstractmethod
     async def _watch(self) -> str:
@@ -81,31 +79,26 @@ class ChildProcess(BackgroundService):
 
     async def _run_once(self) -> str:
         """Run the program until it ends, or `stop` is called; return why it ended."""
-        command, environment = self._command()
         self._output.clear()
-        stdin, ours = os.pipe()
         try:
             # Not asyncio's own: in some versions of Python that waits until the program's children have ended too.
-            process = Popen(
-                ["/bin/sh", "-c", WATCHED, "sh", *command],
-                env=environment,
-                stdin=stdin,
+            with Popen(
+                ["/bin/sh", "-c", WATCHED, "sh", *self._command],
+                env=self._environment,
+                stdin=PIPE,
                 stdout=PIPE,
                 stderr=PIPE,
                 start_new_session=True,
                 encoding="utf-8",
                 errors="replace",
-            )
-            self.pid = process.pid
-            return await self._until_ended(process)
+            ) as process:
+                self.pid = process.pid
+                return await self._until_ended(process)
         except OSError as error:  # no memory, or too many open files
             return str(error)
-        finally:
-            os.close(stdin)
-            os.close(ours)
 
     async def _until_ended(self, process: Popen[str]) -> str:
-        streams = [stream for stream in (process.stdout, process.stderr) if stream]
+        streams = filter(None, (process.stdout, process.stderr))
         read = asyncio.gather(*(asyncio.to_thread(self._read, stream) for stream in streams))
         ended, watching = asyncio.create_task(asyncio.to_thread(process.wait)), asyncio.create_task(self._watch())
         try:

@@ -18,7 +18,6 @@ class BackgroundService(ABC):
     def __init__(self, name: str) -> None:
         self.name = name
         self._thread: threading.Thread | None = None
-        self._failure: BaseException | None = None
 
     def __enter__(self) -> Self:
         return self.start()
@@ -36,7 +35,7 @@ class BackgroundService(ABC):
             # Made before the thread begins, so that `stop` works at any moment.
             self._loop, self._stopping = asyncio.new_event_loop(), asyncio.Event()
             self._ready: Future[None] = Future()
-            self._failure = None
+            self._failure: BaseException | None = None
             self._thread = threading.Thread(target=self._run, name=f"faqlab-{type(self).__name__}", daemon=True)
             self._thread.start()
         return self
@@ -61,9 +60,7 @@ class BackgroundService(ABC):
         """Stop, from any thread. Does nothing if it isn't running."""
         self.begin_stop()
         thread, self._thread = self._thread, None
-        if thread is None:
-            return
-        if thread.is_alive():  # otherwise it was interrupted before the thread began, and will stop at once
+        if thread and thread.is_alive():  # otherwise it was interrupted before the thread began, and will stop at once
             thread.join(timeout=15)  # it may hang in a log that nobody reads; then it ends with this process
 
     @property

@@ -12,14 +12,8 @@ import secrets
 from collections import deque
 from contextlib import suppress
 
+from livekit import api as lk
 from livekit.agents import NOT_GIVEN, AgentServer, JobContext, JobExecutorType, JobRequest
-from livekit.api import (
-    CreateAgentDispatchRequest,
-    ListParticipantsRequest,
-    ListRoomsRequest,
-    LiveKitAPI,
-    ParticipantInfo,
-)
 
 from faqlab.errors import FaqlabError
 from faqlab.voice.call import AGAIN, OVER, Assistant
@@ -117,33 +111,32 @@ class Worker(BackgroundService):
                     await self._send_agents(api, free)
             await asyncio.sleep(LOOK_SECONDS)
 
-    async def _send_agents(self, api: LiveKitAPI, free: int) -> None:
+    async def _send_agents(self, api: lk.LiveKitAPI, free: int) -> None:
         """Have LiveKit dispatch agents to the oldest rooms that called us and have none, *free* at most."""
         now = asyncio.get_running_loop().time()
-        rooms = sorted((await api.room.list_rooms(ListRoomsRequest())).rooms, key=lambda room: room.creation_time_ms)
+        rooms = sorted((await api.room.list_rooms(lk.ListRoomsRequest())).rooms, key=lambda room: room.creation_time_ms)
         # At its own first look, the callers are from before its time.
         before, soon = self._look_at or {}, now if self._look_at is None else now + COMING_SECONDS
         self._look_at = {room.name: before.get(room.name, soon) for room in rooms}
         for room in (room.name for room in rooms):
             if free > 0 and now >= self._look_at[room]:
                 self._look_at[room] = now + COMING_SECONDS
-                if await self._is_alone(api, room) and await self._call_agent(api, room):
+                if await self._call_agent(api, room):
                     self._look_at[room] = now + CALLED_SECONDS
                     free -= 1
 
-    async def _is_alone(self, api: LiveKitAPI, room: str) -> bool:
-        there = (await api.room.list_participants(ListParticipantsRequest(room=room))).participants
-        return bool(there) and all(who.kind != ParticipantInfo.Kind.AGENT for who in there)
-
-    async def _call_agent(self, api: LiveKitAPI, room: str) -> bool:
-        """Have an agent dispatched to *room* and return True, unless it didn't call us or has lost too many agents."""
+    async def _call_agent(self, api: lk.LiveKitAPI, room: str) -> bool:
+        """Have an agent dispatched to *room*, if a caller is alone there who called us; return whether one was."""
+        there = (await api.room.list_participants(lk.ListParticipantsRequest(room=room))).participants
+        if not there or any(who.kind == lk.ParticipantInfo.Kind.AGENT for who in there):
+            return False
         dispatches = await api.agent_dispatch.list_dispatch(room)
-        ours = [dispatch for dispatch in dispatches if dispatch.agent_name == self._agent_name]
-        lost = sum(len(dispatch.state.jobs) for dispatch in ours)
-        if lost >= DISPATCHES:
+        jobs = [len(dispatch.state.jobs) for dispatch in dispatches if dispatch.agent_name == self._agent_name]
+        if sum(jobs) >= DISPATCHES:
             await self._livekit.delete_room(room)
-        elif ours:
-            request = CreateAgentDispatchRequest(agent_name=self._agent_name, room=room, metadata=AGAIN if lost else "")
+        elif jobs:
+            again = AGAIN if any(jobs) else ""
+            request = lk.CreateAgentDispatchRequest(agent_name=self._agent_name, room=room, metadata=again)
             await api.agent_dispatch.create_dispatch(request)
             return True
         return False

@@ -18,11 +18,8 @@ class Script(ChildProcess):
 
     def __init__(self, script: str) -> None:
         self.said: list[str] = []
-        super().__init__("The script", self.said.append)
-        self._script, self._stuck = script, asyncio.Event()
-
-    def _command(self) -> tuple[list[str], dict[str, str]]:
-        return ["/bin/sh", "-c", self._script], {"PATH": "/usr/bin:/bin"}
+        super().__init__("The script", ["/bin/sh", "-c", script], {"PATH": "/usr/bin:/bin"}, self.said.append)
+        self._stuck = asyncio.Event()
 
     async def _watch(self) -> str:
         self._stuck.clear()

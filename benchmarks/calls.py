@@ -215,7 +215,7 @@ def interruption_figures(exchanges: Sequence[Exchange]) -> dict[str, Any]:
 
 def measure_backchannels(demo: LiveDemo) -> dict[str, int]:
     """Say each of `BACKCHANNELS` over some long answers; return how many there were, and how many `went_on`."""
-    longest = sorted(demo.retriever.faqs, key=lambda faq: -len(faq.answer))[:BACKCHANNELLED]
+    longest = sorted(FaqSet.load(demo.settings.faqs), key=lambda faq: -len(faq.answer))[:BACKCHANNELLED]
     questions = [faq.question for faq in longest]
     whole = [normalise_words(of.reply) for of in place_calls(demo, questions, progress="Long answers")]
     went_on = 0

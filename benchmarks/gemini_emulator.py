@@ -36,6 +36,7 @@ LOUD = 200.0
 END_OF_SPEECH_S = 0.5
 SLOW_S = 4.0
 GREETING = "Welcome to the shop."
+INVENTION = "You have 90 days, and it costs £12."
 GUESS = "I am just guessing here."
 INTERNAL_ERROR = "Internal error encountered."
 
@@ -57,6 +58,7 @@ class Mood(Enum):
     STALLED = auto()  # frozen in the middle of an answer
     CANCELLING = auto()  # takes the first tool call back at once, and makes another
     DEAF = auto()  # follows instructions and ignores questions
+    INVENTING = auto()  # adds to each answer what no entry says
     HANGING = auto()  # never set up
 
 
@@ -277,7 +279,8 @@ class _Conversation:
             pass  # of an earlier connection: the plugin sends what it isn't sure of again
         if output := response["response"]["output"]:
             result = json.loads(output)
-            await self.say(result["say"] or result["answers"][0]["answer"])
+            said = result["say"] or result["answers"][0]["answer"]
+            await self.say(f"{said} {INVENTION}" if self.mood is Mood.INVENTING else said)
 
     async def call_tool(self, question: str) -> dict[str, Any]:
         call = {"id": f"function-call-{secrets.randbits(64)}", "name": self.tool["name"], "args": {"query": question}}

@@ -21,6 +21,7 @@ from faqlab.decision import Outcome
 from faqlab.retriever import Answer
 from faqlab.settings import PROJECT_ROOT
 from faqlab.text import has_words
+from faqlab.voice.grounding import invented_numbers
 from faqlab.voice.lookup_log import LookupLog, LookupRecord
 
 INSTRUCTIONS = PROJECT_ROOT / "data/instructions.txt"
@@ -51,6 +52,7 @@ class Lookups:
     transcribed: float | None = None  # when that speech had been transcribed
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _pending: tuple[LookupRecord, float] | None = None  # the latest look-up and when it was done, not yet logged
+    _logged: LookupRecord | None = None  # the latest look-up, logged when its answer was heard
 
     async def look_up(self, query: str) -> str:
         """Look *query* up, publish and log it; return what the model is told, as JSON. StopResponse after `give_up`."""
@@ -91,9 +93,17 @@ class Lookups:
         (record, found), self._pending = self._pending, None
         if speaking_since is not None:
             voice = round((speaking_since - found) * 1e3, 2)
-            record = replace(record, milliseconds={**record.milliseconds, "voice": voice})
+            record = self._logged = replace(record, milliseconds={**record.milliseconds, "voice": voice})
         self.records.add(record)
         return True
+
+    def check(self, said: str) -> None:
+        """Log the latest look-up again if the reply to it has numbers that stand in none of its entries."""
+        record, self._logged = self._logged, None
+        if record:
+            entries = (f"{hit['question']} {hit['answer']}" for hit in record.hits)
+            if invented := invented_numbers(said, [record.query, "two, three" * bool(record.choices), *entries]):
+                self.records.add(replace(record, invented=invented))
 
     def _waited(self, asked: float) -> dict[str, float]:
         if self.speech_ended is None:

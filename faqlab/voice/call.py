@@ -125,6 +125,7 @@ class Call:
         self._session.on("user_state_changed", self._on_user_state)
         self._session.on("user_input_transcribed", self._on_transcript)
         self._session.on("agent_state_changed", self._on_agent_state)
+        self._session.on("conversation_item_added", self._on_item)
         self._session.on("error", self._on_error)
         self._session.on("close", lambda event: self._job.shutdown(event.reason.value))
         options = RoomOptions(
@@ -210,6 +211,10 @@ class Call:
         if event.new_state == "speaking":
             self._answering = self._lookups.log_pending(speaking_since=event.created_at)
             self._lookups.speech_ended = self._lookups.transcribed = None
+
+    def _on_item(self, event: events.ConversationItemAddedEvent) -> None:
+        if isinstance(event.item, llm.ChatMessage) and event.item.role == "assistant":
+            self._lookups.check(event.item.text_content or "")
 
     def _on_error(self, event: events.ErrorEvent) -> None:
         """Apologise for a failure of STT, LLM or TTS, and keep the session, which livekit would close after a few."""

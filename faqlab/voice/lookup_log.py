@@ -43,6 +43,7 @@ class LookupRecord:
     choices: Sequence[str] = ()
     milliseconds: Mapping[str, float] = field(default_factory=dict)  # by stage
     helpful: bool | None = None  # what the caller says about the answer
+    invented: Sequence[str] = ()  # numbers that the model said and that stand in none of the hits
     id: str = field(default_factory=lambda: f"lookup_{uuid4().hex[:12]}")
     time: datetime = field(default_factory=lambda: datetime.now(UTC))
 
@@ -119,7 +120,7 @@ class LookupLog:
             for record in self.records
         ]
         columns = ["time", "room", "query", "outcome", "reason", "confidence", "retrieved", "question", "squared_l2"]
-        return pd.DataFrame(rows, columns=[*columns, "helpful", *(f"{stage}_ms" for stage in STAGES)])
+        return pd.DataFrame(rows, columns=[*columns, "helpful", "invented", *(f"{stage}_ms" for stage in STAGES)])
 
 
 def _write(folder: Path, record: LookupRecord) -> None:

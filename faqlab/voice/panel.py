@@ -45,4 +45,5 @@ def _row(record: LookupRecord) -> dict[str, object]:
         "outcome": record.outcome,
         "first entry": best and best["question"],
         "squared L2": best and best["squared_l2"],
+        "said, but in no entry": ", ".join(record.invented) or None,
     }

@@ -158,6 +158,17 @@ async def test_a_call_on_gemini_is_answered_from_the_faq(livekit_server: LiveKit
     assert [(record.room, record.outcome) for record in records.records] == [("gemini", "answer")]
 
 
+async def test_numbers_that_gemini_invents_are_flagged(livekit_server: LiveKit, conversation: Conversation) -> None:
+    async with emulator(Mood.INVENTING) as google:
+        with gemini_answering(livekit_server, conversation, google) as records:
+            async with caller(livekit_server, "inventing") as calling:
+                assert await said(calling, GREETING)
+                await calling.ask(PAY)
+    [record] = records.records
+    assert record.hits[0]["id"] == "pay"
+    assert record.invented == ("ninety", "twelve")
+
+
 async def test_a_call_that_gemini_leaves_continues_offline_in_the_same_room(
     livekit_server: LiveKit, conversation: Conversation
 ) -> None:

@@ -1,0 +1,27 @@
+"""Is what a model says true to the entries that it was given? Its numbers, amounts, dates and times tell."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from num2words import num2words
+
+from faqlab.voice.spoken_text import speakable
+
+
+def invented_numbers(said: str, sources: Iterable[str]) -> tuple[str, ...]:
+    """Return the words for numbers in what was *said*, whether in words or digits, that none of the *sources* has."""
+    known = {number for source in sources for number in _numbers(source)}
+    return tuple(dict.fromkeys(number for number in _numbers(said) if number not in known))
+
+
+def _numbers(text: str) -> list[str]:
+    joined = re.sub(rf"ty (?=(?:{'|'.join(map(num2words, range(1, 10)))})\b)", "ty-", speakable(text).lower())
+    words = re.findall(r"[a-z]+(?:-[a-z]+)?", joined)
+    return [word for word in words if NUMBERS.issuperset(word.split("-")) and word not in SELDOM_NUMBERS]
+
+
+CARDINALS = {word for n in (*range(100), 100, 1000, 10**6) for word in re.findall(r"[a-z]+", num2words(n))}
+NUMBERS = CARDINALS | {num2words(n, to="ordinal").split("-")[-1] for n in range(1, 32)}
+SELDOM_NUMBERS = {"one", "first", "second", "and"}  # "this one", "one moment"

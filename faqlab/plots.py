@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import base64
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 from IPython.core.pylabtools import print_figure
 from IPython.display import HTML
@@ -82,28 +81,6 @@ def ranked_answers(query: str, hits: Sequence[Hit], relevant: Sequence[str] = ()
     ax.set(xlim=(0, max(2.0, *(hit.squared_l2 * 1.1 for hit in hits))), xlabel="squared L2 distance from the query")
     title = f"{textwrap.fill(_short(f'“{query}”', 300), 100)}\n{decision}".strip()
     figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
-    return figure
-
-
-def intervals(tables: Mapping[str, pd.DataFrame], title: str, xlabel: str) -> Figure:
-    """
-    Draw values with their 95% intervals, those of several systems side by side in each row.
-
-    *tables* maps names in `SYSTEMS` to columns `value`, `low`, `high`; a row that a system lacks stays empty.
-    """
-    labels = list(dict.fromkeys(label for table in tables.values() for label in table.index))
-    figure, ax = plt.subplots(figsize=(8.0, 1.2 + 0.15 * (len(tables) + 1) * len(labels)))
-    ax.set_yticks(range(len(labels)), labels)
-    ax.grid(True, axis="x")
-    for n, (system, table) in enumerate(tables.items()):
-        colour, marker = SYSTEMS[system]
-        rows = np.arange(len(labels)) + (n - (len(tables) - 1) / 2) / (len(tables) + 1.1)
-        value, low, high = table.reindex(labels)[["value", "low", "high"]].to_numpy(float).T
-        ax.errorbar(value, rows, xerr=[value - low, high - value], fmt=marker, color=colour, capsize=3, label=system)
-    for border in range(1, len(labels)):
-        ax.axhline(border - 0.5, color="#e3e3e3", linewidth=0.8)
-    ax.set(xlabel=f"{xlabel} (bars: 95% intervals)", ylim=(len(labels) - 0.5, -0.5), title=title)
-    ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return figure
 
 

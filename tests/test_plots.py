@@ -17,7 +17,6 @@ from faqlab.faqs import Faq
 from faqlab.retriever import Hit
 
 COUNTS = pd.DataFrame([[3, 1, 0, 1, 0], [0, 0, 1, 0, 4]], ["answerable", "out of scope"], list(evaluation.RESULTS))
-SUMMARY = pd.DataFrame({"value": [0.5, 0.7], "low": [0.4, 0.6], "high": [0.6, 0.8]}, index=["hit@1", "hit@3"])
 
 
 @pytest.fixture(autouse=True)
@@ -79,19 +78,6 @@ def test_dollars_in_an_faq_are_not_read_as_formulas() -> None:
 def test_a_very_long_query_stays_on_the_page() -> None:
     figure = plots.ranked_answers("word " * 10_000, hits(0.5))
     assert all(len(line) <= 100 for line in texts(figure).split("\n"))
-
-
-def test_a_system_is_drawn_in_its_own_colour_wherever_it_stands() -> None:
-    for names in (["tuned", "baseline"], ["baseline", "BM25", "tuned"]):
-        (ax,) = plots.intervals(dict.fromkeys(names, SUMMARY), "title", "share").axes
-        drawn = {bars.get_label(): bars.lines[0].get_color() for bars in ax.containers}
-        assert drawn == {name: plots.SYSTEMS[name][0] for name in names}
-
-
-def test_a_row_that_a_system_lacks_stays_empty() -> None:
-    (ax,) = plots.intervals({"baseline": SUMMARY, "tuned": SUMMARY[:1]}, "title", "share").axes
-    assert [text.get_text() for text in ax.get_yticklabels()] == ["hit@1", "hit@3"]
-    assert np.isfinite(ax.containers[1].lines[0].get_xdata()).tolist() == [True, False]
 
 
 def test_shares_add_up_to_one_and_numbers_of_queries_are_named() -> None:

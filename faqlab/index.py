@@ -25,11 +25,9 @@ VIEWS: Mapping[str, Callable[[Faq], list[str]]] = {
 }
 """Which texts of an entry are embedded, by the name of the view."""
 
-PIECE = 150
-"""Words of an answer in one text: fewer than the encoder reads, which is 256 tokens."""
+PIECE = 150  # words of an answer in one text: fewer than the encoder reads, which is 256 tokens
 
-NEAREST = 0.3
-"""The weight of an entry's nearest view; the mean of its views has the rest."""
+NEAREST = 0.3  # the weight of an entry's nearest view; the mean of its views has the rest
 
 SHARPNESS = 25.0
 """τ in a view's similarity, (1/τ) · ln(mean of exp(τ · cosine) over its texts): near the maximum, but one of twenty

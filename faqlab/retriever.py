@@ -22,8 +22,7 @@ from faqlab.ngrams import NgramIndex
 from faqlab.settings import settings
 from faqlab.text import has_words, is_blank, text_to_embed
 
-THIRD_CHOICE = 0.1
-"""A third choice is offered if it has at least this share of the probability of the first three."""
+THIRD_CHOICE = 0.1  # a third choice is offered if it has at least this share of the probability of the first three
 
 SAME_ANSWER = 0.85
 """Answers with at least this cosine say the same: either of them will do, so they aren't offered side by side."""

@@ -41,8 +41,7 @@ READING_TIMES = 5  # how many times as long it waits for a caller who types, bef
 LONGEST_TEXT, EACH_MINUTE = 500, 20  # characters of a typed question; how many texts a caller may send
 COMES_SECONDS = 3.0  # how long it waits for a caller, who was there when the agent was dispatched
 
-AGAIN = "again"
-"""The metadata of a dispatch to a room whose agent was lost."""
+AGAIN = "again"  # the metadata of a dispatch to a room whose agent was lost
 LEFT, NOBODY, HUNG_UP = "the caller has left", "nobody came", "the assistant has hung up"
 OVER = (LEFT, NOBODY, HUNG_UP, CloseReason.USER_INITIATED.value)
 """Reasons for which a job ends with its call; after any other, another agent may go on with it."""

@@ -197,11 +197,10 @@ def tune(
         raise FaqlabError(f"{out}: a folder; name a file with -o.")
     retriever = _retriever(faqs, config, None)
     table = load_queries(queries or settings().queries, retriever.faqs, "tune")
-    before = evaluation.evaluate(retriever, table)
+    before = evaluation.result_shares(evaluation.evaluate(retriever, table))
     found, judged = calibration.tune(retriever, table)
     found.save(out)
-    rows = {"before": before, "after": judged["this FAQ"]}
-    shares = pd.DataFrame({name: evaluation.result_shares(of) for name, of in rows.items()}).T
+    shares = pd.DataFrame({"before": before, "after": evaluation.result_shares(judged["this FAQ"])}).T
     typer.echo(f"{len(table)} queries to {retriever.faqs.path}, tuned with {len(judged) - 1} other FAQs:")
     typer.echo(shares.to_string(float_format="{:.3f}".format, na_rep="–"))
     typer.echo("The numbers were found on these queries, so the figures are optimistic.")

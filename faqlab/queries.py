@@ -36,8 +36,8 @@ def load_queries(path: str | Path, faqs: FaqSet, split: str | None = None) -> pd
     table["relevant"] = [tuple(dict.fromkeys(cell.split())) for cell in table["relevant"]]
     table["answerable"] = table["relevant"].map(bool)
     kinds = np.where(table["answerable"], "answerable", "out_of_scope")
-    defaults = pd.DataFrame({"id": [f"q{n + 1}" for n in range(len(table))], "kind": kinds, "split": ""}, table.index)
-    table = table.join(defaults.drop(columns=table.columns, errors="ignore"))
+    defaults = {"id": [f"q{n + 1}" for n in range(len(table))], "kind": kinds, "split": ""}
+    table = pd.DataFrame({**defaults, **table}, table.index)
     _check_rows(path, table, faqs)
     if split and (table["split"] != "").any():
         table = table[table["split"] == split]

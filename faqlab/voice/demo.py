@@ -224,7 +224,7 @@ class _Command(ChildProcess):
         if "progress" in event and not self._ready.done():
             self._say(event["progress"])
         if "lookup" in event:
-            self._receive(LookupRecord.from_dict(event["lookup"]))
+            self._receive(LookupRecord(**event["lookup"]))
         if "ready" in event:
             self.ready_as = event["ready"]
             self._environment["FAQLAB_PORT"] = str(urlsplit(self.ready_as).port or "")  # the page's, which callers know

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -55,6 +56,8 @@ Port = Annotated[
 Records = Annotated[
     Path | None, typer.Option(metavar="FOLDER", help="Save look-ups here. Tell callers that their words are kept.")
 ]
+
+_progress = partial(typer.echo, err=True)
 
 
 def main() -> None:
@@ -126,13 +129,8 @@ def chat(
     # With the default handler, asyncio would act on the first Ctrl-C only after the next line.
     signal.signal(signal.SIGINT, lambda number, frame: signal.default_int_handler(number, frame))
     prompt = "> " if sys.stdin.isatty() and sys.stdout.isatty() and not as_json else ""
-    asyncio.run(converse(_lines(prompt), retriever, emit, fresh))
-
-
-def _lines(prompt: str) -> Iterator[str]:
     with suppress(EOFError):
-        while True:
-            yield input(prompt)
+        asyncio.run(converse(iter(lambda: input(prompt), None), retriever, emit, fresh))
 
 
 @app.command()
@@ -363,7 +361,3 @@ def config_file(option: Path | None) -> Path:
     if option and not exists(option):  # a missing file in the settings means the baseline
         raise FaqlabError(f"{option}: no such file; leave out --config to use {settings().retrieval}.")
     return option or settings().retrieval
-
-
-def _progress(line: str) -> None:
-    typer.echo(line, err=True)

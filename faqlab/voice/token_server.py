@@ -64,13 +64,9 @@ class TokenRequest(BaseModel):
 
 
 class TokenServer(BackgroundService):
-    """
-    Serves the page in the folder *page*, and tokens for *livekit*, on 127.0.0.1.
+    """Serves the page in the folder *page*, and tokens for *livekit*, at 127.0.0.1 and a port as `listen` takes it."""
 
-    Without a *port* it takes 8000 or the next free one. `start` sets `url`, the page's address for callers.
-    """
-
-    url: str
+    url: str  # the page's address for callers, set by `start`
 
     def __init__(self, livekit: LiveKit, settings: Settings, port: int | None = None, page: Path = PAGE) -> None:
         super().__init__("The token server")

@@ -62,7 +62,7 @@ _progress = partial(typer.echo, err=True)
 
 def main() -> None:
     """Run the command line. A `FaqlabError` is printed to stderr as one sentence, with exit status 2."""
-    for stream, errors in ((sys.stdin, "replace"), (sys.stdout, "backslashreplace"), (sys.stderr, "backslashreplace")):
+    for stream, errors in ((sys.stdin, "replace"), (sys.stdout, "backslashreplace")):  # stderr's own default
         if isinstance(stream, io.TextIOWrapper):  # encodings other than UTF-8 lack some characters
             stream.reconfigure(errors=errors)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")

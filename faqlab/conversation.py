@@ -133,11 +133,8 @@ class Conversation:
         if (two := self._two_questions(affirmed)) and len(two.hits) == 2:
             return two
         answer = self._look_up(affirmed, self._topic)
-        if not answer.answered:
-            place = self._nearest(offer, affirmed)
-        else:
-            found = answer.hits[0].faq.question
-            place = offer.choices.index(found) if found in offer.choices else None
+        offered = {question: place for place, question in enumerate(offer.choices)}
+        place = offered.get(answer.hits[0].faq.question) if answer.answered else self._nearest(offer, affirmed)
         return answer if place is None else _choose(offer, place)
 
     def _nearest(self, offer: Answer, text: str) -> int | None:

@@ -45,10 +45,8 @@ def plain_text(text: str) -> str:
 
 
 MARKUP = re.compile(r"[<&*_`|~\[]|^\s{0,8}(?:[-+>#]{1,6}|\d{1,9}[.)])\s|\n", re.MULTILINE)
-CELL_END, BLOCK_END = (
-    re.compile(r"</t[dh]>\s*(?=<t[dh])"),
-    re.compile(r"(?s)</?(?:br|div|h\d|li|p|tr)\b[^>]{0,200}>|<!--.*?(?:-->|\Z)"),
-)
+CELL_END = re.compile(r"</t[dh]>\s*(?=<t[dh])")
+BLOCK_END = re.compile(r"(?s)</?(?:br|div|h\d|li|p|tr)\b[^>]{0,200}>|<!--.*?(?:-->|\Z)")
 WRAPPED = re.compile(r"(?<=[\w,])\n(?=[a-z])")  # the end of a line within a sentence
 
 

@@ -92,9 +92,8 @@ class Conversation:
         found = [answer for answer in answers if answer.answered]
         hits = tuple(replace(answer.hits[0], rank=rank) for rank, answer in enumerate(found, start=1))
         both = len({hit.faq.answer for hit in hits}) == 2
-        if not both and (len(hits) != 1 or len(query.split()) > MOST_WORDS):
-            return None
-        if not both and any(map(self.small_talk.classify, (first, second))):
+        one = len(hits) == 1 and len(query.split()) <= MOST_WORDS
+        if not both and (not one or any(map(self.small_talk.classify, (first, second)))):
             return None
         return replace(found[0], reason=Reason.TWO_QUESTIONS, hits=hits)
 

@@ -64,7 +64,7 @@ class TokenRequest(BaseModel):
 
 
 class TokenServer(BackgroundService):
-    """Serves the page in the folder *page*, and tokens for *livekit*, at 127.0.0.1 and a port as `listen` takes it."""
+    """Serves the page in the folder *page*, and tokens for *livekit*, on 127.0.0.1; `listen` says on which *port*."""
 
     url: str  # the page's address for callers, set by `start`
 

@@ -19,7 +19,6 @@ from benchmarks.call_audio import utterances
 from benchmarks.scripted_caller import Exchange, call_table, place_calls
 from benchmarks.spoken import lost_at, word_errors
 from benchmarks.words import normalise_words
-from faqlab.config import RetrievalConfig
 from faqlab.evaluation import evaluate
 from faqlab.faqs import FaqSet
 from faqlab.retriever import Retriever
@@ -62,11 +61,11 @@ def main(
     Ask labelled queries in calls to the offline agent. Then ask some again with a pause in the middle, interrupt the
     answers to some, and say "okay" and the like over others; these are skipped if --at-once is above 1.
     """
-    command.read_config(config)
     faqs = faqs or settings().faqs
-    labelled = command.read_queries(queries, FaqSet.load(faqs), split, number)
+    retriever = Retriever.build(FaqSet.load(faqs), command.read_config(config))
+    labelled = command.read_queries(queries, retriever.faqs, split, number)
     with offline_demo(faqs, config or settings().retrieval, command.progress) as demo:
-        report = measure(demo, labelled, at_once)
+        report = measure(demo, retriever, labelled, at_once)
     if as_json:
         command.print_json(report)
     else:
@@ -81,13 +80,14 @@ def offline_demo(faqs: Path, config: Path, progress: Callable[[str], None]) -> L
 
 
 def measure(
-    demo: LiveDemo, queries: pd.DataFrame, at_once: int = 1, pauses: Sequence[float] = PAUSES_S
+    demo: LiveDemo, retriever: Retriever, queries: pd.DataFrame, at_once: int = 1, pauses: Sequence[float] = PAUSES_S
 ) -> dict[str, Any]:
     """
     Ask *queries*, each in its own call; if one call is held at a time, also with pauses and interruptions.
 
     Args:
         demo: A running demo.
+        retriever: What its agent answers with.
         queries: As `load_queries` returns them.
         at_once: How many calls are held at the same time.
         pauses: Seconds of silence in the middle of a query.
@@ -100,7 +100,6 @@ def measure(
         `interruptions`, see `interruption_figures`, and `backchannels`: over how many answers one was said, and how
         many of these `went_on` to their end.
     """
-    retriever = Retriever.build(FaqSet.load(demo.settings.faqs), RetrievalConfig.load(demo.settings.retrieval))
     exchanges = place_calls(demo, list(queries["query"]), at_once, progress="Calls", hang_up_after=HANG_UP_AFTER_S)
     calls = label_calls(call_table(exchanges, demo), queries, retriever)
     words, errors = np.sum([word_errors(of.query, looked_up(of)) for of in exchanges], axis=0)
@@ -128,7 +127,7 @@ def measure(
     interruption: dict[str, Any] = {"interrupt": INTERRUPTION, "interrupt_after": INTERRUPT_AFTER_S, "hang_up_after": 0}
     interrupted = place_calls(demo, some, progress="Interruptions", **interruption)
     report["interruptions"] = interruption_figures(interrupted)
-    report["backchannels"] = measure_backchannels(demo)
+    report["backchannels"] = measure_backchannels(demo, retriever.faqs)
     return report
 
 
@@ -213,9 +212,9 @@ def interruption_figures(exchanges: Sequence[Exchange]) -> dict[str, Any]:
     }
 
 
-def measure_backchannels(demo: LiveDemo) -> dict[str, int]:
+def measure_backchannels(demo: LiveDemo, faqs: FaqSet) -> dict[str, int]:
     """Say each of `BACKCHANNELS` over some long answers; return how many there were, and how many `went_on`."""
-    longest = sorted(FaqSet.load(demo.settings.faqs), key=lambda faq: -len(faq.answer))[:BACKCHANNELLED]
+    longest = sorted(faqs, key=lambda faq: -len(faq.answer))[:BACKCHANNELLED]
     questions = [faq.question for faq in longest]
     whole = [normalise_words(of.reply) for of in place_calls(demo, questions, progress="Long answers")]
     went_on = 0

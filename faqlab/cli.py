@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -56,10 +57,12 @@ Records = Annotated[
     Path | None, typer.Option(metavar="FOLDER", help="Save look-ups here. Tell callers that their words are kept.")
 ]
 
+_progress = partial(typer.echo, err=True)
+
 
 def main() -> None:
     """Run the command line. A `FaqlabError` is printed to stderr as one sentence, with exit status 2."""
-    for stream, errors in ((sys.stdin, "replace"), (sys.stdout, "backslashreplace"), (sys.stderr, "backslashreplace")):
+    for stream, errors in ((sys.stdin, "replace"), (sys.stdout, "backslashreplace")):  # stderr's own default
         if isinstance(stream, io.TextIOWrapper):  # encodings other than UTF-8 lack some characters
             stream.reconfigure(errors=errors)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
@@ -126,13 +129,8 @@ def chat(
     # With the default handler, asyncio would act on the first Ctrl-C only after the next line.
     signal.signal(signal.SIGINT, lambda number, frame: signal.default_int_handler(number, frame))
     prompt = "> " if sys.stdin.isatty() and sys.stdout.isatty() and not as_json else ""
-    asyncio.run(converse(_lines(prompt), retriever, emit, fresh))
-
-
-def _lines(prompt: str) -> Iterator[str]:
     with suppress(EOFError):
-        while True:
-            yield input(prompt)
+        asyncio.run(converse(iter(lambda: input(prompt), None), retriever, emit, fresh))
 
 
 @app.command()
@@ -197,11 +195,10 @@ def tune(
         raise FaqlabError(f"{out}: a folder; name a file with -o.")
     retriever = _retriever(faqs, config, None)
     table = load_queries(queries or settings().queries, retriever.faqs, "tune")
-    before = evaluation.evaluate(retriever, table)
+    before = evaluation.result_shares(evaluation.evaluate(retriever, table))
     found, judged = calibration.tune(retriever, table)
     found.save(out)
-    rows = {"before": before, "after": judged["this FAQ"]}
-    shares = pd.DataFrame({name: evaluation.result_shares(of) for name, of in rows.items()}).T
+    shares = pd.DataFrame({"before": before, "after": evaluation.result_shares(judged["this FAQ"])}).T
     typer.echo(f"{len(table)} queries to {retriever.faqs.path}, tuned with {len(judged) - 1} other FAQs:")
     typer.echo(shares.to_string(float_format="{:.3f}".format, na_rep="–"))
     typer.echo("The numbers were found on these queries, so the figures are optimistic.")
@@ -364,7 +361,3 @@ def config_file(option: Path | None) -> Path:
     if option and not exists(option):  # a missing file in the settings means the baseline
         raise FaqlabError(f"{option}: no such file; leave out --config to use {settings().retrieval}.")
     return option or settings().retrieval
-
-
-def _progress(line: str) -> None:
-    typer.echo(line, err=True)

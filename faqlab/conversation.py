@@ -58,28 +58,26 @@ class Conversation:
     def peek(self, query: str) -> Answer:
         """Return what `ask` would return, but remember nothing."""
         if self._offer and (reply := self._reply(self._offer, query)):
-            return reply
+            return replace(reply, query=query)
         wanted = UNWANTED.sub("", query)  # the encoder doesn't tell what is wanted from what isn't
         wanted = wanted if len(wanted.split()) >= LEAST_WORDS and len(query.split()) <= MOST_WORDS else query
-        answer = replace(self._two_questions(wanted) or self._look_up(wanted, self._topic), query=query)
+        answer = self._two_questions(wanted) or self._look_up(wanted, self._topic)
         if answer.reason is Reason.BELOW_THRESHOLD and self._declined:
             first, again = self.retriever.embed([self._declined, query])
             if first @ again >= SAME_QUESTION:
-                return self._reach_a_person(answer)
-        return answer
+                answer = self._reach_a_person(answer)
+        return replace(answer, query=query)
 
     def _look_up(self, query: str, topic: str) -> Answer:
         if topic and self.small_talk.refers_back(query):
-            return replace(self.retriever.answer(f"{query} {topic}"), query=query)
+            return self.retriever.answer(f"{query} {topic}")
         answer = self.retriever.answer(query)
         decided = answer.answered and answer.reason is not Reason.UNCALIBRATED
         return answer if decided or self.small_talk.classify(query) not in PERSON else self._reach_a_person(answer)
 
     def _reach_a_person(self, answer: Answer) -> Answer:
-        """Return, for the query of *answer*, the entry that says how to reach a person; declined if there is none."""
-        if self._contact.answered:
-            return replace(self._contact, query=answer.query)
-        return replace(answer, outcome=Outcome.DECLINE, reason=Reason.UNRESOLVED, choices=())
+        """Return the entry that says how to reach a person; if there is none, *answer*, declined."""
+        return self._contact or replace(answer, outcome=Outcome.DECLINE, reason=Reason.UNRESOLVED, choices=())
 
     def _two_questions(self, query: str) -> Answer | None:
         """Return the answer to two questions at once, if both (or in few words, one) have an answer; else None."""
@@ -94,55 +92,49 @@ class Conversation:
         found = [answer for answer in answers if answer.answered]
         hits = tuple(replace(answer.hits[0], rank=rank) for rank, answer in enumerate(found, start=1))
         both = len({hit.faq.answer for hit in hits}) == 2
-        if not both and (len(hits) != 1 or len(query.split()) > MOST_WORDS):
+        one = len(hits) == 1 and len(query.split()) <= MOST_WORDS
+        if not both and (not one or any(map(self.small_talk.classify, (first, second)))):
             return None
-        if not both and any(map(self.small_talk.classify, (first, second))):
-            return None
-        return replace(found[0], query=query, reason=Reason.TWO_QUESTIONS, hits=hits)
+        return replace(found[0], reason=Reason.TWO_QUESTIONS, hits=hits)
 
     @cached_property
-    def _contact(self) -> Answer:
-        """The look-up of how to reach a person; declined if the FAQ doesn't say."""
+    def _contact(self) -> Answer | None:
+        """The look-up of how to reach a person; None if the FAQ doesn't say."""
         answer = max(map(self.retriever.answer, CONTACT), key=lambda answer: answer.confidence)
-        if answer.answered and (answer.reason is not Reason.UNCALIBRATED or answer.confidence >= CONTACT_COSINE):
-            return answer
-        return replace(answer, outcome=Outcome.DECLINE, reason=Reason.BELOW_THRESHOLD, choices=())
+        sure = answer.reason is not Reason.UNCALIBRATED or answer.confidence >= CONTACT_COSINE
+        return answer if answer.answered and sure else None
 
     def _reply(self, offer: Answer, query: str) -> Answer | None:
         """Return the answer to *query* as a reply to the clarifying question of *offer*; None if it isn't one."""
+        again = _unsearched(offer, reason=Reason.NO_CHOICE)
         if clean_query(query).casefold() == clean_query(offer.query).casefold():
-            return _unsearched(offer, query, reason=Reason.NO_CHOICE)
+            return again
         parts = [part for part in re.split(r"[,.;:!?]+|\bbut\b", query) if has_words(part)]
         intents = [self.small_talk.classify(part, self.retriever.index) for part in parts]
         named = ", ".join(part for part, intent in zip(parts, intents, strict=True) if intent == "choice")
         about = ", ".join(p for p, intent in zip(parts, intents, strict=True) if intent is None or DENIED.search(p))
         place = position(named, len(offer.choices), self._chosen)
         if place is not None and len(about.split()) <= SHORT:
-            return _choose(offer, place, query)
+            return _choose(offer, place)
         if self._chosen is not None or PERSON & {*intents}:
-            return _unsearched(offer, query, reason=Reason.NO_CHOICE) if named else None
-        if about:
-            return self._reply_about(offer, about, query)
-        if {"no", "complaint"} & set(intents):
-            return _unsearched(offer, query, outcome=Outcome.DECLINE, reason=Reason.REJECTED, choices=())
-        return _unsearched(offer, query, reason=Reason.NO_CHOICE)
-
-    def _reply_about(self, offer: Answer, about: str, query: str) -> Answer:
+            return again if named else None
         affirmed = DENIED.sub("", about)
-        if not has_words(affirmed):  # "not the gift": of two, it's the other
+        if has_words(affirmed):
+            return self._reply_about(offer, affirmed)
+        if about:  # "not the gift": of two, it's the other
             place = self._nearest(offer, about)
-            if place is None or len(offer.choices) > 2:
-                return _unsearched(offer, query, reason=Reason.NO_CHOICE)
-            return _choose(offer, 1 - place, query)
+            return again if place is None or len(offer.choices) > 2 else _choose(offer, 1 - place)
+        if {"no", "complaint"} & {*intents}:
+            return _unsearched(offer, outcome=Outcome.DECLINE, reason=Reason.REJECTED, choices=())
+        return again
+
+    def _reply_about(self, offer: Answer, affirmed: str) -> Answer:
         if (two := self._two_questions(affirmed)) and len(two.hits) == 2:
-            return replace(two, query=query)
+            return two
         answer = self._look_up(affirmed, self._topic)
-        if not answer.answered:
-            place = self._nearest(offer, affirmed)
-        else:
-            found = answer.hits[0].faq.question
-            place = offer.choices.index(found) if found in offer.choices else None
-        return replace(answer, query=query) if place is None else _choose(offer, place, query)
+        offered = {question: place for place, question in enumerate(offer.choices)}
+        place = offered.get(answer.hits[0].faq.question) if answer.answered else self._nearest(offer, affirmed)
+        return answer if place is None else _choose(offer, place)
 
     def _nearest(self, offer: Answer, text: str) -> int | None:
         """Return the position, from 0, of the offered entry that *text* is about; None if none is clearly nearest."""
@@ -188,14 +180,14 @@ an entry that wasn't offered may lead over it.
 """
 
 
-def _choose(offer: Answer, place: int, query: str) -> Answer:
+def _choose(offer: Answer, place: int) -> Answer:
     hits = (offer.hits[place], *offer.hits[:place], *offer.hits[place + 1 :])
     hits = tuple(replace(hit, rank=rank) for rank, hit in enumerate(hits, start=1))
-    return _unsearched(offer, query, outcome=Outcome.ANSWER, reason=Reason.CHOSEN, hits=hits, choices=())
+    return _unsearched(offer, outcome=Outcome.ANSWER, reason=Reason.CHOSEN, hits=hits, choices=())
 
 
-def _unsearched(offer: Answer, query: str, **changes: Any) -> Answer:
-    return replace(offer, query=query, milliseconds=dict.fromkeys(offer.milliseconds, 0.0), **changes)
+def _unsearched(offer: Answer, **changes: Any) -> Answer:
+    return replace(offer, milliseconds=dict.fromkeys(offer.milliseconds, 0.0), **changes)
 
 
 def position(reply: str, choices: int, chosen: int | None = None) -> int | None:

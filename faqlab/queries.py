@@ -36,8 +36,8 @@ def load_queries(path: str | Path, faqs: FaqSet, split: str | None = None) -> pd
     table["relevant"] = [tuple(dict.fromkeys(cell.split())) for cell in table["relevant"]]
     table["answerable"] = table["relevant"].map(bool)
     kinds = np.where(table["answerable"], "answerable", "out_of_scope")
-    defaults = pd.DataFrame({"id": [f"q{n + 1}" for n in range(len(table))], "kind": kinds, "split": ""}, table.index)
-    table = table.join(defaults.drop(columns=table.columns, errors="ignore"))
+    defaults = {"id": [f"q{n + 1}" for n in range(len(table))], "kind": kinds, "split": ""}
+    table = pd.DataFrame({**defaults, **table}, table.index)
     _check_rows(path, table, faqs)
     if split and (table["split"] != "").any():
         table = table[table["split"] == split]
@@ -88,9 +88,8 @@ def _check_rows(path: Path, table: pd.DataFrame, faqs: FaqSet) -> None:
         unknown = [faq_id for faq_id in relevant if faq_id not in faqs.position]
         if unknown:
             there = f"{faqs.path or 'the FAQ'} has no entry {unknown[0]!r} (it has, for example, {faqs.ids[0]!r})"
-            raise FaqlabError(
-                f"{where}: {there}; name this FAQ's queries with --queries or FAQLAB_QUERIES, or fix the label."
-            )
+            remedy = "name this FAQ's queries with --queries or FAQLAB_QUERIES, or fix the label"
+            raise FaqlabError(f"{where}: {there}; {remedy}.")
         if split not in splits:
             raise FaqlabError(f"{where} has the split {split!r}; write {' or '.join(SPLITS)}, or leave the column out.")
 

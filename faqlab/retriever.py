@@ -20,7 +20,7 @@ from faqlab.faqs import Faq, FaqSet
 from faqlab.index import VectorIndex
 from faqlab.ngrams import NgramIndex
 from faqlab.settings import settings
-from faqlab.text import has_words, is_blank, text_to_embed
+from faqlab.text import clean_query, has_words, is_blank
 
 THIRD_CHOICE = 0.1  # a third choice is offered if it has at least this share of the probability of the first three
 
@@ -149,7 +149,7 @@ class Retriever:
         """Return the queries' unit vectors, float32, shape (queries, dimension); FaqlabError if one is blank."""
         if any(is_blank(query) for query in queries):
             raise FaqlabError("The query is empty: ask something in words.")
-        return self.encoder.encode([*map(text_to_embed, queries)], progress=progress)
+        return self.encoder.encode([*map(clean_query, queries)], progress=progress)
 
     def _rank(self, query: str, similarities: np.ndarray) -> Ranking:
         bonus, config = np.zeros(len(similarities)), self.config

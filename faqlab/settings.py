@@ -68,7 +68,6 @@ class Settings(BaseSettings):
         env_file=os.environ.get("FAQLAB_ENV_FILE", PROJECT_ROOT / ".env"),
         env_ignore_empty=True,
         extra="ignore",
-        validate_default=True,
         populate_by_name=True,
         hide_input_in_errors=True,
         str_strip_whitespace=True,

@@ -14,7 +14,7 @@ from faqlab.cache import load_or_build, sha256
 from faqlab.encoder import Encoder
 from faqlab.index import VectorIndex
 from faqlab.settings import PROJECT_ROOT, settings
-from faqlab.text import is_blank, read_text, text_to_embed
+from faqlab.text import clean_query, is_blank, read_text
 
 PHRASINGS = PROJECT_ROOT / "data/small_talk.json"
 VECTORS, WEIGHTS = "vectors.float32", "weights.float64"  # files in the cache
@@ -41,7 +41,7 @@ class SmallTalk:
     def load(cls, encoder: Encoder, path: Path = PHRASINGS) -> Self:
         """Return the regression fitted to the phrasings in *path*; those under "question" only resemble the others."""
         phrasings = json.loads(read_text(path, "restore it from the repository"))
-        pairs = ((intent, text_to_embed(text)) for intent in phrasings for text in phrasings[intent])
+        pairs = ((intent, clean_query(text)) for intent in phrasings for text in phrasings[intent])
         labels, texts = zip(*pairs, strict=True)
         intents = tuple(intent for intent in phrasings if intent not in ("follow_up", "question"))
         targets = np.array([[label == intent for intent in (*intents, "follow_up")] for label in labels], float)
@@ -65,7 +65,7 @@ class SmallTalk:
         """Return the intent of *text*; None if it must be looked up, as when it's close to one of *entries*."""
         if is_blank(text) or len(text.split()) > MOST_WORDS:
             return "unclear" if is_blank(text) else None
-        vector = self.encoder.encode([text_to_embed(text)])  # as a look-up does: the encoder keeps it
+        vector = self.encoder.encode([clean_query(text)])  # as a look-up does: the encoder keeps it
         cosines = self.vectors @ vector[0]
         scores = (_kernel(cosines) @ self.weights)[:-1]
         nearest_entry = entries.nearest(vector).item() if entries else -1.0
@@ -78,7 +78,7 @@ class SmallTalk:
         """Return whether *text* is a question that only the last turn makes clear ("and if I lose it?")."""
         if is_blank(text) or len(text.split()) > MOST_WORDS:
             return False
-        cosines = self.vectors @ self.encoder.encode([text_to_embed(text)])[0]
+        cosines = self.vectors @ self.encoder.encode([clean_query(text)])[0]
         return bool(_kernel(cosines) @ self.weights[:, -1] >= LEAST_FOLLOW_UP)
 
 

@@ -24,11 +24,10 @@ def replace_surrogates(text: str) -> str:
 
 
 def clean_query(text: str) -> str:
-    """Return *text* without what doesn't change its meaning: quotation marks, "please", and signs at its ends."""
-    text = text.translate(APOSTROPHES)
-    text = re.sub(r"[\"“”„«»]|(?<!\w)'|'(?!\w)|\bplease\b", " ", text, flags=re.IGNORECASE)
-    text = re.sub(r"\s+([,.;:!?])", r"\1", " ".join(text.split()))
-    return "".join(re.findall(r"(?s)\w(?:.*\w)?", text))  # one match: the first word to the last
+    """Return *text* without quotation marks, "please" and signs at its ends; *text* itself if nothing would be left."""
+    words = re.sub(r"[\"“”„«»]|(?<!\w)'|'(?!\w)|\bplease\b", " ", text.translate(APOSTROPHES), flags=re.IGNORECASE)
+    words = re.sub(r"\s+([,.;:!?])", r"\1", " ".join(words.split()))
+    return "".join(re.findall(r"(?s)\w(?:.*\w)?", words)) or text  # one match: the first word to the last
 
 
 def plain_text(text: str) -> str:
@@ -46,16 +45,9 @@ def plain_text(text: str) -> str:
 
 
 MARKUP = re.compile(r"[<&*_`|~\[]|^\s{0,8}(?:[-+>#]{1,6}|\d{1,9}[.)])\s|\n", re.MULTILINE)
-CELL_END, BLOCK_END = (
-    re.compile(r"</t[dh]>\s*(?=<t[dh])"),
-    re.compile(r"(?s)</?(?:br|div|h\d|li|p|tr)\b[^>]{0,200}>|<!--.*?(?:-->|\Z)"),
-)
+CELL_END = re.compile(r"</t[dh]>\s*(?=<t[dh])")
+BLOCK_END = re.compile(r"(?s)</?(?:br|div|h\d|li|p|tr)\b[^>]{0,200}>|<!--.*?(?:-->|\Z)")
 WRAPPED = re.compile(r"(?<=[\w,])\n(?=[a-z])")  # the end of a line within a sentence
-
-
-def text_to_embed(query: str) -> str:
-    """Return the cleaned *query*; the query itself if cleaning leaves nothing."""
-    return clean_query(query) or query
 
 
 APOSTROPHES = str.maketrans(dict.fromkeys("‘’ʼ´`", "'"))

@@ -268,8 +268,8 @@ def test_calls_are_measured_and_reported(
         for query, faq_id in (("Where is my parcel?", "0"), ("How do I pay?", "1"), ("Can I return shoes?", "2"))
     }
     monkeypatch.setattr(calls, "place_calls", place_calls)
-    demo: Any = SimpleNamespace(retriever=retriever, calls=SimpleNamespace(records=()))
-    report = calls.measure(demo, labelled)
+    demo: Any = SimpleNamespace(calls=SimpleNamespace(records=()))
+    report = calls.measure(demo, retriever, labelled)
     assert json.loads(json.dumps(report)) == report
     assert (report["right"], report["lost_at"]) == (2, {"decision": 1})
     assert report["first_right"] == {"answerable": 2, "calls": 2, "typed": 2}
@@ -279,7 +279,7 @@ def test_calls_are_measured_and_reported(
     text = calls.format_report(report)
     assert "a right entry first            2 of 2 (typed: 2)" in text
     assert "p50 650 ms, p95 650 ms" in text
-    assert "pauses" not in calls.measure(demo, labelled, at_once=4)
+    assert "pauses" not in calls.measure(demo, retriever, labelled, at_once=4)
 
 
 PUBLIC = {

@@ -207,7 +207,7 @@ class _Command(ChildProcess):
         if "progress" in event and not self._ready.done():
             self._say(event["progress"])
         if "lookup" in event:
-            self._calls.add(LookupRecord.from_dict(event["lookup"]))
+            self._calls.add(LookupRecord(**event["lookup"]))
         if "ready" in event:
             self.ready_as = event["ready"]
             self._environment["FAQLAB_PORT"] = str(urlsplit(self.ready_as).port or "")  # the page's, which callers know

@@ -6,14 +6,16 @@ import json
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryFile
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
+
+from pydantic.dataclasses import dataclass
 
 from faqlab.errors import FaqlabError
 
@@ -53,11 +55,6 @@ class LookupRecord:
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), ensure_ascii=False, default=datetime.isoformat)
-
-    @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> Self:
-        """Return the record of which *fields* are the JSON."""
-        return cls(**fields | {"time": datetime.fromisoformat(fields["time"])})
 
 
 class LookupLog:

@@ -50,7 +50,7 @@ class _Step(llm.LLMStream):
     async def _run(self) -> None:
         last = self._chat_ctx.items[-1] if self._chat_ctx.items else None
         if isinstance(last, llm.FunctionCallOutput):
-            self._send(content=replies.SORRY if last.is_error else _part(_parts(last.output), 0))
+            self._send(content=replies.SORRY if last.is_error else _parts(last.output)[0])
             return
         text = next((m.text_content or "" for m in reversed(self._chat_ctx.messages()) if m.role == "user"), "")
         tools = [tool for tool in self._tools if isinstance(tool, llm.FunctionTool)]
@@ -63,16 +63,14 @@ class _Step(llm.LLMStream):
 
     def _reply(self, intent: str) -> str:
         """Return the reply to small talk, which may ask for the next part of an answer, or the last words again."""
-        parts, said, message = _progress(self._chat_ctx)
-        cut_off = message is not None and message.interrupted
-        offered = cut_off or (message is not None and (message.text_content or "").endswith(replies.GO_ON))
+        parts, said, last, cut_off = _progress(self._chat_ctx)
+        offered = cut_off or last.endswith(replies.GO_ON)
         if said < len(parts) and (intent == "continue" or (offered and intent in ("yes", "acknowledge"))):
-            return _part(parts, said)
+            return parts[said]
         if self._llm.tts and intent == "slower":
             self._llm.tts.speed = SLOW
-        last = (message and message.text_content) or replies.GREETING
         if parts and (cut_off or (said and (last in PASSING or _begins(last, parts[said - 1])))):
-            last = _part(parts, min(said, len(parts) - 1) if cut_off else said - 1)
+            last = parts[min(said, len(parts) - 1) if cut_off else said - 1]
         return replies.small_talk(intent, replies.GREETING if cut_off and not parts else last)
 
     def _choose(self, tools: list[llm.FunctionTool], text: str) -> llm.FunctionTool:
@@ -113,7 +111,7 @@ class _Step(llm.LLMStream):
 
 
 def _parts(output: str) -> list[str]:
-    """Return what to say for a tool's output (text or the JSON of `replies.tool_result`), and an answer in parts."""
+    """Return what to say for a tool's output (text or the JSON of `replies.tool_result`), a long answer in parts."""
     try:
         result = json.loads(output)
         text = str(result["say"] or result["answers"][0]["answer"])
@@ -127,24 +125,22 @@ def _parts(output: str) -> list[str]:
             parts.append("")
         parts[-1] = f"{parts[-1]} {sentence}".strip()
     end = " ".join(parts[-2:])
-    return [*parts[:-2], end] if len(end.split()) <= MOST_WORDS + SLACK else parts
+    if len(end.split()) <= MOST_WORDS + SLACK:
+        parts[-2:] = [end]
+    return [*(f"{part} {replies.GO_ON}" for part in parts[:-1]), parts[-1]]
 
 
-def _part(parts: list[str], number: int) -> str:
-    return parts[number] if number == len(parts) - 1 else f"{parts[number]} {replies.GO_ON}"
-
-
-def _progress(chat_ctx: llm.ChatContext) -> tuple[list[str], int, llm.ChatMessage | None]:
-    """Return the last answer's parts, how many of them were said to the end, and the assistant's last message."""
-    parts, said, message = [], 0, None
+def _progress(chat_ctx: llm.ChatContext) -> tuple[list[str], int, str, bool]:
+    """Return the last answer's parts, how many were said to the end, and what was said last and if it was cut off."""
+    parts, said, last, cut_off = [], 0, "", False
     for item in chat_ctx.items:
         if isinstance(item, llm.FunctionCallOutput):
             parts, said = _parts(item.output), 0
         elif isinstance(item, llm.ChatMessage) and item.role == "assistant":
-            message = item
-            if not item.interrupted and said < len(parts) and _begins(item.text_content or "", parts[said]):
+            last, cut_off = item.text_content or "", item.interrupted
+            if not cut_off and said < len(parts) and _begins(last, parts[said]):
                 said += 1
-    return parts, said, message
+    return parts, said, last or replies.GREETING, cut_off
 
 
 def _begins(text: str, part: str) -> bool:

@@ -61,7 +61,7 @@ def _fill(spoken: str, match: re.Match[str]) -> str:
 
 @cache
 def _rules() -> list[tuple[re.Pattern[str], str]]:
-    tables = {name: sorted(table, key=len, reverse=True) for name, table in WORDS.items() if isinstance(table, dict)}
+    tables = {name: sorted(table, key=len, reverse=True) for name, table in WORDS.items() if name != "rules"}
     names = {name: "|".join(map(re.escape, words)) for name, words in tables.items()} | WORDS["patterns"]
     macro = re.compile(r"<(\w+)>")
     return [(re.compile(macro.sub(lambda m: f"({names[m[1]]})", rule)), spoken) for rule, spoken in WORDS["rules"]]
@@ -121,20 +121,17 @@ def _minutes(text: str) -> str:
 
 FUNCTIONS: dict[str, Callable[..., str]] = {
     "address": _address,
-    "abbreviation_at_end": lambda text: WORDS["abbreviations"][text] + "." * (text in WORDS["ends"]),
     "amount": _amount,
     "clock": lambda hour, minute: f"{_number(hour)} {_minutes(minute) or CLOCK[int(hour) > 12]}",
     "decade": lambda text: f"{_year(text)[:-1]}ies",
     "code": lambda text: " ".join(_digits(r) if r.isdigit() else "-".join(r) for r in re.findall(r"[A-Z]+|\d+", text)),
     "digits": _digits,
-    "dot": lambda text: f" dot {_number(text)}",
     "half": lambda text: f"{text[0].upper()}M",
     "minutes": _minutes,
     "number": _number,
     "ordinal": lambda text: num2words(int(re.sub(r"\D", "", text)), to="ordinal"),
     "per": lambda text: f" per {UNITS.get(text, [text])[0]}",
     "plural": lambda text: UNITS[text][1],
-    "plus": lambda text: "plus " * text.startswith("+"),
     "singular": lambda text: UNITS[text][0],
     "spelled": lambda text: "-".join(text),
     "year": _year,

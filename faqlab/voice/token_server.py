@@ -1,8 +1,4 @@
-"""
-The server that lets callers in: it serves the page, and gives each caller a token to a new room.
-
-It listens on loopback, and answers only its own page unless the settings allow other origins.
-"""
+"""The server that lets callers in: it serves the page, and gives each caller a token to a new room."""
 
 from __future__ import annotations
 
@@ -68,13 +64,9 @@ class TokenRequest(BaseModel):
 
 
 class TokenServer(BackgroundService):
-    """
-    Serves the page in the folder *page*, and tokens for *livekit*, on 127.0.0.1.
+    """Serves the page in the folder *page*, and tokens for *livekit*, on 127.0.0.1; `listen` says on which *port*."""
 
-    Without a *port* it takes 8000 or the next free one. `start` sets `url`, the page's address for callers.
-    """
-
-    url: str
+    url: str  # the page's address for callers, set by `start`
 
     def __init__(self, livekit: LiveKit, settings: Settings, port: int | None = None, page: Path = PAGE) -> None:
         super().__init__("The token server")
@@ -82,9 +74,8 @@ class TokenServer(BackgroundService):
 
     async def _serve(self) -> None:
         check_page(self._page)
-        app = create_app(self._livekit, self._settings, self._page)
         config = uvicorn.Config(
-            app,
+            create_app(self._livekit, self._settings, self._page),
             backlog=100,
             http=TimedProtocol,
             ws="none",
@@ -205,8 +196,7 @@ def rate_limit(per_minute: int) -> Callable[[Request], Awaitable[None]]:
     each, in_all = RateLimitItemPerMinute(per_minute), RateLimitItemPerMinute(10 * per_minute)
 
     async def limit(request: Request) -> None:
-        limits = ((each, request.client.host if request.client else "?"), (in_all, "all"))
-        for most, who in limits:
+        for most, who in ((each, request.client.host if request.client else "?"), (in_all, "all")):
             if not await window.hit(most, who):
                 wait = (await window.get_window_stats(most, who)).reset_time - time.time()
                 seconds = str(max(1, math.ceil(wait)))

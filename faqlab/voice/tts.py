@@ -31,19 +31,11 @@ class Synthesizer(Shared):
         weights = weights or Path(voice_path("heart"))
         check_weights(weights, MODEL_SHA256, "hibari-tts==0.2.1")
         self._hibari = Hibari("heart", model=str(weights), g2p=g2p())
-        # A sentence that was synthesized in advance is there at once when it's needed.
-        self._synthesize = lru_cache(maxsize=64)(self._synthesize_anew)
 
+    # Cached, so that a sentence that was synthesized in advance is there at once when it's needed.
+    @lru_cache(maxsize=64)  # noqa: B019 (which keeps the instance, but there is one per process)
     def speak(self, sentence: str, speed: float = 1.0) -> np.ndarray:
         """Return the speech for *sentence*, trimmed: mono float32, 24 kHz, read-only; empty if it has no words."""
-        return self._synthesize(sentence, speed)
-
-    def speak_all(self, text: str, speed: float = 1.0) -> np.ndarray:
-        """Return the speech for *text*, with a short pause between sentences; see `speak`."""
-        parts = [part for sentence in sentences(text) for part in (_PAUSE, self.speak(sentence, speed))]
-        return np.concatenate(parts[1:]) if parts else np.zeros(0, np.float32)
-
-    def _synthesize_anew(self, sentence: str, speed: float) -> np.ndarray:
         audio = self._hibari(speakable(sentence), speed=speed, seed=0)
         audible = np.flatnonzero(np.abs(audio) > AUDIBLE)
         if not has_words(sentence) or not len(audible):
@@ -52,6 +44,11 @@ class Synthesizer(Shared):
         audio = audio[max(0, audible[0] - edge) : audible[-1] + edge].copy()
         audio.flags.writeable = False
         return audio
+
+    def speak_all(self, text: str, speed: float = 1.0) -> np.ndarray:
+        """Return the speech for *text*, with a short pause between sentences; see `speak`."""
+        parts = [part for sentence in sentences(text) for part in (_PAUSE, self.speak(sentence, speed))]
+        return np.concatenate(parts[1:]) if parts else np.zeros(0, np.float32)
 
 
 class HibariTTS(tts.TTS):

@@ -69,7 +69,7 @@ class Conversation:
         return replace(answer, query=query)
 
     def _look_up(self, query: str, topic: str) -> Answer:
-        if topic and self.small_talk.refers_back(query):
+        if topic and clean_query(query).casefold() not in self._questions and self.small_talk.refers_back(query):
             return self.retriever.answer(f"{query} {topic}")
         answer = self.retriever.answer(query)
         decided = answer.answered and answer.reason is not Reason.UNCALIBRATED
@@ -96,6 +96,12 @@ class Conversation:
         if not both and (not one or any(map(self.small_talk.classify, (first, second)))):
             return None
         return replace(found[0], reason=Reason.TWO_QUESTIONS, hits=hits)
+
+    @cached_property
+    def _questions(self) -> set[str]:
+        """The entries' own questions, which stand alone."""
+        texts = (text for faq in self.retriever.faqs for text in (faq.question, *faq.alternatives))
+        return {clean_query(text).casefold() for text in texts}
 
     @cached_property
     def _contact(self) -> Answer | None:
@@ -160,13 +166,10 @@ PERSON = frozenset({"human", "angry"})
 CONTACT = ("How can I contact you?", "How can I reach customer service?")
 CONTACT_COSINE = 0.5  # where everything is answered, the least for an entry that says how to reach a person
 
-SAME_QUESTION = 0.6  # the least cosine of a question that is asked again in other words
+SAME_QUESTION = 0.75  # the least cosine of a question that is asked again in other words
 
-UNWANTED = re.compile(
-    r"(?i)(?:^|[,.;]|\b(?:and|but)\b)\s*(?:(?:I|we)\s(?:really\s)?(?:don't|do not|didn't|did not)\s(?:want|need|mean)"
-    r"|not(?:\s\w{1,20})?)\s(?:an?|another|any|to)\b[^,.;?]*"
-)
-"""A clause such as "…, I don't want another size"; "I don't want it any more" isn't one, as it says what is wanted."""
+UNWANTED = re.compile(r"(?i)(?:^|[,.;]|\b(?:and|but)\b)\s*I (?:don['’]t|do not) (?:want|need) a(?:n|nother)?\b[^,.;?]*")
+"""A clause such as "…, I don't want another size"; "I don't want to keep it" isn't one, as it says what is wanted."""
 
 BETWEEN_QUESTIONS = re.compile(r"(?:(?<![\s,.;!?])[\s,.;!?]++)?\b(?:and|also)\b(?:\s+also\b)?\s*|\?\s+", re.IGNORECASE)
 LEAST_WORDS = 3  # of each question

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from copy import copy
@@ -25,7 +26,9 @@ from faqlab.text import clean_query, has_words, is_blank
 THIRD_CHOICE = 0.1  # a third choice is offered if it has at least this share of the probability of the first three
 
 SAME_ANSWER = 0.85
-"""Answers with at least this cosine say the same: either of them will do, so they aren't offered side by side."""
+"""Answers with at least this cosine say the same if their numbers and negations do: either will do."""
+
+NEGATIONS = re.compile(r"\b(?:no|not|never|without|cannot)\b|n['’]t\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,12 @@ class Retriever:
         return other
 
     @cached_property
+    def _facts(self) -> list[str]:
+        """What the encoder blurs in each answer: its numbers, and how often it negates."""
+        numbers = [sorted({*re.findall(r"[0-9]+", faq.answer)}) for faq in self.faqs]
+        return [f"{of} {len(NEGATIONS.findall(faq.answer))}" for of, faq in zip(numbers, self.faqs, strict=True)]
+
+    @cached_property
     def ngrams(self) -> NgramIndex:
         return NgramIndex(self.index.texts)
 
@@ -177,5 +186,7 @@ class Retriever:
     def _different_answers(self, entries: np.ndarray) -> np.ndarray:
         """Return for each of *entries* the place of the first one with the same answer: its own, or an earlier one."""
         answers = self.index.answers[entries]
-        same = ((answers @ answers.T >= SAME_ANSWER) | np.eye(len(answers), dtype=bool)).argmax(axis=1)
+        facts = np.array([self._facts[entry] for entry in entries], dtype=object)
+        similar = (answers @ answers.T >= SAME_ANSWER) & (facts[:, None] == facts)
+        same = (similar | np.eye(len(answers), dtype=bool)).argmax(axis=1)
         return np.asarray(same[same])  # if A says the same as B and B as C, C counts with A

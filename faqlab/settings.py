@@ -53,6 +53,7 @@ T = TypeVar("T")
 Words = Annotated[tuple[T, ...], NoDecode, BeforeValidator(lambda v: v.split() if isinstance(v, str) else v)]
 ProjectPath = Annotated[Path, BeforeValidator(lambda v: resolve(Path(v))), _like(r"[^\0]{1,4096}", "isn't a path")]
 Name = Annotated[str, _like(r"[\w -~]{1,128}", "should be 1 to 128 letters, digits, spaces and punctuation marks")]
+Title = Annotated[str, _like(r"[\w -~¡-ÿ‐-‧‰-⁞€🌀-🫿]{1,128}", "should be 1 to 128 letters, digits, signs and spaces")]
 KEY = _like(r"[!-~]{1,512}", "should be a key, without spaces")
 HOST = r"([a-z0-9_-]+\.)*[a-z0-9_-]+"
 HOST_NAME = StringConstraints(to_lower=True, max_length=300)
@@ -82,7 +83,7 @@ class Settings(BaseSettings):
     gemini_model: Name = "gemini-3.8-live"
     gemini_voice: Name = "Fenrir"
 
-    title: Name = "Ask the FAQ"
+    title: Title = "Ask the FAQ"
     agent_name: Name = "faqlab"
     port: int | None = Field(None, ge=1, le=65535)
     calls: int | None = Field(None, ge=1, le=1000)

@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from livekit.agents import StopResponse, function_tool, llm, stt
@@ -17,7 +18,7 @@ from livekit.agents.voice.events import UserTurnExceededEvent
 
 from faqlab import replies
 from faqlab.conversation import Conversation
-from faqlab.decision import Outcome
+from faqlab.decision import Outcome, Reason
 from faqlab.retriever import Answer
 from faqlab.settings import PROJECT_ROOT
 from faqlab.text import has_words
@@ -27,7 +28,8 @@ from faqlab.voice.lookup_log import LookupLog, LookupRecord
 INSTRUCTIONS = PROJECT_ROOT / "data/instructions.txt"
 MAX_FAILURES = 2  # consecutive failures with an apology; the next one ends the call
 BETWEEN_WORDS_SECONDS = 0.3  # a longer silence counts as a pause
-BACKCHANNELS = {"acknowledge", "yes", "continue", "thanks", "greeting", "unclear"}  # these neither ask nor object
+BACKCHANNELS = {"acknowledge", "yes", "continue", "thanks", "unclear"}  # these neither ask nor object
+AGREES_SECONDS = 2.0  # before the end of a reply, a "yes" already answers the question at its end
 LONG = 40  # words; no labelled query is longer
 LEAST_CONFIDENCE = 0.36  # of a transcript; below, it's another language or misheard: see benchmarks/languages.py
 
@@ -52,14 +54,15 @@ class Lookups:
     transcribed: float | None = None  # when that speech had been transcribed
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _pending: tuple[LookupRecord, float] | None = None  # the latest look-up and when it was done, not yet logged
-    _logged: LookupRecord | None = None  # the latest look-up, logged when its answer was heard
+    _logged: str = ""  # the id of the latest look-up, logged when its answer was heard
+    _given: list[str] = field(default_factory=list)  # what the caller and the entries found have said so far
 
     async def look_up(self, query: str) -> str:
         """Look *query* up, publish and log it; return what the model is told, as JSON. StopResponse after `give_up`."""
         asked = time.time()
         async with self._lock:  # a model may call the tool twice at once
             self.log_pending()
-            retriever, self.answer = self.conversation.retriever, None
+            retriever, self.answer, self._logged = self.conversation.retriever, None, ""
             threshold = retriever.config.decline_below or None
             query = question_in(query)
             record = LookupRecord(query, self.room, threshold)
@@ -73,6 +76,7 @@ class Lookups:
                 return json.dumps({"status": Outcome.DECLINE, "say": replies.SORRY, "answers": [], "choices": []})
             self.answer = replace(answer, milliseconds={**self._waited(asked), **answer.milliseconds})
             record = replace(record, **self.answer.as_dict())
+            self._given += [query, *(f"{hit.faq.question} {hit.faq.answer}" for hit in answer.hits)]
             self._pending = record, time.time()
             if self.publish:
                 await self.publish(record.message())
@@ -93,17 +97,16 @@ class Lookups:
         (record, found), self._pending = self._pending, None
         if speaking_since is not None:
             voice = round((speaking_since - found) * 1e3, 2)
-            record = self._logged = replace(record, milliseconds={**record.milliseconds, "voice": voice})
+            record = replace(record, milliseconds={**record.milliseconds, "voice": voice})
+            self._logged = record.id
         self.records.add(record)
         return True
 
     def check(self, said: str) -> None:
-        """Log the latest look-up again if the reply to it has numbers that stand in none of its entries."""
-        record, self._logged = self._logged, None
-        if record:
-            entries = (f"{hit['question']} {hit['answer']}" for hit in record.hits)
-            if invented := invented_numbers(said, [record.query, "two, three" * bool(record.choices), *entries]):
-                self.records.add(replace(record, invented=invented))
+        """Log the latest look-up again if the reply to it has numbers that stand in no entry that was found so far."""
+        record_id, self._logged = self._logged, ""
+        if record_id and (invented := invented_numbers(said, [*self._given, replies.contact()])):
+            self.records.update(record_id, invented=invented)
 
     def _waited(self, asked: float) -> dict[str, float]:
         if self.speech_ended is None:
@@ -125,7 +128,7 @@ class FaqAgent(Agent):
         super().__init__(instructions=INSTRUCTIONS.read_text(encoding="utf-8"), **options)
         self._greeting, self._question = greeting, question
         self._lookup: RunContext[Lookups] | None = None  # of the latest call of the tool
-        self._foreign = False  # whether the caller was told that only English is understood
+        self._unsure = 0  # how often in a row the transcript was too unsure to be looked up
 
     async def on_enter(self) -> None:
         speak(self.session, self._greeting or self.session.userdata.greeting)
@@ -144,17 +147,25 @@ class FaqAgent(Agent):
 
     async def stt_node(self, audio: Any, model_settings: ModelSettings) -> AsyncIterator[stt.SpeechEvent | str]:
         """Transcribe *audio*, without the words over a reply that neither ask nor object: it goes on."""
-        before = ""
+        from faqlab.voice.endpointing import REJOIN_S  # here, because it imports Whisper, and Gemini needs none
+
+        before, now = ("", 0.0), asyncio.get_running_loop().time
         async for event in Agent.default.stt_node(self, audio, model_settings):
+            is_final = event.type == stt.SpeechEventType.FINAL_TRANSCRIPT
+            if event.type == stt.SpeechEventType.START_OF_SPEECH and now() > before[1] + REJOIN_S:
+                before = "", 0.0
             words = event.alternatives[0] if event.alternatives else None
-            if words and (speech := self.session.current_speech) and not (speech.done() or speech.interrupted):
+            if words and (speech := self.session.current_speech):
                 # Who goes on soon after a turn is transcribed together with it.
-                added = replace(words, text=words.text.removeprefix(before))
-                if await asyncio.to_thread(self._is_backchannel, added):
+                added = replace(words, text=words.text.removeprefix(before[0]))
+                is_backchannel = await asyncio.to_thread(self._is_backchannel, added)
+                if is_backchannel and not (speech.done() or speech.interrupted):
                     self._resume(speech)
+                    if is_final and has_words(added.text):
+                        speech.add_done_callback(partial(self._take_agreement, added.text, now()))
                     continue
-            if event.type == stt.SpeechEventType.FINAL_TRANSCRIPT and words:
-                before = words.text
+            if is_final and words:
+                before = words.text, now()
             yield event
 
     def _is_backchannel(self, words: stt.SpeechData) -> bool:
@@ -172,14 +183,27 @@ class FaqAgent(Agent):
             self._lookup.disallow_interruptions()  # the only public way; its documentation says that it resumes
             speech.allow_interruptions = True
 
+    def _take_agreement(self, words: str, said: float, speech: SpeechHandle) -> None:
+        """Reply to *words* that came just before the end of a *speech* that asks whether to go on."""
+        reply = next((item.text_content for item in speech.chat_items if isinstance(item, llm.ChatMessage)), None) or ""
+        soon = asyncio.get_running_loop().time() < said + AGREES_SECONDS
+        if soon and not speech.interrupted and reply.endswith(replies.GO_ON):
+            self.session.generate_reply(user_input=words)
+
     async def on_user_turn_completed(self, turn_ctx: llm.ChatContext, new_message: llm.ChatMessage) -> None:
-        """Don't look up what is probably another language: say so once, and then ask to say it again."""
+        """Don't look up what is probably another language: ask to say it again, and the next time say why."""
         text, confidence = new_message.text_content or "", new_message.transcript_confidence
-        sure = confidence is None or confidence >= LEAST_CONFIDENCE or not has_words(text)
-        if not sure and not await asyncio.to_thread(self._intent, text):
-            self.session.say(replies.SAY_AGAIN if self._foreign else replies.ENGLISH_ONLY)
-            self._foreign = True
-            raise StopResponse
+        unsure = confidence is not None and confidence < LEAST_CONFIDENCE and has_words(text)
+        if not unsure or await asyncio.to_thread(self._is_reply, text):
+            self._unsure = 0
+            return
+        self._unsure += 1
+        self.session.say(replies.ENGLISH_ONLY if self._unsure == 2 else replies.SAY_AGAIN)
+        raise StopResponse
+
+    def _is_reply(self, text: str) -> bool:
+        """Whether *text* is small talk or a choice from what was offered: another language seldom looks like either."""
+        return bool(self._intent(text)) or self.session.userdata.conversation.peek(text).reason is Reason.CHOSEN
 
     async def on_user_turn_exceeded(self, ev: UserTurnExceededEvent) -> None:
         """Reply to speech that never pauses, such as a radio; a caller who has paused by now gets the usual reply."""
@@ -195,8 +219,10 @@ Session = AgentSession[Lookups]
 
 def question_in(text: str) -> str:
     """Return the last question in a long *text*, as a story of a minute needn't be alike to any entry; else *text*."""
-    questions = [match for match in re.findall(r"[^.?!]+\?", text) if len(match.split()) > 3]
-    return questions[-1].strip() if questions and len(text.split()) > LONG else text
+    if len(text.split()) <= LONG:
+        return text
+    sentences = re.split(r"(?<=[.?!])\s+", text)
+    return next((s for s in reversed(sentences) if s.endswith("?") and len(s.split()) > 3), text)
 
 
 def speak(session: AgentSession[Any], sentence: str, **options: Any) -> SpeechHandle:

@@ -39,6 +39,7 @@ LOST_SECONDS = 15.0  # how long the call waits for a caller whose connection was
 HUNG_UP_SECONDS = 0.5  # how long it waits after a caller leaves: a client that restarts with the same token is back
 READING_TIMES = 5  # how many times as long it waits for a caller who types, before it asks whether they are there
 LONGEST_TEXT, EACH_MINUTE = 500, 20  # characters of a typed question; how many texts a caller may send
+TYPED_SECONDS = 10.0  # how long a text may take to arrive
 COMES_SECONDS = 3.0  # how long it waits for a caller, who was there when the agent was dispatched
 
 AGAIN = "again"  # the metadata of a dispatch to a room whose agent was lost
@@ -173,16 +174,18 @@ class Call:
         """Reply to a typed question, or log how the caller rates an answer; refuse what is too long or too much."""
         text, now = "", asyncio.get_running_loop().time()
         too_many = len(self._texts) == EACH_MINUTE and now - self._texts[0] < 60
-        self._texts.append(now)
-        with suppress(rtc.StreamError):  # the caller is gone
-            while not too_many and len(text) <= LONGEST_TEXT and (chunk := await anext(reader, "")):
-                text += chunk
+        if not too_many:
+            self._texts.append(now)
+        with suppress(rtc.StreamError, TimeoutError):  # the caller is gone
+            async with asyncio.timeout(TYPED_SECONDS):
+                while not too_many and len(text) <= LONGEST_TEXT and (chunk := await anext(reader, "")):
+                    text += chunk
         reader.close()  # the rest is dropped as it comes
         if too_many or len(text) > LONGEST_TEXT:
             await self._notify("warning", replies.TYPE_SLOWER if too_many else replies.TYPE_LESS)
         elif reader.info.topic == FEEDBACK_TOPIC:
             record_id, _, helped = text.partition(" ")
-            self._assistant.records.rate(record_id, helped == "yes")
+            self._assistant.records.update(record_id, helpful=helped == "yes")
         elif not is_blank(text):
             self._session.reset_away_timer()
             with suppress(RuntimeError):  # a sentence that can't be interrupted comes first

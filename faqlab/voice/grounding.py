@@ -17,11 +17,12 @@ def invented_numbers(said: str, sources: Iterable[str]) -> tuple[str, ...]:
 
 
 def _numbers(text: str) -> list[str]:
-    joined = re.sub(rf"ty (?=(?:{'|'.join(map(num2words, range(1, 10)))})\b)", "ty-", speakable(text).lower())
-    words = re.findall(r"[a-z]+(?:-[a-z]+)?", joined)
+    tens_and_units = rf"[a-z]+ty[ -](?:{UNITS})\b|[a-z]+"  # "thirty-five" is one word, "thirty-day" two
+    words = [word.replace(" ", "-") for word in re.findall(tens_and_units, speakable(text).lower())]
     return [word for word in words if NUMBERS.issuperset(word.split("-")) and word not in SELDOM_NUMBERS]
 
 
 CARDINALS = {word for n in (*range(100), 100, 1000, 10**6) for word in re.findall(r"[a-z]+", num2words(n))}
 NUMBERS = CARDINALS | {num2words(n, to="ordinal").split("-")[-1] for n in range(1, 32)}
-SELDOM_NUMBERS = {"one", "first", "second", "and"}  # "this one", "one moment"
+SELDOM_NUMBERS = {"one", "two", "three", "first", "second", "and"}  # "one moment", "there are two ways", "Two: …"
+UNITS = "|".join(num2words(n, to=kind) for n in range(1, 10) for kind in ("cardinal", "ordinal"))

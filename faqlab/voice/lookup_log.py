@@ -62,7 +62,7 @@ class LookupLog:
     The latest look-ups of all calls, oldest first. May be used from several threads at once.
 
     With a folder, each record is also appended to `lookups-<date>.jsonl` there, readable by this user alone, and again
-    when the caller has rated it; FaqlabError if that folder can't be made or written to.
+    when it changes, as by the caller's rating; FaqlabError if that folder can't be made or written to.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -94,10 +94,10 @@ class LookupLog:
             except Exception:  # a failing subscriber must not end the call
                 log.exception("A look-up couldn't be passed on, or written to its file.")
 
-    def rate(self, record_id: str, helpful: bool) -> None:
-        """Add a record again with what its caller says; does nothing if there is none with this id."""
+    def update(self, record_id: str, **changes: Any) -> None:
+        """Add a record again with *changes*; does nothing if there is none with this id."""
         if record := self._records.get(record_id):
-            self.add(replace(record, helpful=helpful))
+            self.add(replace(record, **changes))
 
     def subscribe(self, receive: Callable[[LookupRecord], None]) -> None:
         """Call *receive* with each new record, on an agent's thread."""

@@ -168,11 +168,16 @@ async def test_of_a_long_story_the_last_question_is_looked_up(session: AgentSess
 class Speech:
     """A reply that is being spoken, as livekit's handle of it."""
 
-    def __init__(self, done: bool = False, interrupted: bool = False) -> None:
+    def __init__(self, done: bool = False, interrupted: bool = False, says: str = "") -> None:
         self.over, self.interrupted, self.allow_interruptions = done, interrupted, True
+        self.chat_items = [llm.ChatMessage(role="assistant", content=[says])]
+        self.callbacks: list[Callable[[Any], None]] = []
 
     def done(self) -> bool:
         return self.over
+
+    def add_done_callback(self, callback: Callable[[Any], None]) -> None:
+        self.callbacks.append(callback)
 
 
 Kind = stt.SpeechEventType
@@ -259,11 +264,40 @@ async def test_what_is_probably_another_language_is_not_looked_up(session: Agent
     await agent.on_user_turn_completed(agent.chat_ctx, heard)
     heard.transcript_confidence = 0.1
     await agent.on_user_turn_completed(agent.chat_ctx, heard.model_copy(update={"content": ["Yes."]}))
-    for sentence in (replies.ENGLISH_ONLY, replies.SAY_AGAIN):
+    for sentence in (replies.SAY_AGAIN, replies.ENGLISH_ONLY, replies.SAY_AGAIN):
         with pytest.raises(StopResponse):
             await agent.on_user_turn_completed(agent.chat_ctx, heard)
         await session.wait_for_idle()
         assert session.history.messages()[-1].text_content == sentence
+
+
+async def test_an_unsure_transcript_that_names_a_choice_is_taken(session: AgentSession[Lookups]) -> None:
+    agent, clarified = session.current_agent, session.userdata.conversation.ask(UNCLEAR)
+    assert clarified.choices
+    choice = llm.ChatMessage(role="user", content=[clarified.choices[1]])
+    choice.transcript_confidence = 0.1
+    await agent.on_user_turn_completed(agent.chat_ctx, choice)
+
+
+@pytest.mark.parametrize(("says", "agrees"), [(f"One. {replies.GO_ON}", True), ("One.", False)])
+async def test_a_yes_just_before_the_question_whether_to_go_on_answers_it(
+    session: AgentSession[Lookups], transcribe: Transcribe, monkeypatch: pytest.MonkeyPatch, says: str, agrees: bool
+) -> None:
+    replied: list[str] = []
+    monkeypatch.setattr(AgentSession, "generate_reply", lambda _, user_input: replied.append(user_input))
+    speech = Speech(says=says)
+    assert await transcribe("Yes, please.", speech=speech) == []
+    for callback in speech.callbacks:
+        callback(speech)
+    assert replied == (["Yes, please."] if agrees else [])
+
+
+async def test_a_reply_that_is_interrupted_meanwhile_does_not_end_the_transcription(
+    session: AgentSession[Lookups], transcribe: Transcribe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    speech = Speech()
+    monkeypatch.setattr(FaqAgent, "_is_backchannel", lambda *_: setattr(speech, "interrupted", True) or True)
+    assert await transcribe("Okay.", speech=speech) == ["Okay."]
 
 
 class AgentWithHours(FaqAgent):

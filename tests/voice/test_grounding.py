@@ -31,11 +31,17 @@ def test_what_the_entry_says_is_not_flagged_however_it_is_worded(said: str) -> N
         ("It's free above £50, until 6 p.m.", ("fifty", "six")),
         ("From the twelfth of May.", ("twelfth",)),
         ("It takes 45 minutes or forty five minutes.", ("forty-five",)),
+        ("There's a 90-day window.", ("ninety",)),
     ],
 )
 def test_other_numbers_are_flagged_once(said: str, invented: tuple[str, ...]) -> None:
     assert invented_numbers(said, [ENTRY]) == invented
 
 
+def test_a_number_before_a_noun_is_the_same_number() -> None:
+    assert invented_numbers("You have thirty days, and there are two ways.", ["A 30-day window."]) == ()
+    assert invented_numbers("A 30-day window.", ["You have thirty days."]) == ()
+
+
 def test_the_callers_own_numbers_are_known() -> None:
-    assert invented_numbers("Yes, two shirts are fine.", [ENTRY, "Can I return 2 shirts?"]) == ()
+    assert invented_numbers("Yes, nine shirts are fine.", [ENTRY, "Can I return 9 shirts?"]) == ()

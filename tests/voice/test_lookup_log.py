@@ -103,8 +103,8 @@ def test_a_rating_is_added_to_the_record_and_saved_after_it(record: LookupRecord
     for each in (record, other):
         log.add(each)
     log.subscribe(seen.append)
-    log.rate(record.id, False)
-    log.rate("unknown", True)
+    log.update(record.id, helpful=False)
+    log.update("unknown", helpful=True)
     rated = replace(record, helpful=False)
     assert log.records == (rated, other)
     assert seen == [rated]

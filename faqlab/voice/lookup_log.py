@@ -18,6 +18,7 @@ from uuid import uuid4
 from pydantic.dataclasses import dataclass
 
 from faqlab.errors import FaqlabError
+from faqlab.text import plain_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,8 +51,9 @@ class LookupRecord:
     time: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def message(self) -> dict[str, Any]:
-        """Return what the caller's page is sent."""
-        return {key: value for key, value in vars(self).items() if key not in ("time", "room")}
+        """Return what the caller's page is sent: answers as plain text, and as `source` what stands in the FAQ."""
+        hits = [{**hit, "answer": plain_text(hit["answer"]), "source": hit["answer"]} for hit in self.hits]
+        return {key: value for key, value in {**vars(self), "hits": hits}.items() if key not in ("time", "room")}
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), ensure_ascii=False, default=datetime.isoformat)

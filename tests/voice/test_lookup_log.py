@@ -34,6 +34,12 @@ def test_a_record_holds_the_answer_flat(record: LookupRecord, short_retriever: R
     json.dumps(record.message())
 
 
+def test_the_page_is_sent_each_answer_as_the_plain_text_that_is_spoken(record: LookupRecord) -> None:
+    source = "1. Open [the app](https://shop.example).\n2. Pay in &#8364;."
+    sent = replace(record, hits=[{**record.hits[0], "answer": source}]).message()["hits"][0]
+    assert (sent["answer"], sent["source"]) == ("Open the app.\nPay in €.", source)
+
+
 def test_the_latest_records_are_kept_in_order(record: LookupRecord, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("faqlab.voice.lookup_log.KEPT", 3)
     log = LookupLog()

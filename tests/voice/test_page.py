@@ -73,6 +73,21 @@ window.say = (base64, rate) => {
 };
 """
 
+# The microphone comes once the test allows it, for each time that the page has asked.
+PERMISSION = """
+const openAtOnce = navigator.mediaDevices.getUserMedia;
+window.requests = [];
+window.tracks = [];
+navigator.mediaDevices.getUserMedia = async () => {
+    await new Promise(allow => window.requests.push(allow));
+    const stream = await openAtOnce();
+    window.tracks.push(...stream.getTracks());
+    return stream;
+};
+"""
+ALLOW = "window.requests.forEach(allow => allow())"
+TRACKS = "expected => JSON.stringify(window.tracks.map(track => track.readyState)) === JSON.stringify(expected)"
+
 
 @pytest.fixture(scope="session")
 def chromium() -> str | None:
@@ -200,6 +215,31 @@ def test_without_a_microphone_a_person_taps_types_chooses_hears_and_rates(demo: 
     wait_until(lambda: [record.query for record in demo.calls.records][-3:] == asked)
     first, _, last = demo.calls.records[-3:]
     assert (first.helpful, last.helpful, last.reason) == (True, None, "chosen")
+
+
+def test_a_microphone_allowed_late_is_stopped_and_one_asked_for_twice_opens_once(
+    demo: LiveDemo, chromium: str | None
+) -> None:
+    with browser(chromium) as launched:
+        page = launched.new_page()
+        page.set_default_timeout(PATIENCE_MS)
+        page.add_init_script(MICROPHONE + PERMISSION)
+        page.goto(demo.url)
+        state = page.get_by_test_id("state")
+        page.get_by_test_id("check").click()
+        page.get_by_test_id("example").first.click()
+        expect(state).to_have_attribute("data-state", "reading")
+        page.evaluate(ALLOW)
+        page.wait_for_function(TRACKS, arg=["ended"])
+        expect(page.get_by_test_id("mute")).to_have_text("Turn on microphone")
+
+        for _ in range(2):
+            page.get_by_test_id("mute").dispatch_event("click")
+        page.evaluate(ALLOW)
+        expect(state).to_have_attribute("data-state", "listening")
+        assert page.evaluate(TRACKS, ["ended", "live"])
+        page.get_by_test_id("leave").click()
+        page.wait_for_function(TRACKS, arg=["ended", "ended"])
 
 
 NETWORK = (

@@ -15,7 +15,12 @@ const WIRE = {
 };
 
 test("a look-up is read as it was sent", () => {
-  expect(parseLookup(JSON.stringify(WIRE))).toEqual(WIRE);
+  expect(parseLookup(JSON.stringify(WIRE))).toMatchObject(WIRE);
+});
+
+test("the links of an answer are those of its text in the FAQ", () => {
+  const hit = { ...WIRE.hits[0], answer: "See our page.", source: "See [our page](https://shop.example)." };
+  expect(parseLookup(JSON.stringify({ ...WIRE, hits: [hit] }))?.hits[0]).toMatchObject({ answer: hit.answer, links: [{ text: "our page", href: "https://shop.example" }] });
 });
 
 test("what a look-up leaves out is read as absent", () => {

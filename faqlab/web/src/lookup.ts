@@ -1,5 +1,7 @@
 /** What the agent looked up: one JSON object per look-up, on the text stream topic `faqlab.lookup`. */
 
+import { type Link, linksIn } from "./links";
+
 export const LOOKUP_TOPIC = "faqlab.lookup";
 
 export type Outcome = "answer" | "clarify" | "decline";
@@ -8,7 +10,10 @@ export interface Hit {
   readonly rank: number;
   readonly id: string;
   readonly question: string;
+  /** Plain text, the same that is spoken. */
   readonly answer: string;
+  /** Which words of the answer are links in the FAQ. */
+  readonly links?: readonly Link[];
   /** Squared L2 distance of unit vectors, 0 to 4; unrelated texts are near 2. */
   readonly squared_l2: number;
   /** The probability that the entry is right; not a probability if `reason` is "uncalibrated". */
@@ -114,6 +119,7 @@ function parseHit(value: unknown, index: number): Hit[] {
       id: typeof value.id === "string" ? value.id : String(index),
       question: value.question,
       answer: typeof value.answer === "string" ? value.answer : "",
+      links: typeof value.source === "string" ? linksIn(value.source) : [],
       squared_l2: value.squared_l2,
       score: numberOrNull(value.score),
     },

@@ -19,6 +19,38 @@ export async function openMicrophone(): Promise<Microphone | Problem> {
   }
 }
 
+export interface MicrophoneRequests {
+  /**
+   * Open the microphone, or wait for the request that the browser still shows.
+   *
+   * Only who asked last gets it; who asked before, or cancelled, gets null.
+   */
+  readonly open: () => Promise<Microphone | Problem | null>;
+  /** Nobody wants it any more: one that comes is stopped. */
+  readonly cancel: () => void;
+}
+
+/** One request for the microphone at a time: a second one would open it twice, and nobody would stop the first. */
+export function microphoneRequests(request = openMicrophone): MicrophoneRequests {
+  let pending: Promise<Microphone | Problem> | null = null;
+  let latest = 0;
+  let wanted = false;
+
+  return {
+    open: async () => {
+      const mine = ++latest;
+      wanted = true;
+      pending ??= request().finally(() => (pending = null));
+      const got = await pending;
+      if (!wanted && isMicrophone(got)) got.stop();
+      return wanted && mine === latest ? got : null;
+    },
+    cancel: () => {
+      wanted = false;
+    },
+  };
+}
+
 export function isMicrophone(opened: Microphone | Problem | null): opened is Microphone {
   return opened !== null && "mediaStreamTrack" in opened;
 }

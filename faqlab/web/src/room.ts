@@ -25,7 +25,7 @@ import {
 } from "./errors";
 import { LOOKUP_TOPIC, parseLookup } from "./lookup";
 import { NOTICE_TOPIC, parseNotice } from "./notice";
-import { isMicrophone, type Microphone, openMicrophone, pageContext } from "./microphone";
+import { isMicrophone, type Microphone, type MicrophoneRequests, pageContext } from "./microphone";
 import { type Arriving, arriving, COUNT_EVERY_MS, count, NO_COUNTS, NOTHING_TO_COUNT, type Received } from "./silence";
 import { getToken, retryAfter, type Token } from "./token";
 import { type Role, type Said, TRANSCRIPTION_TOPIC } from "./transcript";
@@ -58,6 +58,7 @@ export interface CallOptions {
   readonly report: Report;
   /** One that is open already. */
   readonly microphone: Microphone | null;
+  readonly microphones: MicrophoneRequests;
   /** Whether to open one, if none is. */
   readonly talk: boolean;
   /** What to ask as soon as the assistant is there. */
@@ -84,7 +85,7 @@ export interface OpenCall {
  * The microphone comes first: a person may take minutes to allow it, and until then the token would expire and the assistant would wait.
  * Without one, or when they type a question instead, the call goes on without.
  */
-export function openCall({ report, microphone: opened, talk, question, keep, onMicrophone }: CallOptions): OpenCall {
+export function openCall({ report, microphone: opened, microphones, talk, question, keep, onMicrophone }: CallOptions): OpenCall {
   const room = new Room(ROOM_OPTIONS);
   const left = new AbortController();
   const unsent: Said[] = [];
@@ -105,6 +106,7 @@ export function openCall({ report, microphone: opened, talk, question, keep, onM
     if (over) return;
     over = true;
     left.abort();
+    microphones.cancel();
     microphone?.stop();
     onMicrophone(null);
     void room.disconnect();
@@ -115,13 +117,16 @@ export function openCall({ report, microphone: opened, talk, question, keep, onM
     const blocked = pageProblem(pageContext());
     if (blocked) return end(blocked);
 
-    const asked = opened ?? (talk ? openMicrophone() : null);
+    const asked = opened ?? (talk ? microphones.open() : null);
     const typed = new Promise<null>((resolve) => {
-      stopWaiting = () => resolve(null);
+      stopWaiting = () => {
+        microphones.cancel();
+        resolve(null);
+      };
     });
+    if (asked === null) microphones.cancel(); // the page may have asked before
     const got = await Promise.race([asked, typed]);
     waiting = false;
-    if (got === null) void Promise.resolve(asked).then((late) => isMicrophone(late) && late !== microphone && late.stop());
     await use(got);
     if (over) return;
 
@@ -203,7 +208,9 @@ export function openCall({ report, microphone: opened, talk, question, keep, onM
       } else {
         tell({ type: "muted", muted: wanted });
         if (waiting || wanted) return;
-        await use(await openMicrophone());
+        const got = await microphones.open();
+        if (got === null) return; // asked for again
+        await use(got);
         if (microphone && joined) await room.localParticipant.publishTrack(microphone);
       }
     } catch {
@@ -215,7 +222,7 @@ export function openCall({ report, microphone: opened, talk, question, keep, onM
     const said: Said = { role: "caller", segmentId: crypto.randomUUID(), text, final: false };
     tell({ type: "said", said });
     unsent.push(said);
-    stopWaiting();
+    if (waiting) stopWaiting();
     void sendQuestions();
   }
 

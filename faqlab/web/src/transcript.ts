@@ -4,8 +4,8 @@
  * Pure functions: each returns a new conversation, or the same one if nothing changed.
  */
 
+import type { Link } from "./links";
 import type { Lookup } from "./lookup";
-import { plain } from "./plain";
 import type { Notice } from "./notice";
 
 export const TRANSCRIPTION_TOPIC = "lk.transcription";
@@ -54,6 +54,7 @@ export function rate(conversation: Conversation, id: string, helpful: boolean): 
 /** The answer of an entry as the FAQ has it. */
 export interface Written {
   readonly answer: string;
+  readonly links: readonly Link[];
   /** Whether to read it instead of what was spoken, rather than below that. */
   readonly instead: boolean;
   /** What was spoken after it, such as "Shall I go on?". */
@@ -69,12 +70,13 @@ export function written(lookups: readonly Lookup[], said: Said | null): Written 
   const last = lookups.at(-1);
   const hit = last?.hits[0];
   if (!hit || last.outcome !== "answer" || last.reason === "two_questions" || hit.answer === "") return null;
-  const [answer, spoken] = [plain(hit.answer), said?.text ?? ""];
+  const { answer, links = [] } = hit;
+  const spoken = said?.text ?? "";
   const lastSentence = spoken.slice(Math.max(0, ...[...spoken.matchAll(/[.!?]\s+/g)].map((end) => end.index + end[0].length)));
   const before = letters(spoken.slice(0, spoken.length - lastSentence.length));
-  if (letters(answer).startsWith(letters(spoken))) return { answer, instead: true, after: "" };
+  if (letters(answer).startsWith(letters(spoken))) return { answer, links, instead: true, after: "" };
   const instead = before !== "" && letters(answer).startsWith(before);
-  return { answer, instead, after: instead ? lastSentence : "" };
+  return { answer, links, instead, after: instead ? lastSentence : "" };
 }
 
 function letters(text: string): string {

@@ -3,7 +3,7 @@
 import type { Room } from "livekit-client";
 import { useCallback, useEffect, useReducer, useRef, useState } from "react";
 import { AGENT_MISSING_MS, AGENT_OVERDUE_MS, type Call, NO_CALL, reduceCall } from "./call";
-import { isMicrophone, type Microphone, openMicrophone } from "./microphone";
+import { isMicrophone, type Microphone, microphoneRequests } from "./microphone";
 import { type CallOptions, openCall, type OpenCall } from "./room";
 
 export interface Actions {
@@ -32,14 +32,21 @@ export function useCall(): CallHandle {
   const [call, report] = useReducer(reduceCall, NO_CALL);
   const [room, setRoom] = useState<Room | null>(null);
   const [microphone, setMicrophone] = useState<Microphone | null>(null);
+  const [microphones] = useState(() => microphoneRequests());
   const open = useRef<OpenCall | null>(null);
 
   const start = useCallback((options: Partial<CallOptions>) => {
     open.current?.leave();
-    open.current = openCall({ report, microphone: null, talk: true, onMicrophone: setMicrophone, ...options });
+    open.current = openCall({ report, microphone: null, microphones, talk: true, onMicrophone: setMicrophone, ...options });
     setRoom(open.current.room);
-  }, []);
-  useEffect(() => () => open.current?.leave(), []);
+  }, [microphones]);
+  useEffect(
+    () => () => {
+      open.current?.leave();
+      microphones.cancel();
+    },
+    [microphones],
+  );
 
   const actions: Actions = {
     join: () => start({ microphone }),
@@ -48,7 +55,8 @@ export function useCall(): CallHandle {
     rate: (lookupId, helpful) => void open.current?.rate(lookupId, helpful),
     setMuted: (muted) => void open.current?.setMuted(muted),
     checkMicrophone: () =>
-      void openMicrophone().then((opened) => {
+      void microphones.open().then((opened) => {
+        if (opened === null) return; // a call has begun
         setMicrophone(isMicrophone(opened) ? opened : null);
         report(isMicrophone(opened) ? { type: "microphoneOpened" } : { type: "noMicrophone", problem: opened });
       }),

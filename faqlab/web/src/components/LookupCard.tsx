@@ -1,6 +1,7 @@
 import type { CSSProperties } from "react";
 import { barPercent, type Hit, type Lookup, outcomeWords, reasonWords, stageWords } from "../lookup";
 import { OutcomeIcon } from "./icons";
+import { Written } from "./Written";
 
 /** The FAQ entries found for a question, best first, and the decision. */
 export function LookupCard({ lookup }: { readonly lookup: Lookup }) {
@@ -66,7 +67,7 @@ function HitRow({ hit, probability, choice }: HitRowProps) {
           )}
           {hit.question}
         </summary>
-        <p>{hit.answer}</p>
+        <Written text={hit.answer} links={hit.links ?? []} />
       </details>
       <div className="distance">
         {probability !== null && (

@@ -124,10 +124,10 @@ test("hints to the operator are among the details only", () => {
 });
 
 test("an answer is shown as the FAQ has it, whole, also while it is spoken", () => {
-  const delivery: Lookup = { ...LOOKUP, outcome: "answer", hits: [{ ...LOOKUP.hits[0]!, answer: "<p>It takes 3 days.</p><p>See https://shop.example/help.</p>" }] };
-  for (const said of [null, "It takes", "It takes 3 days. See https shop example help"]) {
+  const delivery: Lookup = { ...LOOKUP, outcome: "answer", hits: [{ ...LOOKUP.hits[0]!, answer: "It takes 3 days.\nSee our help.", links: [{ text: "our help", href: "https://shop.example/help" }] }] };
+  for (const said of [null, "It takes", "It takes 3 days. See our help."]) {
     const markup = render(answering(said, delivery));
-    expect(markup).toContain("It takes 3 days.\n\nSee <a href=\"https://shop.example/help\"");
+    expect(markup).toContain('It takes 3 days.\nSee <a href="https://shop.example/help" target="_blank" rel="noopener noreferrer">our help</a>.');
     expect(markup).not.toContain("In the FAQ");
   }
   const reworded = render(answering("In three days.", delivery));

@@ -1,5 +1,5 @@
 import { Fragment, type ReactNode, useEffect, useRef } from "react";
-import { type Conversation, type Entry, type Said, written } from "../transcript";
+import { type Conversation, type Entry, type Said, type Written as WrittenAnswer, written } from "../transcript";
 import type { Actions } from "../useCall";
 import { LookupCard } from "./LookupCard";
 import { Written } from "./Written";
@@ -106,7 +106,7 @@ function Reply({ entry, expected, actions }: Pick<RowProps, "expected" | "action
   return (
     <Line role={said || answer ? "assistant" : "none"} final={said?.final ?? false}>
       {said && !answer?.instead && <p>{choices.length > 0 ? question(said.text) : said.text}</p>}
-      {answer && (answer.instead ? <Written text={answer.answer} after={answer.after} /> : <Quoted question={last?.hits[0]?.question ?? ""} answer={answer.answer} />)}
+      {answer && (answer.instead ? <Written text={answer.answer} links={answer.links} after={answer.after} /> : <Quoted question={last?.hits[0]?.question ?? ""} answer={answer} />)}
       {!said && !answer && <Unsaid expected={expected} />}
       {choices.length > 0 && (
         <ol className="choices" aria-label="Choices">
@@ -134,11 +134,11 @@ function question(text: string): string {
 }
 
 /** Below an answer in other words. */
-function Quoted({ question, answer }: { readonly question: string; readonly answer: string }) {
+function Quoted({ question, answer }: { readonly question: string; readonly answer: WrittenAnswer }) {
   return (
     <blockquote className="quoted">
       <p className="speaker">In the FAQ: {question}</p>
-      <Written text={answer} />
+      <Written text={answer.answer} links={answer.links} />
     </blockquote>
   );
 }

@@ -1,17 +1,18 @@
-import { pieces } from "../plain";
+import { type Link, pieces } from "../links";
 
 interface WrittenProps {
   readonly text: string;
+  readonly links: readonly Link[];
   /** What was said after it. */
   readonly after?: string;
 }
 
-/** Text of the FAQ, in which addresses are links. */
-export function Written({ text, after = "" }: WrittenProps) {
+/** Text of the FAQ with its links. */
+export function Written({ text, links, after = "" }: WrittenProps) {
   return (
     <>
       <p className="written">
-        {pieces(text).map(({ text: part, href }, index) =>
+        {pieces(text, links).map(({ text: part, href }, index) =>
           href === null ? (
             part
           ) : (

@@ -43,6 +43,9 @@ def test_a_long_query_takes_no_longer_than_its_length() -> None:
         ("<p>Yes, <b>at&nbsp;once</b> &amp; free</p><ul><li>A<li>B</ul>", "Yes, at once & free.\nA.\nB."),
         ("<table><tr><th>Who</th><th>Price</th></tr><tr><td>All</td><td>£5</td></tr></table>", "Who, Price.\nAll, £5."),
         ("Hi<script>alert(1)</script><style>p {}</style> there\n\n<!-- <b>old</b> -->", "Hi there."),
+        ("Press <Enter> or `<Tab>`, <code>x</code>", "Press <Enter> or <Tab>, x."),
+        ("Type <code>, <your name> and <b>go</b>", "Type <code>, <your name> and go."),
+        ("- [x] ~~Old~~ new\n- [ ] B", "new.\nB."),
         ("One<br>two<br/>Three", "One.\ntwo.\nThree."),
     ],
 )

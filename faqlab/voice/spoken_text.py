@@ -17,7 +17,6 @@ from faqlab.text import plain_text, read_text
 WORDS = tomllib.loads(read_text(PROJECT_ROOT / "data/spoken.toml", "restore it from the repository"))
 UNITS = {sign: names.split("|") for sign, names in (WORDS["money"] | WORDS["units"]).items()}
 
-CLOCK = ("o'clock", "hundred")  # after a full hour up to twelve, and after a later one
 SENTENCE_END = re.compile(r"(?<=[.!?…])\s+|(?<=[.!?…][\"”’)\]])\s+|\n\s*")
 
 
@@ -26,7 +25,7 @@ def speakable(text: str) -> str:
     text = plain_text(text)
     for pattern, spoken in _rules():
         text = pattern.sub(partial(_fill, spoken), text)
-    return re.sub(r" (?=[,.;:!?)])", "", " ".join(text.split()))
+    return re.sub(r"(?<=[(“‘]) | (?=[,.;:!?)”]|['’](?!\w))", "", " ".join(text.split()))
 
 
 def sentences(text: str) -> list[str]:
@@ -77,7 +76,7 @@ def g2p() -> Any:
 
 def _address(text: str) -> str:
     """Return an address without protocol and parameters; what is short and unknown to the voice is spelled ("irs")."""
-    parts = re.split(r"([./@_+-])", re.sub(r"(?i)^(?:https?://)?(?:www\.)?|[?#].*$", "", text).rstrip("/"))
+    parts = re.split(r"([./\\@_+~-])", re.sub(r"(?i)^(?:https?://)?(?:www\.)?|[?#].*$", "", text).rstrip("/"))
     site = max((n for n, part in enumerate(parts) if part == "@"), default=-1)
     return "".join(
         WORDS["addresses"].get(part) or (_spelled(part) if n > site and re.fullmatch("[A-Za-z]{2,4}", part) else part)
@@ -101,18 +100,15 @@ def _number(text: str) -> str:
     return num2words(int(whole)).replace(",", "") + (f" point {_digits(decimals)}" if decimals else "")
 
 
-def _year(text: str) -> str:
-    return num2words(int(text), to="year").replace("oh-", "oh ")
-
-
 def _amount(number: str, sign: str = "") -> str:
     """Return "five pounds fifty", "one pound and five pence", "ninety-nine cents", "one kilogram"."""
     one, several, *hundredth = UNITS.get(sign, ("", ""))
     money = re.fullmatch(r"(\d[\d,. ]*)[.,](\d\d)", number) if hundredth else None
     whole, cents = (re.sub("[,. ]", "", money[1]), money[2]) if money else (number, "00")
-    small = f"{_number(cents)} {''.join(hundredth)}" if cents < "10" or whole == "0" else _number(cents)
+    full = cents < "10" or len(whole) > 3  # "five pounds fifty", but "five thousand pounds and fifty pence"
+    small = f"{_number(cents)} {''.join(hundredth)}" if full or whole == "0" else _number(cents)
     said = f"{_number(whole)} {one if whole == '1' else several}"
-    return said if cents == "00" else small if whole == "0" else f"{said} {'and ' * (cents < '10')}{small}"
+    return said if cents == "00" else small if whole == "0" else f"{said} {'and ' * full}{small}"
 
 
 def _minutes(text: str) -> str:
@@ -122,10 +118,10 @@ def _minutes(text: str) -> str:
 FUNCTIONS: dict[str, Callable[..., str]] = {
     "address": _address,
     "amount": _amount,
-    "clock": lambda hour, minute: f"{_number(hour)} {_minutes(minute) or CLOCK[int(hour) > 12]}",
-    "decade": lambda text: f"{_year(text)[:-1]}ies",
+    "clock": lambda hour, minute: f"{_number(hour)} " + (_minutes(minute) or ("o'clock", "hundred")[int(hour) > 12]),
     "code": lambda text: " ".join(_digits(r) if r.isdigit() else "-".join(r) for r in re.findall(r"[A-Z]+|\d+", text)),
     "digits": _digits,
+    "groups": lambda text: ", ".join(map(FUNCTIONS["code"], re.findall(".{1,4}", text.replace(" ", "")))),
     "half": lambda text: f"{text[0].upper()}M",
     "minutes": _minutes,
     "number": _number,
@@ -134,5 +130,5 @@ FUNCTIONS: dict[str, Callable[..., str]] = {
     "plural": lambda text: UNITS[text][1],
     "singular": lambda text: UNITS[text][0],
     "spelled": lambda text: "-".join(text),
-    "year": _year,
+    "year": lambda text: num2words(int(text), to="year").replace("oh-", "oh "),
 }

@@ -18,7 +18,8 @@ def test_what_has_been_rewritten_stays_as_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["31/31/2026", "on 2026-13-40", "See page 999999999999999999999999.", "#1 & co", "5/4"]
+    "text",
+    ["31/31/2026", "5s, 1.2.3.4.5 and 1,5,5", "on 2026-13-40", "See page 999999999999999999999999.", "#1 & co", "5/4"],
 )
 def test_what_is_no_date_and_no_number_of_a_usual_size_is_still_read(text: str) -> None:
     assert not any(c.isdigit() for c in speakable(text).replace("31/31", "").replace("13-40", ""))
@@ -26,7 +27,35 @@ def test_what_is_no_date_and_no_number_of_a_usual_size_is_still_read(text: str) 
 
 @pytest.mark.parametrize(
     "part",
-    ["a-", "a.", "a@", "12 ", "www.", "Mon-", "9 a", "$1-", "1,", "A-", "A1", "111,", "9:", "etc.  ", "*a ", "<", "["],
+    [
+        "<a>",
+        "<s>",
+        "</a>",
+        '"a',
+        "/a",
+        "a/",
+        "A:\\",
+        "AB12 ",
+        "May 2 ",
+        "1/",
+        "a-",
+        "a.",
+        "a@",
+        "12 ",
+        "www.",
+        "Mon-",
+        "9 a",
+        "$1-",
+        "1,",
+        "A-",
+        "A1",
+        "111,",
+        "9:",
+        "etc.  ",
+        "*a ",
+        "<",
+        "[",
+    ],
 )
 def test_a_long_text_takes_no_longer_than_its_words(part: str) -> None:
     """Patterns that are quadratic in the text's length would take minutes, and so run into pytest's timeout."""

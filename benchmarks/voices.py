@@ -63,7 +63,7 @@ def main(
     split: command.SplitOption = "test",
     number: command.NumberOption = 40,
     config: command.ConfigOption = None,
-    out: Annotated[Path | None, typer.Option(metavar="PATH", help="Also write the table to this CSV file.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", metavar="PATH", help="Also write a CSV file.")] = None,
 ) -> None:
     """Speak labelled queries in all voices, speeds and conditions, and look up what Whisper makes of them."""
     entries = FaqSet.load(settings().faqs)

@@ -94,7 +94,7 @@ def demo(records: tuple[LookupRecord, ...] = (), room: str | None = None) -> Any
 async def test_calls_from_a_notebooks_loop_are_a_table_with_the_agents_own_times(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    record = LookupRecord("pay", "room", None, None, milliseconds={"embed": 5.0, "voice": 80.0}, id="one")
+    record = LookupRecord("pay", "room", None, milliseconds={"embed": 5.0, "voice": 80.0}, id="one")
     lookup = {"id": "one", "outcome": "clarify", "hits": [{"id": "pay"}, {"id": "gift"}], "choices": ["How?"]}
 
     async def ask(_: Any, query: str) -> Exchange:

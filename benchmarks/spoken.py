@@ -84,13 +84,19 @@ def transcribe_spoken(
     Returns:
         One row per query and condition: `id`, `speed`, `snr_db`, `transcript`.
     """
-    synthesizer, recogniser, rows = Synthesizer.shared(), Whisper.shared(), []
+    recogniser, rows = Whisper.shared(), []
     jobs = [(row.id, str(row.query), speed) for speed in speeds for row in queries.itertuples()]
     for query_id, query, speed in tqdm(jobs, desc="Speaking and transcribing", unit="query", disable=not progress):
-        audio = resample_poly(synthesizer.speak_all(query, speed), whisper.SAMPLE_RATE, tts.SAMPLE_RATE)
+        audio = speak(query, speed)
         for ratio in snr_db:
             rows.append((query_id, speed, ratio, recogniser.transcribe(add_noise(audio, ratio))))
     return pd.DataFrame(rows, columns=["id", *_CONDITION, "transcript"])
+
+
+def speak(text: str, speed: float = 1.0) -> np.ndarray:
+    """Return *text* spoken by hibari, as Whisper takes it: mono float32, 16 kHz."""
+    audio = resample_poly(Synthesizer.shared().speak_all(text, speed), whisper.SAMPLE_RATE, tts.SAMPLE_RATE)
+    return audio.astype(np.float32)
 
 
 def add_noise(audio: np.ndarray, snr_db: float) -> np.ndarray:

@@ -10,17 +10,16 @@ euros".
 
 from __future__ import annotations
 
-import argparse
 import csv
 import re
 from pathlib import Path
+from typing import Annotated
 
-import numpy as np
-from scipy.signal import resample_poly
+import typer
 
+from benchmarks import command
+from benchmarks.spoken import speak
 from faqlab.voice.spoken_text import speakable
-from faqlab.voice.tts import SAMPLE_RATE, Synthesizer
-from faqlab.voice.whisper import SAMPLE_RATE as HEARD_RATE
 from faqlab.voice.whisper import Whisper
 
 with Path(__file__).with_suffix(".csv").open(encoding="utf-8", newline="") as _file:
@@ -34,22 +33,14 @@ def letters(text: str) -> str:
     return re.sub(r"\band\b|o'clock|[^a-z]", "", spoken)
 
 
-def transcribe(text: str) -> str:
-    """Return what Whisper makes of *text*, spoken by hibari."""
-    audio = resample_poly(Synthesizer.shared().speak_all(text), HEARD_RATE, SAMPLE_RATE).astype(np.float32)
-    return Whisper.shared().transcribe(audio)
-
-
-def main() -> None:
-    """Print the share of cases that came back right, and with `--failures` those that didn't."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--failures", action="store_true", help="also print the cases that didn't come back")
-    show = parser.parse_args().failures
-    wrong = [(spoken, got) for _, written, spoken in CASES if letters(got := transcribe(written)) != letters(spoken)]
-    for spoken, got in wrong if show else []:
-        print(f"spoken:      {spoken}\ntranscribed: {got}\n")
-    print(f"{len(CASES) - len(wrong)} of {len(CASES)} came back right.")
+def main(failures: Annotated[bool, typer.Option("--failures", help="Also print the other cases.")] = False) -> None:
+    """Print how many texts came back right when they were spoken and transcribed."""
+    transcripts = [(spoken, Whisper.shared().transcribe(speak(written))) for _, written, spoken in CASES]
+    wrong = [(spoken, got) for spoken, got in transcripts if letters(got) != letters(spoken)]
+    for spoken, got in wrong if failures else []:
+        typer.echo(f"spoken:      {spoken}\ntranscribed: {got}\n")
+    typer.echo(f"{len(CASES) - len(wrong)} of {len(CASES)} came back right.")
 
 
 if __name__ == "__main__":
-    main()
+    command.run(main)

@@ -22,8 +22,7 @@ from scipy.io import wavfile
 from scipy.signal import butter, resample_poly, sosfilt
 from tqdm.auto import tqdm
 
-from benchmarks import command
-from benchmarks.spoken import word_errors
+from benchmarks import command, spoken
 from faqlab.cache import sha256
 from faqlab.decision import Outcome
 from faqlab.evaluation import evaluate
@@ -34,7 +33,6 @@ from faqlab.small_talk import SmallTalk
 from faqlab.text import has_words
 from faqlab.voice import tts, whisper
 from faqlab.voice.agent import LEAST_CONFIDENCE
-from faqlab.voice.tts import Synthesizer
 from faqlab.voice.whisper import Transcript, Whisper
 
 RATE = whisper.SAMPLE_RATE
@@ -87,11 +85,11 @@ def measure(retriever: Retriever, queries: pd.DataFrame, voices: Sequence[str]) 
     """
     typed = {"voice": "typed", "condition": "", **_shares(evaluate(retriever, queries), np.ones(len(queries)))}
     rows, small_talk = [typed], SmallTalk.load(retriever.encoder)
-    spoken = [(voice, speed, condition) for voice in voices for speed in SPEEDS for condition in CONDITIONS]
-    for voice, speed, condition in tqdm([of for of in spoken if of[1] == 1 or of[2] == "quiet"], desc="Speaking"):
+    said = [(voice, speed, condition) for voice in voices for speed in SPEEDS for condition in CONDITIONS]
+    for voice, speed, condition in tqdm([of for of in said if of[1] == 1 or of[2] == "quiet"], desc="Speaking"):
         heard = [recognise(under(condition, speak(query, voice, speed))) for query in queries["query"]]
         texts = [of.text if has_words(of.text) else "?" for of in heard]  # blanks are refused
-        errors = np.sum([word_errors(*pair) for pair in zip(queries["query"], texts, strict=True)], axis=0)
+        errors = np.sum([spoken.word_errors(*pair) for pair in zip(queries["query"], texts, strict=True)], axis=0)
         small = [small_talk.classify(text, retriever.index) is not None for text in texts]
         certainty = np.where(small, 1.0, np.exp([of.log_probability for of in heard]))
         shares = _shares(evaluate(retriever, queries.assign(query=texts)), certainty)
@@ -122,7 +120,7 @@ def speak(text: str, voice: str, speed: float = 1.0) -> np.ndarray:
     """Return the speech for *text*: mono float32, 16 kHz, without silence at its ends; *speed* is relative."""
     program, _, name = voice.partition(" ")
     if program == "hibari":
-        audio = resample_poly(Synthesizer.shared().speak_all(text, speed), RATE, tts.SAMPLE_RATE)
+        audio = spoken.speak(text, speed)
     else:
         with tempfile.NamedTemporaryFile(suffix=".wav") as file:
             flite = ["flite", "-voice", name, "--setf", f"duration_stretch={1 / speed}", "-t", text]

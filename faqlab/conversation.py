@@ -25,9 +25,13 @@ class Conversation:
         self._declined = ""  # the last question, if it was declined
         self._topic = ""  # the last question that stands alone; what the caller says next may refer to it
 
+    def classify(self, text: str) -> str | None:
+        """Return the intent of small talk, whatever was said before; None if *text* is nearer to an entry."""
+        return self.small_talk.classify(text, self.retriever.index)
+
     def intent(self, text: str) -> str | None:
         """Return the intent of small talk; None if *text* must be looked up or answers a clarifying question."""
-        intent = self.small_talk.classify(text, self.retriever.index)
+        intent = self.classify(text)
         if intent in PERSON:
             return intent if self.peek(text).reason is Reason.UNRESOLVED else None
         is_reply = self._offer and (intent == "choice" or (self._chosen is None and intent in REPLIES))
@@ -116,7 +120,7 @@ class Conversation:
         if clean_query(query).casefold() == clean_query(offer.query).casefold():
             return again
         parts = [part for part in re.split(r"[,.;:!?]+|\bbut\b", query) if has_words(part)]
-        intents = [self.small_talk.classify(part, self.retriever.index) for part in parts]
+        intents = [*map(self.classify, parts)]
         named = ", ".join(part for part, intent in zip(parts, intents, strict=True) if intent == "choice")
         about = ", ".join(p for p, intent in zip(parts, intents, strict=True) if intent is None or DENIED.search(p))
         place = position(named, len(offer.choices), self._chosen)

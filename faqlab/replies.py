@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from itertools import takewhile
 from typing import Any
 
+from faqlab.conversation import PERSON
 from faqlab.decision import Reason
 from faqlab.faqs import FaqSet
 from faqlab.retriever import Answer
@@ -62,7 +63,7 @@ def small_talk(intent: str, last: str = "") -> str:
     """Return the reply to small talk; for "repeat" and "slower" it's *last*, the assistant's previous reply."""
     if intent in ("repeat", "slower"):
         return last or SAY_AGAIN
-    return f"{SMALL_TALK[intent]} {contact()}" if intent in ("human", "angry") else SMALL_TALK[intent]
+    return f"{SMALL_TALK[intent]} {contact()}" if intent in PERSON else SMALL_TALK[intent]
 
 
 def contact() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from pathlib import Path
 
 from faqlab.errors import FaqlabError
@@ -30,6 +31,7 @@ def clean_query(text: str) -> str:
     return "".join(re.findall(r"(?s)\w(?:.*\w)?", words)) or text  # one match: the first word to the last
 
 
+@lru_cache(maxsize=1024)  # an answer is needed for the reply, its parts, the page and the voice
 def plain_text(text: str) -> str:
     """Return *text* without Markdown and HTML: a line for each paragraph, list item or table row, with a full stop."""
     if not MARKUP.search(text):

@@ -55,7 +55,7 @@ class Lookups:
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _pending: tuple[LookupRecord, float] | None = None  # the latest look-up and when it was done, not yet logged
     _logged: str = ""  # the id of the latest look-up, logged when its answer was heard
-    _given: list[str] = field(default_factory=list)  # what the caller and the entries found have said so far
+    _given: set[str] = field(default_factory=set)  # what the caller and the entries found have said so far
 
     async def look_up(self, query: str) -> str:
         """Look *query* up, publish and log it; return what the model is told, as JSON. StopResponse after `give_up`."""
@@ -76,7 +76,7 @@ class Lookups:
                 return json.dumps({"status": Outcome.DECLINE, "say": replies.SORRY, "answers": [], "choices": []})
             self.answer = replace(answer, milliseconds={**self._waited(asked), **answer.milliseconds})
             record = replace(record, **self.answer.as_dict())
-            self._given += [query, *(f"{hit.faq.question} {hit.faq.answer}" for hit in answer.hits)]
+            self._given |= {query, *(f"{hit.faq.question} {hit.faq.answer}" for hit in answer.hits)}
             self._pending = record, time.time()
             if self.publish:
                 await self.publish(record.message())
@@ -174,8 +174,7 @@ class FaqAgent(Agent):
         return intent in BACKCHANNELS
 
     def _intent(self, text: str) -> str | None:
-        conversation = self.session.userdata.conversation
-        return conversation.small_talk.classify(text, conversation.retriever.index)
+        return self.session.userdata.conversation.classify(text)
 
     def _resume(self, speech: SpeechHandle) -> None:
         """Resume *speech* now if it's an answer from the FAQ; livekit resumes the rest after a while."""

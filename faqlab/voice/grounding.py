@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 from num2words import num2words
 
@@ -16,10 +17,11 @@ def invented_numbers(said: str, sources: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(number for number in _numbers(said) if number not in known))
 
 
-def _numbers(text: str) -> list[str]:
+@lru_cache(maxsize=2048)  # the same entries are found again and again
+def _numbers(text: str) -> tuple[str, ...]:
     tens_and_units = rf"[a-z]+ty[ -](?:{UNITS})\b|[a-z]+"  # "thirty-five" is one word, "thirty-day" two
     words = [word.replace(" ", "-") for word in re.findall(tens_and_units, speakable(text).lower())]
-    return [word for word in words if NUMBERS.issuperset(word.split("-")) and word not in SELDOM_NUMBERS]
+    return tuple(word for word in words if NUMBERS.issuperset(word.split("-")) and word not in SELDOM_NUMBERS)
 
 
 CARDINALS = {word for n in (*range(100), 100, 1000, 10**6) for word in re.findall(r"[a-z]+", num2words(n))}

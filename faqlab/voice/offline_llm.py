@@ -132,10 +132,11 @@ def _parts(output: str) -> list[str]:
 
 def _progress(chat_ctx: llm.ChatContext) -> tuple[list[str], int, str, bool]:
     """Return the last answer's parts, how many were said to the end, and what was said last and if it was cut off."""
-    parts, said, last, cut_off = [], 0, "", False
+    found = next((item for item in reversed(chat_ctx.items) if isinstance(item, llm.FunctionCallOutput)), None)
+    parts, said, last, cut_off = _parts(found.output) if found else [], 0, "", False
     for item in chat_ctx.items:
-        if isinstance(item, llm.FunctionCallOutput):
-            parts, said = _parts(item.output), 0
+        if item is found:
+            said = 0
         elif isinstance(item, llm.ChatMessage) and item.role == "assistant":
             last, cut_off = item.text_content or "", item.interrupted
             if not cut_off and said < len(parts) and _begins(last, parts[said]):

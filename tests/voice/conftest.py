@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -55,6 +56,12 @@ def short_config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("config") / "retrieval.json"
     RetrievalConfig(top_k=3, scale=20.0, null_cosine=0.45, decline_below=0.5, answer_from=0.9).save(path)
     return path
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    async with asyncio.timeout(120):
+        while not condition():
+            await asyncio.sleep(0.02)
 
 
 def wait_until(condition: Callable[[], Any]) -> None:

@@ -1,7 +1,7 @@
 """
 A call in Firefox, as a program: prints what the caller saw, as JSON. Arguments: Firefox, the FAQ, the configuration.
 
-Firefox makes no calls to 127.0.0.1, so this runs in a network of its own, in which this machine is 10.9.9.9.
+Firefox makes no calls to 127.0.0.1, so this runs in a separate network, in which this machine is 10.9.9.9.
 """
 
 from __future__ import annotations

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.signal import resample_poly
 
+from benchmarks.spoken import speak as say
 from benchmarks.words import normalise_words
-from faqlab.voice import tts, whisper
-from faqlab.voice.tts import Synthesizer
+from faqlab.voice import whisper
+
+__all__ = ["RATE", "say", "silence", "words_wrong"]
 
 RATE = whisper.SAMPLE_RATE
-
-
-def say(text: str) -> np.ndarray:
-    """*text* as Whisper wants it: float32, 16 kHz."""
-    return resample_poly(Synthesizer.shared().speak_all(text), RATE, tts.SAMPLE_RATE).astype(np.float32)
 
 
 def silence(seconds: float) -> np.ndarray:

@@ -258,15 +258,15 @@ async def test_an_answer_that_a_backchannel_has_paused_resumes(
 
 
 async def test_what_is_probably_another_language_is_not_looked_up(session: AgentSession[Lookups]) -> None:
-    agent, heard = session.current_agent, llm.ChatMessage(role="user", content=["Where is my parcel?"])
-    await agent.on_user_turn_completed(agent.chat_ctx, heard)
-    heard.transcript_confidence = 0.9
-    await agent.on_user_turn_completed(agent.chat_ctx, heard)
-    heard.transcript_confidence = 0.1
-    await agent.on_user_turn_completed(agent.chat_ctx, heard.model_copy(update={"content": ["Yes."]}))
+    agent, message = session.current_agent, llm.ChatMessage(role="user", content=["Where is my parcel?"])
+    await agent.on_user_turn_completed(agent.chat_ctx, message)
+    message.transcript_confidence = 0.9
+    await agent.on_user_turn_completed(agent.chat_ctx, message)
+    message.transcript_confidence = 0.1
+    await agent.on_user_turn_completed(agent.chat_ctx, message.model_copy(update={"content": ["Yes."]}))
     for sentence in (replies.SAY_AGAIN, replies.ENGLISH_ONLY, replies.SAY_AGAIN):
         with pytest.raises(StopResponse):
-            await agent.on_user_turn_completed(agent.chat_ctx, heard)
+            await agent.on_user_turn_completed(agent.chat_ctx, message)
         await session.wait_for_idle()
         assert session.history.messages()[-1].text_content == sentence
 

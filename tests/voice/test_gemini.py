@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import until
 from livekit import rtc
 from livekit.agents import AgentSession, CloseEvent, UserStateChangedEvent
 from livekit.agents.voice.io import AudioInput
@@ -72,12 +73,6 @@ class Microphone(AudioInput):
 
     async def __anext__(self) -> rtc.AudioFrame:
         return await self._frames.get()
-
-
-async def until(fact: Callable[[], object]) -> None:
-    """Wait for *fact*."""
-    while not fact():
-        await asyncio.sleep(0.01)
 
 
 class Call:

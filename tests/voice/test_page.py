@@ -264,9 +264,7 @@ if FIREFOX and shutil.which("unshare") and not subprocess.run([*OWN_NETWORK, "tr
         assert seen["played"]
 
 else:
-    warnings.warn(
-        "Without Firefox, and a network of its own for it, the page is tested in Chromium only.", stacklevel=1
-    )
+    warnings.warn("Without Firefox, and a separate network for it, the page is tested in Chromium only.", stacklevel=1)
 
 
 @pytest.fixture(scope="session")

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import caller_of
+from conftest import caller_of, until
 from livekit import rtc
 from livekit.agents import UserStateChangedEvent
 from livekit.agents.types import TOPIC_CHAT
@@ -49,11 +48,6 @@ class Typist:
 
     async def type(self, text: str, topic: str = TOPIC_CHAT) -> None:
         await self._room.local_participant.send_text(text, topic=topic)
-
-
-async def until(condition: Callable[[], Any]) -> None:
-    while not condition():
-        await asyncio.sleep(0.02)
 
 
 async def test_typed_questions_are_answered_and_limited(demo: LiveDemo) -> None:

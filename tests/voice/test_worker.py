@@ -6,16 +6,15 @@ import asyncio
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import psutil
 import pytest
-from conftest import wait_until
+from conftest import until, wait_until
 from livekit import rtc
 from livekit.agents import JobContext
 from livekit.api import (
@@ -64,12 +63,6 @@ async def caller(livekit: LiveKit, room: str, agent_name: str = "tested") -> Asy
         yield joined
     finally:
         await joined.disconnect()
-
-
-async def until(condition: Callable[[], Any]) -> None:
-    async with asyncio.timeout(120):
-        while not condition():
-            await asyncio.sleep(0.02)
 
 
 def call(livekit: LiveKit, agent_name: str) -> str:

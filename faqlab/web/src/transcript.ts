@@ -64,7 +64,7 @@ export interface Written {
 /**
  * The answer to read for what was spoken; null if it isn't that of one entry.
  *
- * The voice may stop in the middle and offer to go on, or be interrupted; Gemini puts the answer into words of its own.
+ * The voice may stop in the middle and offer to go on, or be interrupted; Gemini puts the answer into its own words.
  */
 export function written(lookups: readonly Lookup[], said: Said | null): Written | null {
   const last = lookups.at(-1);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -10,13 +11,16 @@ from typing import Protocol
 import numpy as np
 from tqdm.auto import tqdm
 
-from faqlab.cache import load_or_build, sha256
+from faqlab.cache import Files, read_files, sha256
+from faqlab.errors import shorten
 from faqlab.reference import ReferenceEncoder, Weights, find_weights
 from faqlab.text import replace_surrogates
 
 SERVING_FILES = ("model.onnx", "tokenizer.json")
 BATCH = 32
-EXPORT_VERSION = 3  # increase it when `faqlab.onnx_export` changes what it makes from the same weights
+EXPORT_VERSION = 3  # increase it when `training.serving_models` makes something else of the same weights
+
+log = logging.getLogger(__name__)
 
 
 class Encoder(Protocol):
@@ -34,21 +38,26 @@ def load_encoder(name: str, cache_dir: Path) -> Encoder:
     """
     Return the encoder *name*: a model in `reference.SERVED`, the folder of an adapter to one, or any other model.
 
-    The first two are exported into *cache_dir* and run on ONNX Runtime; sentence-transformers loads any other.
-    FaqlabError if there is no such encoder, or its files are damaged.
+    The first two run on ONNX Runtime if `make build` has exported them to *cache_dir*; if not, they run on
+    sentence-transformers like any other, which takes seconds to load. FaqlabError if there is no such encoder, or its weights are damaged.
     """
-    weights = find_weights(name)
-    return ServingEncoder(weights, cache_dir) if weights else ReferenceEncoder(name)
+    if not (weights := find_weights(name)):
+        return ReferenceEncoder(name)
+    files, problem = read_files(*serving_cache(weights, cache_dir))
+    if files:
+        return ServingEncoder(weights, files)
+    log.warning(shorten(f"{name} starts slowly: {problem or 'it is not exported'}; run `make build` to export it."))
+    return ReferenceEncoder(name)
 
 
 class ServingEncoder:
     """The weights on ONNX Runtime in fp32: the same vectors as the reference, faster and without torch."""
 
-    def __init__(self, weights: Weights, cache_dir: Path) -> None:
+    def __init__(self, weights: Weights, files: Files) -> None:
         import onnxruntime
         from tokenizers import Tokenizer
 
-        model, tokenizer = serving_files(weights, cache_dir)
+        model, tokenizer = (files[name] for name in SERVING_FILES)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 2
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL  # done at export
@@ -78,21 +87,15 @@ class ServingEncoder:
         return vectors
 
 
-def serving_files(weights: Weights, cache_dir: Path) -> list[bytes]:
-    """Return the content of `SERVING_FILES`, from the cache or by exporting them (this imports torch)."""
+def serving_cache(weights: Weights, cache_dir: Path) -> tuple[Path, Sequence[str], Mapping[str, object]]:
+    """Return the exported model's folder and files, and what they must be made from: arguments for `faqlab.cache`."""
     import onnxruntime
 
-    def build() -> Mapping[str, bytes]:
-        from faqlab.onnx_export import export
-
-        return dict(zip(SERVING_FILES, export(weights), strict=True))
-
-    folder = cache_dir / f"serving-{sha256(weights.name.encode())[:10] if weights.adapter else weights.name.lower()}"
+    folder = f"serving-{sha256(weights.name.encode())[:10] if weights.adapter else weights.name.lower()}"
     made_from = {
         "encoder": weights.name,
         "weights": weights.fingerprint,
         "export": EXPORT_VERSION,
         "onnxruntime": onnxruntime.__version__,
     }
-    exported = load_or_build(folder, SERVING_FILES, made_from, build, f"the ONNX model of {weights.name}")
-    return [exported[file] for file in SERVING_FILES]
+    return cache_dir / folder, SERVING_FILES, made_from

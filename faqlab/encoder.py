@@ -39,7 +39,8 @@ def load_encoder(name: str, cache_dir: Path) -> Encoder:
     Return the encoder *name*: a model in `reference.SERVED`, the folder of an adapter to one, or any other model.
 
     The first two run on ONNX Runtime if `make build` has exported them to *cache_dir*; if not, they run on
-    sentence-transformers like any other, which takes seconds to load. FaqlabError if there is no such encoder, or its weights are damaged.
+    sentence-transformers like any other, which takes seconds to load. FaqlabError if there is no such encoder, or its
+    weights are damaged.
     """
     if not (weights := find_weights(name)):
         return ReferenceEncoder(name)

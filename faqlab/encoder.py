@@ -65,6 +65,7 @@ class ServingEncoder:
         options.add_session_config_entry("session.force_spinning_stop", "1")  # spinning threads starve STT and TTS
         self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         self._tokenizer = Tokenizer.from_str(tokenizer.decode())
+        self._tokenizer.enable_padding()
         self.name, self.fingerprint = weights.name, weights.fingerprint
         one = np.ones((1, 1), np.int64)
         self.dimension = self._session.run(None, {"input_ids": one, "attention_mask": one})[0].shape[1]
@@ -75,16 +76,14 @@ class ServingEncoder:
         return self._encode_once(tuple(texts), progress).copy()
 
     def _encode(self, texts: Sequence[str], progress: bool) -> np.ndarray:
-        tokens = self._tokenizer.encode_batch([*map(replace_surrogates, texts)])
-        by_length = sorted(range(len(texts)), key=lambda i: len(tokens[i].ids))  # so that a batch needs little padding
+        texts = [*map(replace_surrogates, texts)]
+        by_length = sorted(range(len(texts)), key=lambda n: len(texts[n]))  # so that a batch needs little padding
         vectors = np.empty((len(texts), self.dimension), np.float32)
         for start in tqdm(range(0, len(texts), BATCH), desc="Embedding", unit="batch", disable=not progress):
             rows = by_length[start : start + BATCH]
-            lengths = np.array([len(tokens[row].ids) for row in rows])
-            mask = np.arange(lengths.max()) < lengths[:, None]
-            ids = np.zeros(mask.shape, np.int64)
-            ids[mask] = np.concatenate([tokens[row].ids for row in rows])
-            [vectors[rows]] = self._session.run(None, {"input_ids": ids, "attention_mask": mask.astype(np.int64)})
+            tokens = self._tokenizer.encode_batch([texts[row] for row in rows])
+            inputs = {"input_ids": [t.ids for t in tokens], "attention_mask": [t.attention_mask for t in tokens]}
+            [vectors[rows]] = self._session.run(None, {name: np.array(of) for name, of in inputs.items()})
         return vectors
 
 

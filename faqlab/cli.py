@@ -275,7 +275,7 @@ def agent(faqs: Faqs = None, config: Config = None, records: Records = None, eve
         log.subscribe(lambda record: typer.echo(f'{{"lookup": {record.to_json()}}}'))
     assistant = Assistant.load(pipeline, log, faqs or settings().faqs, config)
     lines = settings().calls or pipeline.lines()
-    worker = Worker(livekit, assistant, settings().agent_name, lines, settings().room)
+    worker = Worker(livekit, assistant, settings().agent_name, lines)
     with _until_ctrl_c(worker):
         worker.start()
         ready = f"Answering up to {lines} calls at a time, as {settings().agent_name} at {livekit.url}."

@@ -205,16 +205,16 @@ def mint_token(livekit: LiveKit, settings: Settings) -> str:
     """Return a token (JWT) for one caller and one room, which also has LiveKit dispatch the agent to that room."""
     grants = VideoGrants(
         room_join=True,
-        room=settings.room or f"faq-{secrets.token_hex(16)}",
+        room=f"faq-{secrets.token_hex(16)}",
         can_publish=True,
         can_publish_sources=["microphone"],
         can_subscribe=True,
-        can_publish_data=settings.room is None,  # typed questions; in a shared room, others' pages would get it too
+        can_publish_data=True,  # typed questions
     )
     room = RoomConfiguration(
         empty_timeout=EMPTY_ROOM_SECONDS,
         departure_timeout=EMPTY_ROOM_SECONDS,
-        max_participants=0 if settings.room else 2,  # one more, for a caller who comes back before they are missed
+        max_participants=2,  # one more, for a caller who comes back before they are missed
         agents=[RoomAgentDispatch(agent_name=settings.agent_name)],
     )
     return (

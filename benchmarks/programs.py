@@ -18,7 +18,7 @@ import psutil
 
 from benchmarks.scripted_caller import Exchange
 from faqlab.errors import FaqlabError
-from faqlab.settings import PROJECT_ROOT
+from faqlab.settings import PROJECT_ROOT, settings
 from faqlab.voice.livekit_server import LiveKit
 
 START_S = 90.0

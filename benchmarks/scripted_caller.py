@@ -23,9 +23,9 @@ from benchmarks.call_audio import CHUNK, RATE, CallAudio, pieces, with_pause
 from benchmarks.proxy import joining_directly
 from faqlab.errors import FaqlabError
 from faqlab.voice import whisper
+from faqlab.voice.call import LOOKUP_TOPIC
 from faqlab.voice.lookup_log import STAGES, LookupRecord
 from faqlab.voice.sdk import quiet_sdk
-from faqlab.voice.topics import LOOKUP_TOPIC
 from faqlab.voice.tts import Synthesizer
 from faqlab.voice.whisper import Whisper
 

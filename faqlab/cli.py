@@ -214,9 +214,8 @@ def _without_alternatives(retriever: Retriever, queries: pd.DataFrame) -> dict[s
     views = ["question" if view == "phrasings" else view for view in retriever.config.views]
     config = retriever.config.with_changes(views=tuple(views))
     results = evaluation.evaluate(type(retriever).build(retriever.faqs, config, encoder=retriever.encoder), queries)
-    shares = evaluation.result_shares(results)
-    at_once = {f"{word}_at_once": float(shares[f"answered {word}"]) for word in ("right", "wrong")}
-    return {"hit@1": float(results["hit@1"].mean()), **at_once}
+    measures = evaluation.summarise(results)["value"]
+    return {name: float(measures[name]) for name in ("hit@1", "right_at_once", "wrong_at_once")}
 
 
 def _write_per_query(results: pd.DataFrame, path: Path) -> None:

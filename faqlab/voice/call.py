@@ -33,7 +33,10 @@ from faqlab.voice.livekit_server import LiveKit
 from faqlab.voice.lookup_log import LookupLog
 from faqlab.voice.pipeline import Pipeline, new_session
 from faqlab.voice.sdk import has_network
-from faqlab.voice.topics import FEEDBACK_TOPIC, LOOKUP_TOPIC, NOTICE_TOPIC
+
+# Text streams to the caller's page: `LookupRecord.message()`, and `{"level": "info" or "warning", "text": …}`.
+LOOKUP_TOPIC, NOTICE_TOPIC = "faqlab.lookup", "faqlab.notice"
+FEEDBACK_TOPIC = "faqlab.feedback"  # from the page: a look-up's id, and after a space whether it helped: "yes" or "no"
 
 LOST_SECONDS = 15.0  # how long the call waits for a caller whose connection was lost
 HUNG_UP_SECONDS = 0.5  # how long it waits after a caller leaves: a client that restarts with the same token is back

@@ -35,12 +35,11 @@ from faqlab.voice import call as call_module
 from faqlab.voice import gemini
 from faqlab.voice import pipeline as pipeline_module
 from faqlab.voice.agent import Session
-from faqlab.voice.call import Assistant, Call
+from faqlab.voice.call import NOTICE_TOPIC, Assistant, Call
 from faqlab.voice.livekit_server import LiveKit
 from faqlab.voice.lookup_log import STAGES, LookupLog
 from faqlab.voice.offline import load_speech, start_offline, turn_seconds
 from faqlab.voice.pipeline import Pipeline
-from faqlab.voice.topics import NOTICE_TOPIC
 from faqlab.voice.tts import Synthesizer
 from faqlab.voice.whisper import Whisper
 from faqlab.voice.worker import Worker

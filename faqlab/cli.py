@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from threading import Thread
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -251,8 +250,6 @@ def serve(faqs: Faqs = None, config: Config = None, port: Port = None, records: 
 @app.command()
 def agent(faqs: Faqs = None, config: Config = None, records: Records = None, events: Events = False) -> None:
     """Run a voice agent for the LiveKit server in LIVEKIT_URL. Start several for more calls."""
-    if events:
-        _keep_saying_alive()
     config, livekit = config_file(config), _livekit()
     from faqlab.voice.call import Assistant
     from faqlab.voice.lookup_log import LookupLog
@@ -284,26 +281,12 @@ def agent(faqs: Faqs = None, config: Config = None, records: Records = None, eve
 @app.command()
 def tokens(port: Port = None, events: Events = False) -> None:
     """Serve the page, and tokens to join calls on the LiveKit server in LIVEKIT_URL."""
-    if events:
-        _keep_saying_alive()
     from faqlab.voice.token_server import TokenServer
 
     server = TokenServer(_livekit(), settings(), port or settings().port)
     with _until_ctrl_c(server):
         url = server.start().url
         typer.echo(json.dumps({"ready": url}) if events else f"Join at {url} (Ctrl-C ends it)")
-
-
-def _keep_saying_alive() -> None:
-    """Print an empty JSON object each second, also while models are loaded."""
-
-    def say() -> None:
-        with suppress(OSError, ValueError):  # nobody reads any more
-            while True:
-                typer.echo("{}")
-                time.sleep(1)
-
-    Thread(target=say, daemon=True).start()
 
 
 def _livekit() -> LiveKit:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
+import psutil
 from pydantic import SecretStr
 
 from faqlab.errors import FaqlabError
@@ -28,8 +29,6 @@ from faqlab.voice.token_server import check_page, listen
 
 if TYPE_CHECKING:
     from IPython.display import IFrame
-
-START_SECONDS, SILENT_SECONDS = 60.0, 10.0  # a command that takes longer to say that it's alive is stuck
 
 log = logging.getLogger(__name__)
 
@@ -180,19 +179,14 @@ class _Command(ChildProcess):
         changes |= {"records": None} if command == "agent" else {"google_api_key": key}  # `calls` saves look-ups
         environment = _environment(demo.settings.model_copy(update=changes))
         super().__init__(name, [sys.executable, "-P", "-m", "faqlab", command, "--json"], environment, demo._say)
-        self._livekit, self._calls, self._lines = livekit, demo.calls, asyncio.Event()
+        self._livekit, self._calls = livekit, demo.calls
 
     async def _watch(self) -> str:
-        now, patience = asyncio.get_running_loop().time, START_SECONDS
         while True:
-            self._lines.clear()
-            began = now()
-            try:
-                await asyncio.wait_for(self._lines.wait(), patience)
-            except TimeoutError:
-                if now() - began < patience + 1:  # otherwise we were stopped, not it
-                    return "it didn't answer any more"
-            patience = SILENT_SECONDS
+            with suppress(psutil.NoSuchProcess):  # it has just ended
+                if psutil.Process(self.pid).status() == psutil.STATUS_STOPPED:
+                    return "it was suspended"
+            await asyncio.sleep(1)
 
     def _take_line(self, line: str) -> None:
         event = None
@@ -203,7 +197,6 @@ class _Command(ChildProcess):
             if not line.startswith("faqlab: "):  # that is why it ends
                 log.warning("%s", line)
             return
-        self._lines.set()
         if "progress" in event and not self._ready.done():
             self._say(event["progress"])
         if "lookup" in event:

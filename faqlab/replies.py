@@ -55,6 +55,7 @@ SMALL_TALK = {
     "unsure": "That's all right. What would you like to know?",
     "choice": "Sorry, I'm not sure what you mean. What would you like to know?",
     "unclear": SAY_AGAIN,
+    "language": ENGLISH_ONLY,
 }
 """Replies by intent: those of `data/small_talk.json` except "repeat" and "slower"."""
 

@@ -54,6 +54,11 @@ def test_neither_markdown_nor_html_is_left_in_plain_text(marked: str, plain: str
     assert plain_text(plain) == plain
 
 
+def test_a_long_table_takes_no_longer_than_its_rows() -> None:
+    """If each row took as long as those before it, this would run into pytest's timeout."""
+    assert plain_text("|a|b|\n|-|-|\n" + "|\n" * 120_000) == "a, b."
+
+
 def test_a_message_is_one_line_of_at_most_300_characters() -> None:
     message = str(FaqlabError("mine.json: \x1b[2J\r\n\ud800 can't be used."))
     assert message == "mine.json:  [2J    can't be used."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from html.parser import HTMLParser
+from html import unescape
 from pathlib import Path
 
 from faqlab.errors import FaqlabError
@@ -32,28 +32,6 @@ def clean_query(text: str) -> str:
     return "".join(re.findall(r"(?s)\w(?:.*\w)?", words)) or text  # one match: the first word to the last
 
 
-class _Text(HTMLParser):
-    """Collects the text of HTML, in a time that grows with its length."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.pieces: list[str] = []
-        self._hidden = False
-
-    def handle_starttag(self, tag: str, attrs: object) -> None:
-        self._hidden |= tag in ("script", "style")
-
-    def handle_endtag(self, tag: str) -> None:
-        self._hidden &= tag not in ("script", "style")
-
-    def handle_data(self, data: str) -> None:
-        if not self._hidden:
-            self.pieces.append(data)
-
-    def unknown_decl(self, data: str) -> None:
-        self.handle_data(data.removeprefix("CDATA["))
-
-
 @lru_cache(maxsize=1024)  # an answer is needed for the reply, its parts, the page and the voice
 def plain_text(text: str) -> str:
     """Return *text* without Markdown and HTML: a line for each paragraph, list item or table row, with a full stop."""
@@ -65,10 +43,8 @@ def plain_text(text: str) -> str:
     html = STRUCK.sub("", markdown.render(re.sub(r"(?<=\d)\*(?=\d)", "×", text)))  # no emphasis, but 3*4
     closed = set(re.findall(r"</([\w-]{1,20})>", html))
     html = PLACEHOLDER.sub(lambda tag: tag[0] if tag[1] in closed else f"&lt;{tag[0][1:]}", html)
-    parser = _Text()
-    parser.feed(BLOCK_END.sub("\n\n", CELL_END.sub(", ", html)))
-    parser.close()
-    lines = (" ".join(line.split()) for line in WRAPPED.sub(" ", "".join(parser.pieces)).splitlines())
+    text = unescape(TAG.sub("", BLOCK_END.sub("\n\n", CELL_END.sub(", ", html))))
+    lines = (" ".join(line.split()) for line in WRAPPED.sub(" ", text).splitlines())
     return "\n".join(f"{line}." if line[-1].isalnum() else line for line in lines if line)
 
 
@@ -79,6 +55,10 @@ KEPT_OPEN = "a|b|body|br|dd|div|dt|em|h[1-6r]|head|html|i|iframe|img|li|ol|p|scr
 PLACEHOLDER = re.compile(rf"(?i)</?(?!(?:{KEPT_OPEN})(?![\w-]))([a-z][\w-]{{0,20}})")
 CELL_END = re.compile(r"</t[dh]>\s*(?=<t[dh])")
 BLOCK_END = re.compile(r"(?s)</?(?:br|div|h\d|li|p|tr)\b[^>]{0,200}>|<!--.*?(?:-->|\Z)")
+TAG = re.compile(
+    r"(?is)<!\[CDATA\[|\]\]>|<(script|style)\b.*?(?:</\1\s*>|\Z)"
+    r"|</?[a-z](?:[^<>\"']|\"[^\"<]{0,500}\"|'[^'<]{0,500}')*+>|<[!?][^<>]*>"
+)
 WRAPPED = re.compile(r"(?<=[\w,])\n(?=[a-z])")  # the end of a line within a sentence
 APOSTROPHES = str.maketrans(dict.fromkeys("‘’ʼ´`", "'"))
 

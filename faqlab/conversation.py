@@ -36,10 +36,8 @@ class Conversation:
         intent = self.classify(text)
         if intent in PERSON:
             return intent if self.peek(text).reason is Reason.UNRESOLVED else None
-        is_reply = self._offer and (
-            "choice" in self._parts(text).values() or (self._chosen is None and intent in REPLIES)
-        )
-        return None if is_reply else intent
+        is_reply = self._chosen is None and intent in REPLIES
+        return None if self._offer and (is_reply or "choice" in self._parts(text).values()) else intent
 
     def ask(self, query: str) -> Answer:
         """
@@ -81,6 +79,9 @@ class Conversation:
         if topic and clean_query(query).casefold() not in self._questions and self.small_talk.refers_back(query):
             return self.retriever.answer(f"{query} {topic}")
         answer = self.retriever.answer(query)
+        if answer.choices and WITHOUT.search(query) and len((rest := WITHOUT.sub("", query)).split()) >= LEAST_WORDS:
+            other = self.retriever.answer(rest)
+            answer = other if other.answered and other.hits[0].faq.question in answer.choices else answer
         decided = answer.answered and answer.reason is not Reason.UNCALIBRATED
         return answer if decided or self.small_talk.classify(query) not in PERSON else self._reach_a_person(answer)
 
@@ -188,6 +189,9 @@ SAME_QUESTION = 0.75  # the least cosine of a question that is asked again in ot
 UNWANTED = re.compile(r"(?i)(?:^|[,.;]|\b(?:and|but)\b)\s*I (?:don['’]t|do not) (?:want|need) a(?:n|nother)?\b[^,.;?]*")
 """A clause such as "…, I don't want another size"; "I don't want to keep it" isn't one, as it says what is wanted."""
 
+WITHOUT = re.compile(r"(?i)\s*\bwithout\b[^,.;?]*")
+"""For the encoder, "can I pay without a card" is near "order without an account", too: the rest decides."""
+
 BETWEEN_QUESTIONS = re.compile(r"(?:(?<![\s,.;!?])[\s,.;!?]++)?\b(?:and|also)\b(?:\s+also\b)?\s*|\?\s+", re.IGNORECASE)
 LEAST_WORDS = 3  # of each question
 
@@ -222,7 +226,8 @@ def positions(reply: str, choices: Sequence[str], chosen: int | None = None) -> 
     topic |= {*PRONOUN.findall(" ".join(words))}
     table = ORDINALS if {"other", *ORDINALS} & {*words} else NUMBERS
     places = [table.get(word, len(choices)) if word not in topic else len(choices) for word in words]
-    named, left, negated = [], {*range(len(choices))}, False
+    named: list[int] = []
+    left, negated = {*range(len(choices))}, False
     for n, (word, place) in enumerate(zip(words, places, strict=True)):
         if word == "then" and named:
             break

@@ -178,8 +178,7 @@ REPLIES = frozenset({"yes", "no", "unsure", "acknowledge", "unclear", "complaint
 
 DENIED = re.compile(r"\bnot (?:the|an?|about|for)\b[^,]*")
 
-PERSON = frozenset({"human", "angry"})
-"""Who says this is told how to reach a person."""
+PERSON = frozenset({"human", "angry"})  # who says this is told how to reach a person
 
 CONTACT = ("How can I contact you?", "How can I reach customer service?")
 CONTACT_COSINE = 0.5  # where everything is answered, the least for an entry that says how to reach a person
@@ -215,11 +214,7 @@ def _unsearched(offer: Answer, **changes: Any) -> Answer:
 
 
 def positions(reply: str, choices: Sequence[str], chosen: int | None = None) -> set[int] | None:
-    """
-    Return the positions, from 0, that *reply* may mean ("the second", "not the first"); None if it names none.
-
-    If it corrects itself, the last one counts. "The other one" means any but *chosen*, which is the first by default.
-    """
+    """Return the positions, from 0, that *reply* may mean ("not the first"); None if it names none."""
     words = re.findall(r"[\w']+", reply.lower().replace("’", "'"))
     topics = re.sub(r"\W+", " ", " ".join(choices).lower())  # "first class" may name one
     topic = {word for pair in pairwise(words) if "the" not in pair and " ".join(pair) in topics for word in pair}
@@ -239,7 +234,7 @@ def positions(reply: str, choices: Sequence[str], chosen: int | None = None) -> 
     if named:
         return {*named} if {"or", "and"} & {*words} else {named[-1]}
     if "other" in words and len(left) == len(choices):
-        left.discard(chosen or 0)
+        left.discard(chosen or 0)  # "the other one"
     return left if len(left) < len(choices) else None
 
 

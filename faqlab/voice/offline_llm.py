@@ -149,11 +149,7 @@ def _clauses(sentence: str) -> list[str]:
 
 
 def _progress(chat_ctx: llm.ChatContext) -> tuple[list[str], int, str, bool, bool]:
-    """
-    Return the last answer's parts, how many were said to the end, what was said last, and whether that was cut off.
-
-    The last item is whether it's an answer at all.
-    """
+    """Return the last result's parts, how many were said, what was said last, if it was cut off; if it's an answer."""
     found = next((item for item in reversed(chat_ctx.items) if isinstance(item, llm.FunctionCallOutput)), None)
     parts, said, last, cut_off = _parts(found.output) if found else [], 0, "", False
     for item in chat_ctx.items:

@@ -74,7 +74,7 @@ def main(
 
 def offline_demo(faqs: Path, config: Path, progress: Callable[[str], None]) -> LiveDemo:
     """Return a demo, not started, with the offline models and a server on this machine, whatever the settings say."""
-    names = ("google_api_key", "livekit_url", "livekit_api_key", "livekit_api_secret", "records", "room", "port")
+    names = ("google_api_key", "livekit_url", "livekit_api_key", "livekit_api_secret", "records", "port")
     keyless = settings().model_copy(update=dict.fromkeys(names))
     return LiveDemo(faqs=faqs, config=config, settings=keyless, progress=progress)
 

@@ -41,7 +41,7 @@ from benchmarks.scripted_caller import ScriptedCaller, request_token
 from faqlab.config import RetrievalConfig
 from faqlab.errors import FaqlabError
 from faqlab.settings import PROJECT_ROOT, settings
-from faqlab.voice.topics import NOTICE_TOPIC
+from faqlab.voice.call import NOTICE_TOPIC
 from faqlab.voice.tts import Synthesizer
 from faqlab.voice.whisper import SAMPLE_RATE, Whisper
 

@@ -18,7 +18,7 @@ import psutil
 
 from benchmarks.scripted_caller import Exchange
 from faqlab.errors import FaqlabError
-from faqlab.settings import PROJECT_ROOT, Settings, settings
+from faqlab.settings import PROJECT_ROOT, settings
 from faqlab.voice.livekit_server import LiveKit
 
 START_S = 90.0
@@ -98,7 +98,6 @@ class Page(Program):
 
     def __init__(self, *command: str | Path, environment: Mapping[str, str]) -> None:
         super().__init__(*command, ready="(Ctrl-C ends it)", environment=environment)
-        self.settings: Settings = settings().model_copy(update={"room": None})
 
     @property
     def url(self) -> str:

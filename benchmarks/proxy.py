@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
 
-from faqlab.voice.livekit_server import on_this_machine
+from faqlab.voice.livekit_server import LiveKit
 
 _lock = Lock()
 _joining = 0
@@ -18,7 +18,7 @@ _hidden: dict[str, str] = {}
 def joining_directly(url: str) -> Iterator[None]:
     """Hide HTTP_PROXY if *url* is on this machine: LiveKit's Rust SDK uses it for any ws:// URL, despite NO_PROXY."""
     global _joining
-    names = ("HTTP_PROXY", "http_proxy") if on_this_machine(url) else ()
+    names = ("HTTP_PROXY", "http_proxy") if LiveKit(url, "", "").local else ()
     with _lock:
         _hidden.update({name: os.environ.pop(name) for name in names if name in os.environ})
         _joining += 1

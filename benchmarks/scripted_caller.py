@@ -23,9 +23,9 @@ from benchmarks.call_audio import CHUNK, RATE, CallAudio, pieces, with_pause
 from benchmarks.proxy import joining_directly
 from faqlab.errors import FaqlabError
 from faqlab.voice import whisper
+from faqlab.voice.call import LOOKUP_TOPIC
 from faqlab.voice.lookup_log import STAGES, LookupRecord
 from faqlab.voice.sdk import quiet_sdk
-from faqlab.voice.topics import LOOKUP_TOPIC
 from faqlab.voice.tts import Synthesizer
 from faqlab.voice.whisper import Whisper
 
@@ -59,7 +59,7 @@ def call(demo: LiveDemo, queries: Sequence[str], at_once: int = 2) -> pd.DataFra
         The table of `call_table`. If some calls fail but not all, the failures are logged and their rows are empty.
 
     Raises:
-        FaqlabError: The demo isn't running, or puts all callers in one room, or no call succeeded.
+        FaqlabError: The demo isn't running, or no call succeeded.
     """
     return call_table(place_calls(demo, queries, at_once), demo)
 
@@ -68,10 +68,6 @@ def place_calls(
     demo: LiveDemo | Page, queries: Sequence[str], at_once: int = 1, *, progress: str | None = None, **options: Any
 ) -> list[Exchange]:
     """Like `call`, but return the exchanges; *progress* labels a bar, *options* are those of `ask`."""
-    if demo.settings.room:
-        raise FaqlabError(
-            f"All callers share the room {demo.settings.room!r}, but scripted calls need one each; unset FAQLAB_ROOM."
-        )
     limit = asyncio.Semaphore(at_once)
     bar = tqdm(total=len(queries), desc=progress, unit="call", disable=progress is None)
 

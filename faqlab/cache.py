@@ -31,7 +31,7 @@ def load_or_build(
     files depend on, such as hashes and versions, as JSON values; *what* names the files in the log. A build deletes
     everything else in *folder*.
     """
-    files, problem = _read(folder, names, made_from)
+    files, problem = read_files(folder, names, made_from)
     if files:
         return files
     try:
@@ -41,7 +41,7 @@ def load_or_build(
         log.warning(shorten(f"{folder} can't be locked ({error}), so {what} is built at each start."))
         return build()
     with lock:
-        files, problem = _read(folder, names, made_from)  # another process may have built them
+        files, problem = read_files(folder, names, made_from)  # another process may have built them
         if files:
             return files
         (log.warning if problem else log.info)(shorten(f"Building {what} (once): {problem or 'not cached yet'}."))
@@ -54,8 +54,8 @@ def load_or_build(
         return files
 
 
-def _read(folder: Path, names: Sequence[str], made_from: Mapping[str, object]) -> tuple[Files | None, str]:
-    """Return (files, "") or (None, problem); the problem is "" if nothing has been cached yet."""
+def read_files(folder: Path, names: Sequence[str], made_from: Mapping[str, object]) -> tuple[Files | None, str]:
+    """Return (files, "") or, without an exception, (None, problem); that is "" if nothing has been cached yet."""
     try:
         missing = [name for name in (MANIFEST, *names) if not (folder / name).is_file()]  # a pipe would block
         if missing:

@@ -214,9 +214,8 @@ def _without_alternatives(retriever: Retriever, queries: pd.DataFrame) -> dict[s
     views = ["question" if view == "phrasings" else view for view in retriever.config.views]
     config = retriever.config.with_changes(views=tuple(views))
     results = evaluation.evaluate(type(retriever).build(retriever.faqs, config, encoder=retriever.encoder), queries)
-    shares = evaluation.result_shares(results)
-    at_once = {f"{word}_at_once": float(shares[f"answered {word}"]) for word in ("right", "wrong")}
-    return {"hit@1": float(results["hit@1"].mean()), **at_once}
+    measures = evaluation.summarise(results)["value"]
+    return {name: float(measures[name]) for name in ("hit@1", "right_at_once", "wrong_at_once")}
 
 
 def _write_per_query(results: pd.DataFrame, path: Path) -> None:
@@ -275,7 +274,7 @@ def agent(faqs: Faqs = None, config: Config = None, records: Records = None, eve
         log.subscribe(lambda record: typer.echo(f'{{"lookup": {record.to_json()}}}'))
     assistant = Assistant.load(pipeline, log, faqs or settings().faqs, config)
     lines = settings().calls or pipeline.lines()
-    worker = Worker(livekit, assistant, settings().agent_name, lines, settings().room)
+    worker = Worker(livekit, assistant, settings().agent_name, lines)
     with _until_ctrl_c(worker):
         worker.start()
         ready = f"Answering up to {lines} calls at a time, as {settings().agent_name} at {livekit.url}."

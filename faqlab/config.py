@@ -57,13 +57,10 @@ class RetrievalConfig(BaseModel):
                 log.warning("%s: no such file, so the baseline is used; notebook 3 writes this file.", path)
             return cls()
         try:
-            config = cls.model_validate_json(read_text(path, remedy))
+            return cls.model_validate_json(read_text(path, remedy))
         except ValidationError as error:
             known = f"known settings: {', '.join(cls.model_fields)}"
             raise FaqlabError(f"{path}: {first_problem(error)} ({known}); {remedy}.") from None
-        if config.scale and "scope_scale" not in config.model_fields_set:
-            log.warning("%s: from an older version, and its thresholds don't fit; run `faqlab tune -o %s`.", path, path)
-        return config
 
     def with_changes(self, **changes: Any) -> Self:
         """Return a copy with some settings changed; FaqlabError if a value is out of range."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -10,13 +11,16 @@ from typing import Protocol
 import numpy as np
 from tqdm.auto import tqdm
 
-from faqlab.cache import load_or_build, sha256
+from faqlab.cache import Files, read_files, sha256
+from faqlab.errors import shorten
 from faqlab.reference import ReferenceEncoder, Weights, find_weights
 from faqlab.text import replace_surrogates
 
 SERVING_FILES = ("model.onnx", "tokenizer.json")
 BATCH = 32
-EXPORT_VERSION = 3  # increase it when `faqlab.onnx_export` changes what it makes from the same weights
+EXPORT_VERSION = 3  # increase it when `training.serving_models` makes something else of the same weights
+
+log = logging.getLogger(__name__)
 
 
 class Encoder(Protocol):
@@ -34,27 +38,34 @@ def load_encoder(name: str, cache_dir: Path) -> Encoder:
     """
     Return the encoder *name*: a model in `reference.SERVED`, the folder of an adapter to one, or any other model.
 
-    The first two are exported into *cache_dir* and run on ONNX Runtime; sentence-transformers loads any other.
-    FaqlabError if there is no such encoder, or its files are damaged.
+    The first two run on ONNX Runtime if `make build` has exported them to *cache_dir*; if not, they run on
+    sentence-transformers like any other, which takes seconds to load. FaqlabError if there is no such encoder, or its
+    weights are damaged.
     """
-    weights = find_weights(name)
-    return ServingEncoder(weights, cache_dir) if weights else ReferenceEncoder(name)
+    if not (weights := find_weights(name)):
+        return ReferenceEncoder(name)
+    files, problem = read_files(*serving_cache(weights, cache_dir))
+    if files:
+        return ServingEncoder(weights, files)
+    log.warning(shorten(f"{name} starts slowly: {problem or 'it is not exported'}; run `make build` to export it."))
+    return ReferenceEncoder(name)
 
 
 class ServingEncoder:
     """The weights on ONNX Runtime in fp32: the same vectors as the reference, faster and without torch."""
 
-    def __init__(self, weights: Weights, cache_dir: Path) -> None:
+    def __init__(self, weights: Weights, files: Files) -> None:
         import onnxruntime
         from tokenizers import Tokenizer
 
-        model, tokenizer = serving_files(weights, cache_dir)
+        model, tokenizer = (files[name] for name in SERVING_FILES)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 2
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL  # done at export
         options.add_session_config_entry("session.force_spinning_stop", "1")  # spinning threads starve STT and TTS
         self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         self._tokenizer = Tokenizer.from_str(tokenizer.decode())
+        self._tokenizer.enable_padding()
         self.name, self.fingerprint = weights.name, weights.fingerprint
         one = np.ones((1, 1), np.int64)
         self.dimension = self._session.run(None, {"input_ids": one, "attention_mask": one})[0].shape[1]
@@ -65,34 +76,26 @@ class ServingEncoder:
         return self._encode_once(tuple(texts), progress).copy()
 
     def _encode(self, texts: Sequence[str], progress: bool) -> np.ndarray:
-        tokens = self._tokenizer.encode_batch([*map(replace_surrogates, texts)])
-        by_length = sorted(range(len(texts)), key=lambda i: len(tokens[i].ids))  # so that a batch needs little padding
+        texts = [*map(replace_surrogates, texts)]
+        by_length = sorted(range(len(texts)), key=lambda n: len(texts[n]))  # so that a batch needs little padding
         vectors = np.empty((len(texts), self.dimension), np.float32)
         for start in tqdm(range(0, len(texts), BATCH), desc="Embedding", unit="batch", disable=not progress):
             rows = by_length[start : start + BATCH]
-            lengths = np.array([len(tokens[row].ids) for row in rows])
-            mask = np.arange(lengths.max()) < lengths[:, None]
-            ids = np.zeros(mask.shape, np.int64)
-            ids[mask] = np.concatenate([tokens[row].ids for row in rows])
-            [vectors[rows]] = self._session.run(None, {"input_ids": ids, "attention_mask": mask.astype(np.int64)})
+            tokens = self._tokenizer.encode_batch([texts[row] for row in rows])
+            inputs = {"input_ids": [t.ids for t in tokens], "attention_mask": [t.attention_mask for t in tokens]}
+            [vectors[rows]] = self._session.run(None, {name: np.array(of) for name, of in inputs.items()})
         return vectors
 
 
-def serving_files(weights: Weights, cache_dir: Path) -> list[bytes]:
-    """Return the content of `SERVING_FILES`, from the cache or by exporting them (this imports torch)."""
+def serving_cache(weights: Weights, cache_dir: Path) -> tuple[Path, Sequence[str], Mapping[str, object]]:
+    """Return the exported model's folder and files, and what they must be made from: arguments for `faqlab.cache`."""
     import onnxruntime
 
-    def build() -> Mapping[str, bytes]:
-        from faqlab.onnx_export import export
-
-        return dict(zip(SERVING_FILES, export(weights), strict=True))
-
-    folder = cache_dir / f"serving-{sha256(weights.name.encode())[:10] if weights.adapter else weights.name.lower()}"
+    folder = f"serving-{sha256(weights.name.encode())[:10] if weights.adapter else weights.name.lower()}"
     made_from = {
         "encoder": weights.name,
         "weights": weights.fingerprint,
         "export": EXPORT_VERSION,
         "onnxruntime": onnxruntime.__version__,
     }
-    exported = load_or_build(folder, SERVING_FILES, made_from, build, f"the ONNX model of {weights.name}")
-    return [exported[file] for file in SERVING_FILES]
+    return cache_dir / folder, SERVING_FILES, made_from

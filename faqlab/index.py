@@ -59,10 +59,10 @@ def make_index(dimension: int) -> faiss.Index:
 
 
 class VectorIndex:
-    """The entries of one FAQ in a FAISS index, with one row per text."""
+    """The entries of one FAQ in the index `faiss`, with one row per text."""
 
     def __init__(self, index: faiss.Index, views: Sequence[str], entries: list[list[tuple[str, list[str]]]]) -> None:
-        self._index, self._views = index, tuple(views)
+        self.faiss, self._views = index, tuple(views)
         self.texts = [[text for _, texts in entry for text in texts] for entry in entries]  # of each entry
         self._texts = np.array([len(texts) for entry in entries for _, texts in entry])
         self._starts = np.cumsum([0, *self._texts[:-1]])  # the first row of each view of each entry
@@ -99,13 +99,13 @@ class VectorIndex:
     @property
     def vectors(self) -> np.ndarray:
         """The texts' unit vectors, float32, shape (texts, dimension): by entry, then by view."""
-        return self._index.reconstruct_n(0, self._index.ntotal)
+        return self.faiss.reconstruct_n(0, self.faiss.ntotal)
 
     @cached_property
     def answers(self) -> np.ndarray:
         """The answers' unit vectors, shape (entries, dimension); 0 for one that isn't embedded, or is in pieces."""
         if "answer" not in self._views:
-            return np.zeros((len(self.texts), self._index.d))
+            return np.zeros((len(self.texts), self.faiss.d))
         view = slice(self._views.index("answer"), None, len(self._views))
         # Two answers in pieces that begin the same may still differ.
         return self.vectors[self._starts[view]] * (self._texts[view] == 1)[:, None]
@@ -117,7 +117,7 @@ class VectorIndex:
         A view has the cosine of its nearest piece of the answer, or a soft maximum over phrasings (`SHARPNESS`). It is
         (1 − w) · mean + w · maximum of its views, w = `NEAREST`. *vectors*: unit vectors, shape (queries, dimension).
         """
-        squared_l2, rows = self._index.search(np.ascontiguousarray(vectors, np.float32), self._index.ntotal)
+        squared_l2, rows = self.faiss.search(np.ascontiguousarray(vectors, np.float32), self.faiss.ntotal)
         cosines, found = np.full(squared_l2.shape, -1.0), rows >= 0  # an approximate index may miss some
         cosines[np.nonzero(found)[0], rows[found]] = 1 - np.clip(squared_l2[found], 0.0, 4.0) / 2
         sums = np.add.reduceat(np.exp(SHARPNESS * cosines), self._starts, axis=1)
@@ -127,15 +127,4 @@ class VectorIndex:
 
     def nearest(self, vectors: np.ndarray) -> np.ndarray:
         """Return the highest cosine of each of *vectors* to any text, shape (queries,)."""
-        return 1 - self._index.search(np.ascontiguousarray(vectors, np.float32), 1)[0][:, 0] / 2
-
-    def search(self, vectors: np.ndarray, top_k: int) -> tuple[np.ndarray, np.ndarray]:
-        """
-        Return the squared L2 distances, 0 to 4, ascending, and the positions of the *top_k* entries nearest to each.
-
-        With one text per entry, these are FAISS's; otherwise they're 2 − 2 · similarity. Both results have the shape
-        (queries, top_k); a *top_k* beyond the number of entries returns all.
-        """
-        squared_l2 = 2 - 2 * self.similarities(vectors)
-        entries = np.argsort(squared_l2, axis=1, kind="stable")[:, :top_k]
-        return np.take_along_axis(squared_l2, entries, axis=1), entries
+        return 1 - self.faiss.search(np.ascontiguousarray(vectors, np.float32), 1)[0][:, 0] / 2

@@ -1,7 +1,8 @@
-"""Every sentence that the assistant speaks."""
+"""Every sentence that the assistant speaks; replies to small talk stand beside its phrasings, in the data."""
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from itertools import takewhile
@@ -12,7 +13,8 @@ from faqlab.decision import Reason
 from faqlab.faqs import FaqSet
 from faqlab.retriever import Answer
 from faqlab.settings import settings
-from faqlab.text import plain_text
+from faqlab.small_talk import PHRASINGS
+from faqlab.text import plain_text, read_text
 
 GREETING = "Hello! I answer questions from our FAQ. What would you like to know?"
 STILL_THERE = ("Are you still there? Just ask your question.", "I can't hear you. Is your microphone on?")
@@ -35,30 +37,8 @@ OTHER_QUESTION = "And please ask me your other question again."
 ENGLISH_ONLY = "I'm sorry, I couldn't make that out. I only understand English. Could you say it again?"
 TOO_LONG = "Sorry, I haven't caught your question yet. Please ask me in one short sentence."
 
-SMALL_TALK = {
-    "greeting": "Hello! What would you like to know?",
-    "how_are_you": "I'm well, thank you. What would you like to know?",
-    "robot": "I'm an automated assistant. I answer questions from our FAQ. What would you like to know?",
-    "human": "I'm an automated assistant, so I can't put you through to a person.",
-    "help": "Of course. Ask me in your own words, and I'll look it up.",
-    "hearing": "Yes, I can hear you. What would you like to know?",
-    "thanks": "You're welcome. Is there anything else?",
-    "goodbye": "Thank you for calling. Goodbye!",
-    "wait": "Take your time.",
-    "acknowledge": "Is there anything else you'd like to know?",
-    "yes": "Go ahead. What would you like to know?",
-    "no": "All right. Just ask if you need anything else.",
-    "stop": "All right. Ask me whenever you're ready.",
-    "complaint": "I'm sorry about that. Could you ask again in other words?",
-    "angry": "I'm sorry that this is so frustrating.",
-    "reference": "I can't look up orders or accounts. I answer general questions. What would you like to know?",
-    "continue": "That was all of it. What else would you like to know?",
-    "unsure": "That's all right. What would you like to know?",
-    "choice": "Sorry, I'm not sure what you mean. What would you like to know?",
-    "unclear": SAY_AGAIN,
-    "language": ENGLISH_ONLY,
-}
-"""Replies by intent: those of `data/small_talk.json` except "repeat" and "slower"."""
+SMALL_TALK: dict[str, str] = json.loads(read_text(PHRASINGS, "restore it from the repository"))["replies"]
+"""Replies by intent. The intents "repeat" and "slower" have none, as the last reply is said again."""
 
 
 def small_talk(intent: str, last: str = "") -> str:

@@ -90,7 +90,6 @@ class Settings(BaseSettings):
     call_minutes: float = Field(30, gt=0, le=1440)
     token_minutes: float = Field(10, gt=0, le=1440)
     tokens_per_minute: int = Field(100, ge=1, le=1_000_000)
-    room: Name | None = None
     allowed_hosts: Words[Host] = Field((), max_length=100)
     allowed_origins: Words[Origin] = Field((), max_length=100)
     records: ProjectPath | None = None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Self
 
 import numpy as np
@@ -38,9 +37,10 @@ class SmallTalk:
     weights: np.ndarray  # W, shape (phrasings, intents + 1)
 
     @classmethod
-    def load(cls, encoder: Encoder, path: Path = PHRASINGS) -> Self:
-        """Return the regression fitted to the phrasings in *path*; those under "question" only resemble the others."""
-        phrasings = json.loads(read_text(path, "restore it from the repository"))
+    def load(cls, encoder: Encoder) -> Self:
+        """Return the regression fitted to `PHRASINGS`; those under "question" only resemble the others."""
+        phrasings = json.loads(read_text(PHRASINGS, "restore it from the repository"))
+        del phrasings["replies"]
         pairs = ((intent, clean_query(text)) for intent in phrasings for text in phrasings[intent])
         labels, texts = zip(*pairs, strict=True)
         intents = tuple(intent for intent in phrasings if intent not in ("follow_up", "question"))

@@ -42,12 +42,14 @@ def test_queries_are_chosen_by_kind_in_proportion_and_always_the_same(queries: p
 
 
 OTHER_VECTORS = """
-import faqlab.encoder, faqlab.reference
+import faqlab.cache, faqlab.encoder, faqlab.reference
 from faqlab.settings import settings
 
 class Reference(faqlab.encoder.ServingEncoder):
     def __init__(self, name):
-        super().__init__(faqlab.reference.find_weights(name), settings().cache_dir)
+        weights = faqlab.reference.find_weights(name)
+        files, _ = faqlab.cache.read_files(*faqlab.encoder.serving_cache(weights, settings().cache_dir))
+        super().__init__(weights, files)
 
     def encode(self, texts, *, progress=False):
         vectors = super().encode(texts)

@@ -109,11 +109,3 @@ def test_a_file_that_cannot_be_read_or_written_is_named(tmp_path: Path) -> None:
     for name in ("a" * 300, "file/retrieval.json", "."):
         with pytest.raises(FaqlabError, match=r"can't be written \(.*\); set FAQLAB_RETRIEVAL to another file\.$"):
             BASELINE.save(tmp_path / name)
-
-
-def test_a_configuration_of_an_older_version_is_read_with_a_warning(
-    path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    path.write_text('{"scale": 20, "decline_below": 0.5}')
-    assert RetrievalConfig.load(path).scope_scale == 20
-    assert "from an older version" in caplog.text

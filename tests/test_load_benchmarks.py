@@ -40,7 +40,7 @@ def test_a_program_that_ends_before_it_is_ready_is_reported_with_its_output() ->
 
 
 def test_programs_get_the_settings_of_the_benchmark_and_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("GOOGLE_API_KEY", "LIVEKIT_API_SECRET", "FAQLAB_ROOM", "OTHER"):
+    for name in ("GOOGLE_API_KEY", "LIVEKIT_API_SECRET", "FAQLAB_TITLE", "OTHER"):
         monkeypatch.setenv(name, "mine")
     variables = environment(FAQLAB_CALLS=2)
     assert variables["FAQLAB_CALLS"] == "2"

@@ -87,8 +87,8 @@ def test_a_pause_has_the_given_length_whatever_silence_was_there(own_silence: fl
     assert (len(paused) - len(speech)) / RATE == pytest.approx(0.5 - own_silence, abs=0.005)
 
 
-def demo(records: tuple[LookupRecord, ...] = (), room: str | None = None) -> Any:
-    return SimpleNamespace(settings=SimpleNamespace(room=room), calls=SimpleNamespace(records=records))
+def demo(records: tuple[LookupRecord, ...] = ()) -> Any:
+    return SimpleNamespace(calls=SimpleNamespace(records=records))
 
 
 async def test_calls_from_a_notebooks_loop_are_a_table_with_the_agents_own_times(
@@ -125,8 +125,3 @@ def test_a_failed_call_is_logged_and_an_error_only_if_all_fail(
     assert caplog.messages == ["The call that asked 'badly' failed: couldn't join"]
     with pytest.raises(FaqlabError, match="couldn't join"):
         call(demo(), ["badly", "badly"])
-
-
-def test_calls_need_a_room_each() -> None:
-    with pytest.raises(FaqlabError, match=r"share the room 'lobby'.*FAQLAB_ROOM"):
-        call(demo(room="lobby"), ["How can I pay?"])

@@ -114,7 +114,7 @@ HOSTS = [
 UNUSABLE = {
     **dict.fromkeys(("calls", "call_minutes", "port", "token_minutes", "tokens_per_minute"), NUMBERS),
     "contact": ["x" * 301],
-    **dict.fromkeys(("title", "agent_name", "room", "gemini_model", "gemini_voice"), NAMES),
+    **dict.fromkeys(("title", "agent_name", "gemini_model", "gemini_voice"), NAMES),
     **dict.fromkeys(("google_api_key", "livekit_api_key", "livekit_api_secret"), KEYS),
     **dict.fromkeys(FILES, PATHS),
     "allowed_hosts": [*HOSTS, "a.example " * 101],

@@ -1,19 +1,81 @@
-"""Export the encoders of the configuration and of the baseline, unless the cache has them: `make models`."""
+"""`make models`: export the encoders of the configuration and of the baseline for ONNX Runtime, unless cached."""
 
 from __future__ import annotations
 
 import sys
+import tempfile
+import warnings
+from functools import partial
+from pathlib import Path
+from typing import Any
 
+import onnxruntime
+from tokenizers import Tokenizer
+
+from faqlab.cache import Files, load_or_build
 from faqlab.config import BASELINE, RetrievalConfig
-from faqlab.encoder import load_encoder
+from faqlab.encoder import SERVING_FILES, serving_cache
 from faqlab.errors import FaqlabError
+from faqlab.reference import Weights, find_weights, load_sentence_transformer
 from faqlab.settings import settings
 
 
 def main() -> None:
-    """Load both encoders, which exports them at the first time."""
+    """Export both encoders; a model that sentence-transformers serves isn't exported."""
     for config in (BASELINE, RetrievalConfig.load(settings().retrieval)):
-        load_encoder(config.encoder, settings().cache_dir)
+        if weights := find_weights(config.encoder):
+            cached = serving_cache(weights, settings().cache_dir)
+            load_or_build(*cached, partial(export, weights), f"the ONNX model of {weights.name}")
+
+
+def export(weights: Weights) -> Files:
+    """Return the files of transformer, pooling and normalisation as one optimised graph, and of its tokenizer."""
+    from onnxruntime.transformers.fusion_options import FusionOptions
+    from onnxruntime.transformers.optimizer import optimize_by_onnxruntime, optimize_model
+
+    model: Any = load_sentence_transformer(weights.name)
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        plain, fused, optimised = (f"{folder}/{name}.onnx" for name in ("plain", "fused", "optimised"))
+        _trace(model, plain)
+        fusion = FusionOptions("bert")
+        fusion.enable_embed_layer_norm = False  # it needs the token types as an input
+        shape = model[0].auto_model.config.num_attention_heads, model[0].auto_model.config.hidden_size
+        optimize_model(plain, "bert", *shape, fusion, opt_level=0).save_model_to_file(fused)
+        onnxruntime.set_default_logger_severity(3)  # otherwise it warns that the graph is for this kind of processor
+        graph = Path(optimize_by_onnxruntime(fused, optimized_model_path=optimised)).read_bytes()
+    tokenizer = Tokenizer.from_file(str(weights.folder / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(model.max_seq_length)
+    return dict(zip(SERVING_FILES, (graph, tokenizer.to_str().encode()), strict=True))
+
+
+def _trace(model: Any, path: str) -> None:
+    """Write *model* to *path* as a graph from token ids and attention mask to unit vectors."""
+    import torch
+
+    class Sentence(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+            inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
+            vectors = self.model({**inputs, "token_type_ids": torch.zeros_like(input_ids)})["sentence_embedding"]
+            return torch.nn.functional.normalize(vectors, dim=1)
+
+    model[0].auto_model.set_attn_implementation("eager")  # the pattern that the optimiser fuses
+    example, axes = torch.ones(2, 8, dtype=torch.long), {0: "batch", 1: "tokens"}
+    torch.onnx.export(
+        Sentence().eval(),
+        (example, example),
+        path,
+        input_names=["input_ids", "attention_mask"],
+        output_names=["vectors"],
+        dynamic_axes={"input_ids": axes, "attention_mask": axes, "vectors": {0: "batch"}},
+        opset_version=17,
+        dynamo=False,  # the newer exporter takes longer and writes two files for the same graph
+    )
 
 
 if __name__ == "__main__":

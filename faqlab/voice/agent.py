@@ -27,7 +27,6 @@ from faqlab.voice.grounding import invented_numbers
 from faqlab.voice.lookup_log import LookupLog, LookupRecord
 
 INSTRUCTIONS = PROJECT_ROOT / "data/instructions.txt"
-MAX_FAILURES = 2  # consecutive failures with an apology; the next one ends the call
 BETWEEN_WORDS_SECONDS = 0.3  # a longer silence counts as a pause
 BACKCHANNELS = {"acknowledge", "yes", "continue", "thanks", "unclear"}  # these neither ask nor object
 AGREES_SECONDS = 2.0  # before the end of a reply, a "yes" already answers the question at its end
@@ -47,10 +46,8 @@ class Lookups:
     records: LookupLog
     room: str = ""
     publish: Callable[[dict[str, Any]], Awaitable[None]] | None = None  # sends a record to the caller's page
-    give_up: Callable[[], None] | None = None  # ends the call; without it, the agent apologises for each failure
     greeting: str = replies.GREETING
     answer: Answer | None = None  # of the latest look-up; None if that failed
-    failures: int = 0  # since the last answer was heard
     speech_ended: float | None = None  # when the caller last stopped speaking; None if they're speaking or never did
     transcribed: float | None = None  # when that speech had been transcribed
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -59,7 +56,7 @@ class Lookups:
     _given: set[str] = field(default_factory=set)  # what the caller and the entries found have said so far
 
     async def look_up(self, query: str) -> str:
-        """Look *query* up, publish and log it; return what the model is told, as JSON. StopResponse after `give_up`."""
+        """Look *query* up, publish and log it; return what the model is told, as JSON."""
         asked = time.time()
         async with self._lock:  # a model may call the tool twice at once
             self.log_pending()
@@ -72,8 +69,6 @@ class Lookups:
             except Exception:
                 log.exception("A look-up failed.")
                 self.records.add(record)
-                if self.failed():
-                    raise StopResponse from None
                 return json.dumps({"status": Outcome.DECLINE, "say": replies.SORRY, "answers": [], "choices": []})
             self.answer = replace(answer, milliseconds={**self._waited(asked), **answer.milliseconds})
             record = replace(record, **self.answer.as_dict())
@@ -83,25 +78,16 @@ class Lookups:
                 await self.publish(record.message())
             return json.dumps(replies.tool_result(answer, retriever.faqs), ensure_ascii=False)
 
-    def failed(self) -> bool:
-        """Count a failure; if it's one too many, call `give_up` and return True."""
-        self.failures += 1
-        if self.give_up is None or self.failures <= MAX_FAILURES:
-            return False
-        self.give_up()
-        return True
-
-    def log_pending(self, speaking_since: float | None = None) -> bool:
-        """Log the latest look-up, with the time until its answer was heard; return whether there was one to log."""
+    def log_pending(self, speaking_since: float | None = None) -> None:
+        """Log the latest look-up, if it isn't logged yet, with the time until its answer was heard."""
         if self._pending is None:
-            return False
+            return
         (record, found), self._pending = self._pending, None
         if speaking_since is not None:
             voice = round((speaking_since - found) * 1e3, 2)
             record = replace(record, milliseconds={**record.milliseconds, "voice": voice})
             self._logged = record.id
         self.records.add(record)
-        return True
 
     def check(self, said: str) -> None:
         """Log the latest look-up again if the reply to it has numbers that stand in no entry that was found so far."""

@@ -33,7 +33,10 @@ from faqlab.voice.livekit_server import LiveKit
 from faqlab.voice.lookup_log import LookupLog
 from faqlab.voice.pipeline import Pipeline, new_session
 from faqlab.voice.sdk import has_network
-from faqlab.voice.topics import FEEDBACK_TOPIC, LOOKUP_TOPIC, NOTICE_TOPIC
+
+# Text streams to the caller's page: `LookupRecord.message()`, and `{"level": "info" or "warning", "text": …}`.
+LOOKUP_TOPIC, NOTICE_TOPIC = "faqlab.lookup", "faqlab.notice"
+FEEDBACK_TOPIC = "faqlab.feedback"  # from the page: a look-up's id, and after a space whether it helped: "yes" or "no"
 
 LOST_SECONDS = 15.0  # how long the call waits for a caller whose connection was lost
 HUNG_UP_SECONDS = 0.5  # how long it waits after a caller leaves: a client that restarts with the same token is back
@@ -85,13 +88,11 @@ class Call:
         self._assistant, self._job, self._livekit, self._room = assistant, job, livekit, job.room
         conversation = Conversation(assistant.retriever, assistant.small_talk)
         publish = partial(self._send, LOOKUP_TOPIC)
-        give_up = partial(self._end, replies.GIVE_UP)
-        self._lookups = Lookups(conversation, assistant.records, job.job.room.name, publish, give_up)
+        self._lookups = Lookups(conversation, assistant.records, job.job.room.name, publish)
         if job.job.metadata == AGAIN:
             self._lookups.greeting = replies.CUT_OFF
         self._session = new_session(self._lookups, assistant.silence_seconds)
         self._texts, self._reading = deque[float](maxlen=EACH_MINUTE), set[asyncio.Task[None]]()
-        self._answering = False
         self._prompting: asyncio.Task[None] | None = None
         self._ending: asyncio.Task[None] | None = None
         self._caller: str | None = None
@@ -141,7 +142,7 @@ class Call:
         if self._leaving is None and self._caller not in self._room.remote_participants:
             self._job.shutdown(LEFT)
         loop = asyncio.get_running_loop()
-        self._limit = loop.call_later(60 * self._assistant.longest_minutes, self._end, replies.TIME_IS_UP)
+        self._limit = loop.call_later(60 * self._assistant.longest_minutes, self._time_is_up)
 
     async def _finish(self, reason: str) -> None:
         for pending in (self._leaving, self._prompting, self._ending, self._limit):
@@ -210,10 +211,8 @@ class Call:
             self._lookups.transcribed = event.created_at
 
     def _on_agent_state(self, event: events.AgentStateChangedEvent) -> None:
-        if event.old_state == "speaking" and self._answering:  # to the end, or as far as the caller wanted
-            self._lookups.failures = 0
         if event.new_state == "speaking":
-            self._answering = self._lookups.log_pending(speaking_since=event.created_at)
+            self._lookups.log_pending(speaking_since=event.created_at)
             self._lookups.speech_ended = self._lookups.transcribed = None
 
     def _on_item(self, event: events.ConversationItemAddedEvent) -> None:
@@ -228,13 +227,11 @@ class Call:
         error.recoverable = True  # otherwise livekit counts it
         log.error("%s failed: %s", type(event.source).__name__, error.error)
         self._lookups.log_pending()  # what is spoken next isn't the answer to it
-        self._answering = False
         # If a prepared reply fails while the caller is still speaking, the end of their turn would interrupt this one.
-        if not self._lookups.failed():
-            speak(self._session, replies.SORRY, allow_interruptions=False)
+        speak(self._session, replies.SORRY, allow_interruptions=False)
 
-    def _end(self, sentence: str) -> None:
-        self._ending = self._ending or asyncio.create_task(self._hang_up(sentence, allow_interruptions=False))
+    def _time_is_up(self) -> None:
+        self._ending = asyncio.create_task(self._hang_up(replies.TIME_IS_UP, allow_interruptions=False))
 
     def _on_participant_left(self, participant: rtc.RemoteParticipant) -> None:
         if participant.identity == self._caller and self._leaving is None:

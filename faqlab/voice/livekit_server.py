@@ -31,11 +31,6 @@ API_ERRORS = (aiohttp.ClientError, lk.TwirpError, TimeoutError, OSError, ValueEr
 """What a request to a LiveKit server may raise."""
 
 
-def on_this_machine(url: str) -> bool:
-    """Whether *url* is that of a server on this machine."""
-    return urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
-
-
 @dataclass(frozen=True)
 class LiveKit:
     """A LiveKit server, its key and secret."""
@@ -46,7 +41,8 @@ class LiveKit:
 
     @property
     def local(self) -> bool:
-        return on_this_machine(self.url)
+        """Whether it runs on this machine."""
+        return urlsplit(self.url).hostname in ("127.0.0.1", "localhost", "::1")
 
     @asynccontextmanager
     async def api(self, seconds: float = 10) -> AsyncIterator[lk.LiveKitAPI]:

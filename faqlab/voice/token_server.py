@@ -13,26 +13,24 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 import uvicorn
 from fastapi import Depends, FastAPI, HTTPException, Request
-from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse, Response
 from limits import RateLimitItemPerMinute
 from limits.aio.storage import MemoryStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from livekit.api import AccessToken, RoomAgentDispatch, RoomConfiguration, VideoGrants
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from starlette.middleware.base import RequestResponseEndpoint
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.staticfiles import StaticFiles
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from faqlab import __version__
-from faqlab.errors import FaqlabError, shorten
+from faqlab.errors import FaqlabError
 from faqlab.faqs import Faq, FaqSet
 from faqlab.settings import Settings
 from faqlab.voice.livekit_server import LiveKit
@@ -40,27 +38,11 @@ from faqlab.voice.services import BackgroundService
 
 PAGE = Path(__file__).resolve().parents[1] / "web" / "dist"
 PORTS = range(8000, 8100)
-MAX_BODY = 8 * 1024
 MAX_CONNECTIONS = 200  # macOS allows 256 open files
 RESPONSE_SECONDS = 10
 EMPTY_ROOM_SECONDS = 20
 EXAMPLES = 4
 LOOPBACK = ("127.0.0.1", "localhost")
-
-AttributeName = Annotated[str, StringConstraints(max_length=64, pattern=r"^(?!lk\.).")]  # lk.… are LiveKit's own
-AttributeValue = Annotated[str, StringConstraints(max_length=512)]
-
-
-class TokenRequest(BaseModel):
-    """What LiveKit's token endpoint standard lets a caller ask for. Everything may be left out."""
-
-    model_config = ConfigDict(extra="forbid", regex_engine="python-re")
-
-    room_name: str | None = Field(None, description="Refused, except for the one room that all callers share.")
-    participant_identity: str | None = Field(None, description="Refused.")
-    participant_name: str | None = Field(None, max_length=128)
-    participant_metadata: str | None = Field(None, max_length=2048)
-    participant_attributes: dict[AttributeName, AttributeValue] | None = Field(None, max_length=16)
 
 
 class TokenServer(BackgroundService):
@@ -147,10 +129,6 @@ def create_app(livekit: LiveKit, settings: Settings, page: Path) -> FastAPI:
     async def get_token() -> dict[str, str]:
         return {"token": mint_token(livekit, settings), "url": livekit.url}
 
-    @app.post("/getToken", summary="By LiveKit's standard", status_code=201, dependencies=limit, max_body_size=MAX_BODY)
-    async def post_token(request: TokenRequest | None = None) -> dict[str, str]:
-        return {"server_url": livekit.url, "participant_token": mint_token(livekit, settings, request)}
-
     @app.get("/config", summary="What the page says of this FAQ, and of who receives what callers say")
     async def config() -> dict[str, Any]:
         return shown
@@ -158,11 +136,6 @@ def create_app(livekit: LiveKit, settings: Settings, page: Path) -> FastAPI:
     @app.get("/health", summary="Whether it is running, and whether LiveKit answers and accepts our key")
     async def health() -> dict[str, str | bool]:
         return {"status": "ok", "version": __version__, "livekit": await livekit.answers(seconds=1.5)}
-
-    @app.exception_handler(RequestValidationError)
-    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        return JSONResponse({"detail": shorten(f"The request can't be used. {problems}.")}, 422)
 
     @app.get("/", include_in_schema=False)
     async def index(request: Request) -> Response:
@@ -209,7 +182,7 @@ def rate_limit(per_minute: int) -> Callable[[Request], Awaitable[None]]:
 def _guard(app: FastAPI, livekit: LiveKit, settings: Settings) -> None:
     """Refuse requests for other hosts or of other origins; add our headers to each response."""
     origins = settings.allowed_origins
-    app.add_middleware(CORSMiddleware, allow_origins=origins, allow_methods=["GET", "POST"])
+    app.add_middleware(CORSMiddleware, allow_origins=origins, allow_methods=["GET"])
     hosts = [*LOOPBACK, *settings.allowed_hosts]  # otherwise another site could point its own name at this machine
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)
     headers = _headers(livekit, origins)
@@ -228,24 +201,20 @@ def _guard(app: FastAPI, livekit: LiveKit, settings: Settings) -> None:
         return response
 
 
-def mint_token(livekit: LiveKit, settings: Settings, request: TokenRequest | None = None) -> str:
+def mint_token(livekit: LiveKit, settings: Settings) -> str:
     """Return a token (JWT) for one caller and one room, which also has LiveKit dispatch the agent to that room."""
-    request = request or TokenRequest()
-    if request.room_name not in (None, "", settings.room) or request.participant_identity:
-        what = "Callers can't choose their room or identity; leave out room_name and participant_identity."
-        raise HTTPException(403, what)
     grants = VideoGrants(
         room_join=True,
-        room=settings.room or f"faq-{secrets.token_hex(16)}",
+        room=f"faq-{secrets.token_hex(16)}",
         can_publish=True,
         can_publish_sources=["microphone"],
         can_subscribe=True,
-        can_publish_data=settings.room is None,  # typed questions; in a shared room, others' pages would get it too
+        can_publish_data=True,  # typed questions
     )
     room = RoomConfiguration(
         empty_timeout=EMPTY_ROOM_SECONDS,
         departure_timeout=EMPTY_ROOM_SECONDS,
-        max_participants=0 if settings.room else 2,  # one more, for a caller who comes back before they are missed
+        max_participants=2,  # one more, for a caller who comes back before they are missed
         agents=[RoomAgentDispatch(agent_name=settings.agent_name)],
     )
     return (
@@ -254,9 +223,6 @@ def mint_token(livekit: LiveKit, settings: Settings, request: TokenRequest | Non
         .with_identity(f"caller-{secrets.token_hex(8)}")
         .with_grants(grants)
         .with_room_config(room)
-        .with_name(request.participant_name or "")
-        .with_metadata(request.participant_metadata or "")
-        .with_attributes(request.participant_attributes or {})
         .to_jwt()
     )
 

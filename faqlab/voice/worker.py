@@ -30,18 +30,12 @@ REMEMBERED = 10_000  # calls that have ended
 
 
 class Worker(BackgroundService):
-    """
-    Takes at most *lines* calls at once, each on a thread, in rooms to which LiveKit dispatches *agent_name*.
+    """Takes at most *lines* calls at once, each on a thread and in a room to which LiveKit dispatches *agent_name*."""
 
-    A room takes one call, except the *shared_room*, if there is one.
-    """
-
-    def __init__(
-        self, livekit: LiveKit, assistant: Assistant, agent_name: str, lines: int, shared_room: str | None = None
-    ) -> None:
+    def __init__(self, livekit: LiveKit, assistant: Assistant, agent_name: str, lines: int) -> None:
         super().__init__(f"The agent at {livekit.url}")
         self._livekit, self._assistant, self._agent_name, self._lines = livekit, assistant, agent_name, lines
-        self._shared_room, self._ended = shared_room, deque[str](maxlen=REMEMBERED)
+        self._ended = deque[str](maxlen=REMEMBERED)
         self._look_at: dict[str, float] | None = None  # when to look at a room next
         self.identity = f"agent-{secrets.token_hex(4)}-"  # begins the identities of its participants
 
@@ -93,7 +87,7 @@ class Worker(BackgroundService):
 
     async def _converse(self, job: JobContext) -> None:
         async def remember(reason: str) -> None:
-            if reason in OVER and job.job.room.name != self._shared_room:
+            if reason in OVER:
                 self._ended.append(job.job.room.name)
 
         job.add_shutdown_callback(remember)

@@ -27,9 +27,9 @@ from test_call import (  # noqa: F401 (two fixtures)
 from faqlab import replies
 from faqlab.conversation import Conversation
 from faqlab.voice import call as call_module
+from faqlab.voice.call import FEEDBACK_TOPIC, NOTICE_TOPIC
 from faqlab.voice.demo import LiveDemo
 from faqlab.voice.livekit_server import LiveKit
-from faqlab.voice.topics import FEEDBACK_TOPIC, NOTICE_TOPIC
 
 
 class Typist:

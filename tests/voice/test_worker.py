@@ -20,7 +20,6 @@ from livekit.agents import JobContext
 from livekit.api import (
     AccessToken,
     CreateAgentDispatchRequest,
-    DeleteRoomRequest,
     RoomAgentDispatch,
     RoomConfiguration,
     VideoGrants,
@@ -172,17 +171,6 @@ async def test_a_token_calls_no_agent_after_its_call_has_ended(livekit_server: L
         async with caller(livekit_server, "again") as room:
             await until(lambda: not room.isconnected())
     assert assistant.rooms == ["again"]
-
-
-async def test_a_room_that_callers_share_takes_one_call_after_another(livekit_server: LiveKit) -> None:
-    assistant = TakesCalls()
-    with Worker(livekit_server, assistant, "tested", 4, shared_room="shared") as agent:  # type: ignore[arg-type]
-        for number in (1, 2):
-            async with caller(livekit_server, "shared"):
-                await until(lambda: len(assistant.rooms) == number)  # noqa: B023
-            async with livekit_server.api(60) as api:
-                await api.room.delete_room(DeleteRoomRequest(room="shared"))
-        assert agent.problem is None
 
 
 async def test_it_opens_no_port(livekit_server: LiveKit) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -27,15 +29,15 @@ class Conversation:
 
     def classify(self, text: str) -> str | None:
         """Return the intent of small talk, whatever was said before; None if *text* is nearer to an entry."""
-        return self.small_talk.classify(text, self.retriever.index)
+        return self.small_talk.classify(text, self.retriever.index, offered=self._offer is not None)
 
     def intent(self, text: str) -> str | None:
         """Return the intent of small talk; None if *text* must be looked up or answers a clarifying question."""
         intent = self.classify(text)
         if intent in PERSON:
             return intent if self.peek(text).reason is Reason.UNRESOLVED else None
-        is_reply = self._offer and (intent == "choice" or (self._chosen is None and intent in REPLIES))
-        return None if is_reply else intent
+        is_reply = self._chosen is None and intent in REPLIES
+        return None if self._offer and (is_reply or "choice" in self._parts(text).values()) else intent
 
     def ask(self, query: str) -> Answer:
         """
@@ -50,11 +52,12 @@ class Conversation:
         """
         answer = self.peek(query)
         self._declined = query if answer.reason in (Reason.BELOW_THRESHOLD, Reason.UNRESOLVED) else ""
+        self._chosen = None
         if answer.reason is Reason.CHOSEN and self._offer:
-            self._chosen = self._offer.choices.index(answer.hits[0].faq.question)
             self._topic = answer.hits[0].faq.question
+            self._chosen = self._offer.choices.index(self._topic)
         elif answer.reason is not Reason.NO_CHOICE:
-            self._offer, self._chosen = (answer if answer.choices else None), None
+            self._offer = answer if answer.choices else None
             if answer.reason is not Reason.REJECTED and not (self._topic and self.small_talk.refers_back(query)):
                 self._topic = query
         return answer
@@ -76,6 +79,9 @@ class Conversation:
         if topic and clean_query(query).casefold() not in self._questions and self.small_talk.refers_back(query):
             return self.retriever.answer(f"{query} {topic}")
         answer = self.retriever.answer(query)
+        if answer.choices and WITHOUT.search(query) and len((rest := WITHOUT.sub("", query)).split()) >= LEAST_WORDS:
+            other = self.retriever.answer(rest)
+            answer = other if other.answered and other.hits[0].faq.question in answer.choices else answer
         decided = answer.answered and answer.reason is not Reason.UNCALIBRATED
         return answer if decided or self.small_talk.classify(query) not in PERSON else self._reach_a_person(answer)
 
@@ -114,29 +120,37 @@ class Conversation:
         sure = answer.reason is not Reason.UNCALIBRATED or answer.confidence >= CONTACT_COSINE
         return answer if answer.answered and sure else None
 
+    def _parts(self, text: str) -> dict[str, str | None]:
+        """Return the parts of *text* between punctuation marks, and the intent of each."""
+        return {p: self.classify(p) for p in re.split(r"[,.;:!?]+|\bbut\b", text) if has_words(p)}
+
     def _reply(self, offer: Answer, query: str) -> Answer | None:
         """Return the answer to *query* as a reply to the clarifying question of *offer*; None if it isn't one."""
         again = _unsearched(offer, reason=Reason.NO_CHOICE)
         if clean_query(query).casefold() == clean_query(offer.query).casefold():
             return again
-        parts = [part for part in re.split(r"[,.;:!?]+|\bbut\b", query) if has_words(part)]
-        intents = [*map(self.classify, parts)]
-        named = ", ".join(part for part, intent in zip(parts, intents, strict=True) if intent == "choice")
-        about = ", ".join(p for p, intent in zip(parts, intents, strict=True) if intent is None or DENIED.search(p))
-        place = position(named, len(offer.choices), self._chosen)
-        if place is not None and len(about.split()) <= SHORT:
-            return _choose(offer, place)
-        if self._chosen is not None or PERSON & {*intents}:
+        parts = self._parts(query)
+        intents = {*parts.values()}
+        named = ", ".join(part for part, intent in parts.items() if intent == "choice")
+        about = ", ".join(part for part, intent in parts.items() if intent is None or DENIED.search(part))
+        places = positions(named, offer.choices, self._chosen)
+        if places and len(places) == 1 and len(about.split()) <= SHORT:
+            return _choose(offer, *places)
+        if self._chosen is not None or PERSON & intents:
             return again if named else None
+        rejected = _unsearched(offer, outcome=Outcome.DECLINE, reason=Reason.REJECTED, choices=())
+        if places == set():
+            return rejected
         affirmed = DENIED.sub("", about)
         if has_words(affirmed):
             return self._reply_about(offer, affirmed)
         if about:  # "not the gift": of two, it's the other
             place = self._nearest(offer, about)
             return again if place is None or len(offer.choices) > 2 else _choose(offer, 1 - place)
-        if {"no", "complaint"} & {*intents}:
-            return _unsearched(offer, outcome=Outcome.DECLINE, reason=Reason.REJECTED, choices=())
-        return again
+        if {"no", "complaint"} & intents:
+            return rejected
+        place = self._nearest(offer, named) if named and places is None else None
+        return again if place is None else _choose(offer, place)
 
     def _reply_about(self, offer: Answer, affirmed: str) -> Answer:
         if (two := self._two_questions(affirmed)) and len(two.hits) == 2:
@@ -159,13 +173,12 @@ class Conversation:
         return nearest if offered[nearest, 0] >= near and first - second >= LEAD and rival <= SLACK else None
 
 
-REPLIES = frozenset({"yes", "no", "unsure", "acknowledge", "unclear", "complaint", "choice"})
+REPLIES = frozenset({"yes", "no", "unsure", "acknowledge", "unclear", "complaint", "choice", "continue"})
 """After a clarifying question, words with these intents are a reply to it."""
 
 DENIED = re.compile(r"\bnot (?:the|an?|about|for)\b[^,]*")
 
-PERSON = frozenset({"human", "angry"})
-"""Who says this is told how to reach a person."""
+PERSON = frozenset({"human", "angry"})  # who says this is told how to reach a person
 
 CONTACT = ("How can I contact you?", "How can I reach customer service?")
 CONTACT_COSINE = 0.5  # where everything is answered, the least for an entry that says how to reach a person
@@ -174,6 +187,9 @@ SAME_QUESTION = 0.75  # the least cosine of a question that is asked again in ot
 
 UNWANTED = re.compile(r"(?i)(?:^|[,.;]|\b(?:and|but)\b)\s*I (?:don['’]t|do not) (?:want|need) a(?:n|nother)?\b[^,.;?]*")
 """A clause such as "…, I don't want another size"; "I don't want to keep it" isn't one, as it says what is wanted."""
+
+WITHOUT = re.compile(r"(?i)\s*\bwithout\b[^,.;?]*")
+"""For the encoder, "can I pay without a card" is near "order without an account", too: the rest decides."""
 
 BETWEEN_QUESTIONS = re.compile(r"(?:(?<![\s,.;!?])[\s,.;!?]++)?\b(?:and|also)\b(?:\s+also\b)?\s*|\?\s+", re.IGNORECASE)
 LEAST_WORDS = 3  # of each question
@@ -197,33 +213,32 @@ def _unsearched(offer: Answer, **changes: Any) -> Answer:
     return replace(offer, milliseconds=dict.fromkeys(offer.milliseconds, 0.0), **changes)
 
 
-def position(reply: str, choices: int, chosen: int | None = None) -> int | None:
-    """
-    Return the position, from 0, that *reply* names ("the second", "not the first"); the last if it names several.
-
-    None if it names no position. *choices* is how many there are; "the other one" means any but *chosen*, which is the
-    first by default.
-    """
+def positions(reply: str, choices: Sequence[str], chosen: int | None = None) -> set[int] | None:
+    """Return the positions, from 0, that *reply* may mean ("not the first"); None if it names none."""
     words = re.findall(r"[\w']+", reply.lower().replace("’", "'"))
-    table = ORDINALS if {"other", *ORDINALS} & set(words) else NUMBERS
-    named, left, negated = [], set(range(choices)), False
-    for word in words:
+    topics = re.sub(r"\W+", " ", " ".join(choices).lower())  # "first class" may name one
+    topic = {word for pair in pairwise(words) if "the" not in pair and " ".join(pair) in topics for word in pair}
+    topic |= {*PRONOUN.findall(" ".join(words))}
+    table = ORDINALS if {"other", *ORDINALS} & {*words} else NUMBERS
+    places = [table.get(word, len(choices)) if word not in topic else len(choices) for word in words]
+    named: list[int] = []
+    left, negated = {*range(len(choices))}, False
+    for n, (word, place) in enumerate(zip(words, places, strict=True)):
+        if word == "then" and named:
+            break
         if word in ("not", "isn't", "wasn't", "don't", "neither", "nor"):
             negated = True
-        elif table.get(word, choices) < choices:
-            place = range(choices)[table[word]]
-            if negated:
-                left.discard(place)
-            else:
-                named.append(place)
-            negated = False
+        elif place < len(choices):
+            (left.discard if negated else named.append)(place % len(choices))
+            negated = negated and bool({"or", "and"} & {*words[n + 1 : n + 3]})
     if named:
-        return None if len(set(named)) > 1 and {"or", "and"} & set(words) else named[-1]
-    if "other" in words and len(left) == choices:
-        left.discard(chosen or 0)
-    return left.pop() if len(left) == 1 else None
+        return {*named} if {"or", "and"} & {*words} else {named[-1]}
+    if "other" in words and len(left) == len(choices):
+        left.discard(chosen or 0)  # "the other one"
+    return left if len(left) < len(choices) else None
 
 
+PRONOUN = re.compile(r"\bthe (?!number\b|option\b|choice\b)(?:\w+ ){1,3}(one)\b")
 ORDINALS = {"first": 0, "1st": 0, "former": 0, "top": 0, "second": 1, "2nd": 1, "middle": 1, "third": 2, "3rd": 2}
 ORDINALS |= dict.fromkeys(("last", "latter", "bottom", "final"), -1)
 NUMBERS = {"one": 0, "1": 0, "a": 0, "two": 1, "too": 1, "to": 1, "2": 1, "b": 1, "three": 2, "3": 2, "c": 2}

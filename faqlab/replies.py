@@ -18,7 +18,8 @@ from faqlab.text import plain_text, read_text
 
 GREETING = "Hello! I answer questions from our FAQ. What would you like to know?"
 STILL_THERE = ("Are you still there? Just ask your question.", "I can't hear you. Is your microphone on?")
-FAREWELL = "I can't hear anyone, so I'll hang up now. Call again any time. Goodbye!"
+STILL_TYPING = ("Are you still there? Just type your question.",)
+FAREWELL = "It seems that nobody is there, so I'll hang up now. Call again any time. Goodbye!"
 CUT_OFF = "I'm sorry, we were cut off. What would you like to know?"
 TIME_IS_UP = "I'm sorry, this call has reached its longest time, so I'll hang up now. Call again any time. Goodbye!"
 GIVE_UP = "I'm sorry, something keeps going wrong on my side. Please call again later. Goodbye!"
@@ -49,7 +50,7 @@ def small_talk(intent: str, last: str = "") -> str:
 
 def contact() -> str:
     """Return the owner's sentence on how to reach a person (`FAQLAB_CONTACT`), or one that says that there is none."""
-    return settings().contact or NO_CONTACT
+    return plain_text(settings().contact or NO_CONTACT)
 
 
 def reply(answer: Answer, faqs: FaqSet) -> str:

@@ -61,18 +61,21 @@ class SmallTalk:
         vectors = np.frombuffer(files[VECTORS], np.float32).reshape(len(texts), -1)
         return cls(encoder, intents, vectors, targets, np.frombuffer(files[WEIGHTS]).reshape(targets.shape))
 
-    def classify(self, text: str, entries: VectorIndex | None = None) -> str | None:
-        """Return the intent of *text*; None if it must be looked up, as when it's close to one of *entries*."""
+    def classify(self, text: str, entries: VectorIndex | None = None, offered: bool = False) -> str | None:
+        """Return the intent of *text*, sooner "choice" if some are *offered*; None if it must be looked up."""
         if is_blank(text) or len(text.split()) > MOST_WORDS:
             return "unclear" if is_blank(text) else None
         vector = self.encoder.encode([clean_query(text)])  # as a look-up does: the encoder keeps it
         cosines = self.vectors @ vector[0]
         scores = (_kernel(cosines) @ self.weights)[:-1]
+        likely = self.intents[scores.argmax()]
+        least = LEAST_SURE if likely == "language" or len(text.split()) == 1 else LEAST_SCORE
         nearest_entry = entries.nearest(vector).item() if entries else -1.0
         nearest_phrasing = cosines[self.targets[:, :-1].any(axis=1)].max()
-        if scores.sum() < LEAST_SUM or scores.max() < LEAST_SCORE or nearest_phrasing < nearest_entry + MARGIN:
+        if scores.sum() < LEAST_SUM or scores.max() < least or nearest_phrasing < nearest_entry + MARGIN:
             return None
-        return self.intents[scores.argmax()]
+        choice = self.intents.index("choice")
+        return "choice" if offered and 2 * scores[choice] > scores.max() else likely
 
     def refers_back(self, text: str) -> bool:
         """Return whether *text* is a question that only the last turn makes clear ("and if I lose it?")."""
@@ -88,5 +91,6 @@ def _kernel(cosines: np.ndarray) -> np.ndarray:
 
 SHARPNESS, RIDGE, LEAST_SUM, LEAST_SCORE, LEAST_FOLLOW_UP = 6.0, 0.1, 0.45, 0.12, 0.3
 """Chosen by leave-one-out over the phrasings, and on queries to many FAQs; also valid for the baseline's encoder."""
+LEAST_SURE = 0.28  # of one word, which may be the topic of a question ("computer"), and of another language
 MARGIN = 0.1  # by how much a phrasing's cosine must exceed that of the nearest entry of the FAQ
 MOST_WORDS = 14  # longer texts are similar to many phrasings at once, so they are looked up

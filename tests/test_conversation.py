@@ -10,7 +10,7 @@ from conftest import CountingEncoder
 
 from faqlab import replies
 from faqlab.config import BASELINE, RetrievalConfig
-from faqlab.conversation import Conversation, position
+from faqlab.conversation import Conversation, positions
 from faqlab.decision import Outcome, Reason
 from faqlab.encoder import Encoder
 from faqlab.faqs import Faq, FaqSet
@@ -75,6 +75,8 @@ def first(answer: Answer) -> str:
         "the top one",
         "The second, no, the first.",
         "not the second one",
+        "hang on, the first",
+        "hmm, first maybe",
     ],
 )
 def test_the_first_is_the_first_that_was_offered(
@@ -98,6 +100,9 @@ def test_the_first_is_the_first_that_was_offered(
         "B",
         "the other one",
         "not the first one",
+        "um the second I think",
+        "no wait the second",
+        "let me think, the second one I guess",
     ],
 )
 def test_the_second_and_the_last_are_the_second_of_two(
@@ -108,26 +113,47 @@ def test_the_second_and_the_last_are_the_second_of_two(
 
 
 @pytest.mark.parametrize(
-    ("reply", "count", "chosen", "place"),
+    ("reply", "count", "chosen", "places"),
     [
-        ("the middle one", 3, None, 1),
-        ("the third", 3, None, 2),
+        ("the middle one", 3, None, {1}),
+        ("the third", 3, None, {2}),
         ("the third", 2, None, None),
-        ("the last one", 3, None, 2),
-        ("the first of the two", 2, None, 0),
-        ("not the first but the second", 3, None, 1),
-        ("I don't mean the second, I mean the third", 3, None, 2),
-        ("the first or the second", 2, None, None),
-        ("the other one", 2, 1, 0),
-        ("the other one", 3, 0, None),
-        ("not the first", 3, None, None),
-        ("neither the first nor the second", 2, None, None),
+        ("the last one", 3, None, {2}),
+        ("the first of the two", 2, None, {0}),
+        ("not the first but the second", 3, None, {1}),
+        ("not the first, the second", 3, None, {1}),
+        ("I don't mean the second, I mean the third", 3, None, {2}),
+        ("the first or the second", 2, None, {0, 1}),
+        ("first one, then the second", 2, None, {0}),
+        ("the other one", 2, 1, {0}),
+        ("the other one", 3, 0, {1, 2}),
+        ("not the first", 3, None, {1, 2}),
+        ("not the first or the second", 3, None, {2}),
+        ("not one or two", 2, None, set()),
+        ("neither the first nor the second", 2, None, set()),
+        ("the number one", 2, None, {0}),
+        ("the time one", 2, None, None),
     ],
 )
 def test_a_position_may_be_corrected_negated_or_unclear(
-    reply: str, count: int, chosen: int | None, place: int | None
+    reply: str, count: int, chosen: int | None, places: set[int] | None
 ) -> None:
-    assert position(reply, count, chosen) == place
+    assert positions(reply, ["Question?"] * count, chosen) == places
+
+
+@pytest.mark.parametrize(
+    ("reply", "places"),
+    [
+        ("the first class one", None),
+        ("zone two", None),
+        ("the second-hand one", None),
+        ("the second", {1}),
+        ("two", {1}),
+    ],
+)
+def test_a_number_in_the_name_of_a_topic_is_no_position(reply: str, places: set[int] | None) -> None:
+    choices = ["Do you ship first class?", "Do you deliver to zone two?", "Do you sell second-hand?"]
+    assert positions(reply, choices) == places
 
 
 @pytest.mark.parametrize(
@@ -153,7 +179,7 @@ def test_a_choice_is_known_by_what_it_is_about(
 
 
 @pytest.mark.parametrize(
-    "reply", ["Neither.", "none of them", "no", "No, thank you.", "something else", "That's not it."]
+    "reply", ["Neither.", "none of them", "no", "No, thank you.", "not the first or the second", "That's not it."]
 )
 def test_neither_is_declined_and_closes_the_question(
     conversation: Conversation, choices: tuple[str, ...], reply: str
@@ -166,7 +192,10 @@ def test_neither_is_declined_and_closes_the_question(
 
 @pytest.mark.parametrize(
     "reply",
-    ["Yes.", "okay", "for", "both", "the first or the second", "I don’t know", "um", "the third", "Can I return it"],
+    [
+        *("Yes.", "okay", "for", "both", "the first or the second", "one or two", "I don’t know", "um", "the third"),
+        *("Can I return it", "go on"),
+    ],
 )
 def test_a_reply_that_chooses_nothing_gets_the_question_again(
     conversation: Conversation, choices: tuple[str, ...], reply: str
@@ -204,7 +233,12 @@ def test_a_question_out_of_scope_chooses_nothing(
 
 @pytest.mark.parametrize(
     ("text", "intent"),
-    [("Can you repeat that?", "repeat"), ("never mind", "stop"), ("one second", "wait"), ("Are you a robot?", "robot")],
+    [
+        ("Can you repeat that?", "repeat"),
+        ("never mind", "stop"),
+        ("um, one second I think", "wait"),
+        ("Are you a robot?", "robot"),
+    ],
 )
 def test_small_talk_leaves_the_clarifying_question_open(
     conversation: Conversation, choices: tuple[str, ...], text: str, intent: str
@@ -219,6 +253,16 @@ def test_after_a_choice_the_other_one_can_still_be_named(conversation: Conversat
     assert conversation.intent("yes") == "yes"
     assert first(conversation.ask("How do I pay?")) == PAY
     assert conversation.intent("the other one") == "choice"
+
+
+def test_when_the_question_is_repeated_after_a_choice_it_is_open_again(
+    conversation: Conversation, choices: tuple[str, ...]
+) -> None:
+    assert first(conversation.ask("the second one")) == choices[1]
+    assert conversation.ask("one or two").reason == "no_choice"
+    assert conversation.intent("yes") is None
+    assert conversation.ask("yes").reason == "no_choice"
+    assert (first(conversation.ask("the gift one")), conversation.intent("go on")) == (GIFT, "continue")
 
 
 def test_a_choice_by_position_is_as_sure_as_its_question_and_looks_nothing_up(
@@ -454,6 +498,22 @@ def test_short_replies_corrections_and_remarks(conversation: Conversation, turns
 def test_what_the_caller_does_not_want_is_not_looked_up(shop: Conversation, text: str, expected: str) -> None:
     answer = shop.peek(text)
     assert (answer.query, answer.answered, answer.hits[0].faq.id) == (text, True, expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "outcome", "expected"),
+    [
+        ("can I pay without a card", "answer", "payment-methods"),
+        ("can I return it without a receipt", "answer", "return-without-receipt"),
+        ("can I buy without registering", "answer", "guest-checkout"),
+        ("do you deliver without a signature", "clarify", "delivered-not-received"),
+    ],
+)
+def test_what_the_caller_is_without_does_not_lead_to_other_entries(
+    shop: Conversation, text: str, outcome: str, expected: str
+) -> None:
+    answer = shop.peek(text)
+    assert (answer.query, answer.outcome, answer.hits[0].faq.id) == (text, outcome, expected)
 
 
 @pytest.mark.parametrize(

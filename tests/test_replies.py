@@ -120,6 +120,9 @@ def test_who_wants_a_person_hears_what_the_owner_has_configured(monkeypatch: pyt
     assert replies.small_talk("human").endswith(" to a person. Call us on 0117 496 0123.")
     assert replies.reply(unresolved, FAQS).endswith(" Call us on 0117 496 0123.")
     settings.cache_clear()
+    monkeypatch.setenv("FAQLAB_CONTACT", '<p>Call <b>us</b> on <a href="tel:1">0117 496 0123</a>.</p>')
+    assert replies.contact() == "Call us on 0117 496 0123."
+    settings.cache_clear()
 
 
 def test_markup_is_not_spoken() -> None:

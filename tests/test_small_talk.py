@@ -15,6 +15,7 @@ from faqlab import replies
 from faqlab.conversation import PERSON
 from faqlab.encoder import Encoder
 from faqlab.retriever import Retriever
+from faqlab.settings import PROJECT_ROOT
 from faqlab.small_talk import PHRASINGS, SmallTalk
 
 FOLLOW_UPS = pd.read_csv(Path(__file__).with_name("follow_ups.csv"))
@@ -109,6 +110,29 @@ def test_the_regression_is_fitted_once(encoder: Encoder) -> None:
     again = SmallTalk.load(counting)
     assert counting.texts == []
     assert np.array_equal(again.weights, small_talk.weights) and np.array_equal(again.vectors, small_talk.vectors)
+
+
+@pytest.mark.parametrize("text", ["computer", "Computers", "a laptop", "plumber", "time", "people", "recording"])
+def test_one_word_that_may_be_the_topic_of_a_question_is_no_small_talk(small_talk: SmallTalk, text: str) -> None:
+    assert small_talk.classify(text) is None
+
+
+def test_one_word_of_small_talk_still_is(small_talk: SmallTalk) -> None:
+    texts = {"operator": "human", "slowly": "slower", "interesting": "acknowledge", "uhhh": "unclear", "nope": "no"}
+    assert {text: small_talk.classify(text) for text in texts} == texts
+
+
+def test_most_questions_in_other_languages_are_known_as_such_and_no_query_in_english(
+    small_talk: SmallTalk, retriever: Retriever, queries: pd.DataFrame
+) -> None:
+    """Those that a benchmark speaks, which aren't in the data file. Some of the queries have typing errors."""
+    spoken = json.loads((PROJECT_ROOT / "benchmarks/languages.json").read_text(encoding="utf-8"))
+    found = {name: [small_talk.classify(text, retriever.index) for text in texts] for name, texts in spoken.items()}
+    labels = [intent for intents in found.values() for intent in intents]
+    assert labels.count("language") >= 0.7 * len(labels)
+    assert all("language" in intents for intents in found.values())
+    english = queries["query"][queries["split"] == "tune"]
+    assert [text for text in english if small_talk.classify(text, retriever.index) == "language"] == []
 
 
 def test_a_story_is_never_small_talk(small_talk: SmallTalk) -> None:

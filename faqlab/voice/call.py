@@ -28,7 +28,7 @@ from faqlab.retriever import Retriever
 from faqlab.settings import settings
 from faqlab.small_talk import SmallTalk
 from faqlab.text import is_blank
-from faqlab.voice.agent import Lookups, speak
+from faqlab.voice.agent import FaqAgent, Lookups, speak
 from faqlab.voice.livekit_server import LiveKit
 from faqlab.voice.lookup_log import LookupLog
 from faqlab.voice.pipeline import Pipeline, new_session
@@ -189,6 +189,8 @@ class Call:
             self._assistant.records.update(record_id, helpful=helped == "yes")
         elif not is_blank(text):
             self._session.reset_away_timer()
+            if isinstance(agent := self._session.current_agent, FaqAgent) and await agent.goes_on(text):
+                return
             with suppress(RuntimeError):  # a sentence that can't be interrupted comes first
                 await self._session.interrupt()
             with suppress(RuntimeError):  # the call is ending
@@ -245,9 +247,10 @@ class Call:
                 speak(self._session, replies.CUT_OFF)
 
     async def _prompt(self) -> None:
-        if self._texts or self._subscribed is None:  # they may be reading
+        types = self._texts or self._subscribed is None
+        if types:  # they may be reading
             await asyncio.sleep(READING_TIMES * self._assistant.silence_seconds)
-        for sentence in replies.STILL_THERE:
+        for sentence in replies.STILL_TYPING if types else replies.STILL_THERE:
             await speak(self._session, sentence)
             await asyncio.sleep(self._assistant.silence_seconds)
         await self._hang_up(replies.FAREWELL)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 from livekit.agents import DEFAULT_API_CONNECT_OPTIONS, llm, utils
@@ -21,6 +22,8 @@ if TYPE_CHECKING:  # otherwise this import would load hibari
 MOST_WORDS, SLACK = 40, 8  # spoken at once, and how many more if that's the end of the answer
 PASSING = [replies.SMALL_TALK[intent] for intent in ("wait", "hearing", "continue", "stop", "acknowledge")]
 """Replies after which "repeat that" still means what was said before."""
+CLAUSE_END = re.compile(r"(?<=[,;:–—])\s+|\s+(?=(?:and|but|or|which|who|where|when|if|unless|because|so|while)\b)")
+PART_END = re.compile(r"(?<![.!?…”\")])\s?[,;:–—]?$")
 SLOW = 0.75  # the speed of speech after "slower, please"
 
 
@@ -63,7 +66,7 @@ class _Step(llm.LLMStream):
 
     def _reply(self, intent: str) -> str:
         """Return the reply to small talk, which may ask for the next part of an answer, or the last words again."""
-        parts, said, last, cut_off = _progress(self._chat_ctx)
+        parts, said, last, cut_off, answered = _progress(self._chat_ctx)
         offered = cut_off or last.endswith(replies.GO_ON)
         if said < len(parts) and (intent == "continue" or (offered and intent in ("yes", "acknowledge"))):
             return parts[said]
@@ -71,6 +74,8 @@ class _Step(llm.LLMStream):
             self._llm.tts.speed = SLOW
         if parts and (cut_off or (said and (last in PASSING or _begins(last, parts[said - 1])))):
             last = parts[min(said, len(parts) - 1) if cut_off else said - 1]
+        if intent == "continue" and not (said and answered):  # nothing that could go on has been said
+            intent = "yes"
         return replies.small_talk(intent, replies.GREETING if cut_off and not parts else last)
 
     def _choose(self, tools: list[llm.FunctionTool], text: str) -> llm.FunctionTool:
@@ -110,28 +115,41 @@ class _Step(llm.LLMStream):
         self._event_ch.send_nowait(chunk)
 
 
-def _parts(output: str) -> list[str]:
-    """Return what to say for a tool's output (text or the JSON of `replies.tool_result`), a long answer in parts."""
+def _result(output: str) -> tuple[str, bool]:
+    """Return what to say for a tool's output (text or the JSON of `replies.tool_result`), and if it's an answer."""
     try:
         result = json.loads(output)
-        text = str(result["say"] or result["answers"][0]["answer"])
-        if result["status"] != Outcome.ANSWER:
-            return [text]
+        return str(result["say"] or result["answers"][0]["answer"]), result["status"] == Outcome.ANSWER
     except (ValueError, LookupError, TypeError):
-        text = output
+        return output, True
+
+
+def _parts(output: str) -> list[str]:
+    """Return what to say for a tool's output, a long answer in parts."""
+    text, answered = _result(output)
+    if not answered:
+        return [text]
     parts = [""]
-    for sentence in sentences(plain_text(text)):
-        if parts[-1] and len(f"{parts[-1]} {sentence}".split()) > MOST_WORDS:
+    for piece in (part for sentence in sentences(plain_text(text)) for part in _clauses(sentence)):
+        if parts[-1] and len(f"{parts[-1]} {piece}".split()) > MOST_WORDS:
             parts.append("")
-        parts[-1] = f"{parts[-1]} {sentence}".strip()
+        parts[-1] = f"{parts[-1]} {piece}".strip()
     end = " ".join(parts[-2:])
     if len(end.split()) <= MOST_WORDS + SLACK:
         parts[-2:] = [end]
-    return [*(f"{part} {replies.GO_ON}" for part in parts[:-1]), parts[-1]]
+    return [*(f"{PART_END.sub('.', part, count=1)} {replies.GO_ON}" for part in parts[:-1]), parts[-1]]
 
 
-def _progress(chat_ctx: llm.ChatContext) -> tuple[list[str], int, str, bool]:
-    """Return the last answer's parts, how many were said to the end, and what was said last and if it was cut off."""
+def _clauses(sentence: str) -> list[str]:
+    """Return *sentence*, or if that's too long to be said at once, its clauses; words, if one of those is."""
+    if len(sentence.split()) <= MOST_WORDS + SLACK:
+        return [sentence]
+    clauses = CLAUSE_END.split(sentence)
+    return sentence.split() if max(len(clause.split()) for clause in clauses) > MOST_WORDS else clauses
+
+
+def _progress(chat_ctx: llm.ChatContext) -> tuple[list[str], int, str, bool, bool]:
+    """Return the last result's parts, how many were said, what was said last, if it was cut off; if it's an answer."""
     found = next((item for item in reversed(chat_ctx.items) if isinstance(item, llm.FunctionCallOutput)), None)
     parts, said, last, cut_off = _parts(found.output) if found else [], 0, "", False
     for item in chat_ctx.items:
@@ -141,7 +159,7 @@ def _progress(chat_ctx: llm.ChatContext) -> tuple[list[str], int, str, bool]:
             last, cut_off = item.text_content or "", item.interrupted
             if not cut_off and said < len(parts) and _begins(last, parts[said]):
                 said += 1
-    return parts, said, last or replies.GREETING, cut_off
+    return parts, said, last or replies.GREETING, cut_off, bool(found and _result(found.output)[1])
 
 
 def _begins(text: str, part: str) -> bool:

@@ -242,6 +242,7 @@ Quiet = tuple[Call, JobStandIn, SessionStandIn]
 
 async def test_a_silent_caller_is_prompted_twice_and_then_the_call_ends(quiet_call: Quiet) -> None:
     call, job, session = quiet_call
+    call._subscribed = object()  # type: ignore[assignment]  # their microphone
     call._on_user_state(UserStateChangedEvent(old_state="listening", new_state="away"))
     assert await job.ended == "the assistant has hung up"
     assert session.said == [*replies.STILL_THERE, replies.FAREWELL]

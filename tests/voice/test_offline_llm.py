@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from typing import Any
 
 import numpy as np
@@ -152,6 +153,32 @@ async def test_an_interrupted_part_is_said_again_from_its_beginning(
 ) -> None:
     assert await talk(conversation, ("cut", cut), ("user", word)) == reply
     assert await talk(conversation, ("cut", cut), ("user", "what?"), ("cut", cut), ("user", word)) == reply
+
+
+@pytest.mark.parametrize("joint", [", and ", " which ", "; ", " "])
+async def test_a_sentence_that_is_too_long_is_cut_at_a_clause(conversation: Conversation, joint: str) -> None:
+    text = f"{joint.join(f'you do the thing number {n} of all these things' for n in range(9))}."
+    turns: list[tuple[str, str]] = [("user", "q?"), ("tool", text)]
+    said = []
+    for _ in range(3):
+        part = str((await step(OfflineLLM(conversation), *turns)).text)
+        said.append(part.removesuffix(f" {replies.GO_ON}"))
+        assert (part != said[-1]) == (len(said) < 3)
+        turns += [("assistant", part), ("user", "yes")]
+    assert all(len(part.split()) <= 48 for part in said)
+    assert re.findall(r"\w+", " ".join(said)) == re.findall(r"\w+", text)
+    assert joint == " " or not any(part.removesuffix(".").endswith(("of", "all", "number")) for part in said)
+
+
+@pytest.mark.parametrize(
+    "before",
+    [[], [("tool", json.dumps({"status": "decline", "say": "Sorry.", "answers": []})), ("assistant", "Sorry.")]],
+)
+async def test_go_on_is_an_invitation_where_nothing_can_go_on(
+    conversation: Conversation, before: list[tuple[str, str]]
+) -> None:
+    reply = await step(OfflineLLM(conversation), ("assistant", "Hello!"), *before, ("user", "go on"))
+    assert reply.text == replies.SMALL_TALK["yes"]
 
 
 async def test_a_clarifying_question_is_said_whole(conversation: Conversation) -> None:

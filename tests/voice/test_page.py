@@ -217,6 +217,33 @@ def test_without_a_microphone_a_person_taps_types_chooses_hears_and_rates(demo: 
     assert (first.helpful, last.helpful, last.reason) == (True, None, "chosen")
 
 
+def test_questions_typed_at_once_are_answered_in_turn_and_the_callers_own_is_in_view(
+    demo: LiveDemo, chromium: str | None
+) -> None:
+    """The first one starts the call, and the others are typed before it is connected."""
+    asked = {"Where is my parcel?": "Follow the link", "How can I pay?": "by card", "Do you deliver abroad?": "forty"}
+    with browser(chromium, microphone=False) as launched:
+        page = launched.new_page(viewport={"width": 390, "height": 480})
+        page.set_default_timeout(PATIENCE_MS)
+        page.goto(demo.url)
+        for question in asked:
+            page.get_by_test_id("question").fill(question)
+            page.keyboard.press("Enter")
+        lines = page.locator('[data-testid="line"]')
+        expect(lines.filter(has_text="forty countries")).to_be_visible()
+        texts = lines.all_inner_texts()
+        places = [next(n for n, text in enumerate(texts) if words in text) for pair in asked.items() for words in pair]
+        assert places == [*range(places[0], places[0] + 6)], texts
+
+        page.get_by_test_id("transcript").evaluate("it => it.scrollTo(0, 0)")
+        expect(lines.filter(has_text="forty countries")).not_to_be_in_viewport()
+        page.get_by_test_id("question").fill("Can I return shoes?")
+        page.keyboard.press("Enter")
+        expect(lines.filter(has_text="Can I return shoes?")).to_be_in_viewport()
+        page.get_by_test_id("leave").click()
+    wait_until(lambda: [record.query for record in demo.calls.records][-3:-1] == [*asked][1:])
+
+
 def test_a_microphone_allowed_late_is_stopped_and_one_asked_for_twice_opens_once(
     demo: LiveDemo, chromium: str | None
 ) -> None:

@@ -71,6 +71,7 @@ def test_a_long_text_takes_no_longer_than_its_words(part: str) -> None:
         ["Open at 9 a.m. Monday to Friday.", "We close at 5 p.m.", "Call us."],
         ["Bring e.g. boots, soap etc.", "It takes approx. 3 hrs.", "Dr. Smith of St. James is in."],
         ['Mr. J. K. Lee said: "Yes."', "Then he left.", "See p. 5.", "No.", "I won't."],
+        ["It's in Rm. 5, Bldg. 12.", "Write to P.O. Box 7, Attn. Mr. Lee."],
         ["Go to example.com/a.b, say.", "Really?!", "Yes… (or no.)", "Now"],
     ],
 )

@@ -111,7 +111,7 @@ async def test_a_caller_who_types_is_asked_later_whether_they_are_there(
     subscribed: Any,
     waits: int,
 ) -> None:
-    call, job, _ = quiet_call
+    call, job, session = quiet_call
     call._subscribed = subscribed
     call._texts.extend([0.0] * typed)
     monkeypatch.setattr(call_module, "READING_TIMES", 7)
@@ -124,4 +124,7 @@ async def test_a_caller_who_types_is_asked_later_whether_they_are_there(
     monkeypatch.setattr(call_module.asyncio, "sleep", sleep)
     call._on_user_state(UserStateChangedEvent(old_state="listening", new_state="away"))
     await job.ended
-    assert pauses == [14] * waits + [2] * len(replies.STILL_THERE)
+    asked = replies.STILL_TYPING if waits else replies.STILL_THERE
+    assert pauses == [14] * waits + [2] * len(asked)
+    assert session.said == [*asked, replies.FAREWELL]
+    assert not waits or "microphone" not in " ".join(session.said)

@@ -73,7 +73,7 @@ export function isUnderWay(call: Call): boolean {
 export function reduceCall(call: Call, event: CallEvent): Call {
   switch (event.type) {
     case "join":
-      return { ...NO_CALL, stage: "microphone", conversation: event.keep ? close(call.conversation) : [] };
+      return { ...NO_CALL, stage: "microphone", conversation: event.keep ? close(call.conversation, true) : [] };
     case "microphoneOpened":
       return { ...call, stage: afterMicrophone(call), microphone: true, problem: without("microphone", call.problem) };
     case "noMicrophone":
@@ -89,7 +89,7 @@ export function reduceCall(call: Call, event: CallEvent): Call {
         agentWasThere: false,
         agentOverdue: false,
         problem: call.problem?.kind === "microphone" ? call.problem : null,
-        conversation: close(call.conversation),
+        conversation: close(call.conversation, false),
       };
     case "reconnected":
       return { ...call, stage: "connected" };
@@ -103,7 +103,7 @@ export function reduceCall(call: Call, event: CallEvent): Call {
         stage: established || call.stage === "ended" ? "ended" : "ready",
         agent: null,
         problem: event.problem,
-        conversation: close(call.conversation),
+        conversation: close(call.conversation, true),
       };
     }
     case "agent":

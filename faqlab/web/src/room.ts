@@ -26,6 +26,7 @@ import {
 import { LOOKUP_TOPIC, parseLookup } from "./lookup";
 import { NOTICE_TOPIC, parseNotice } from "./notice";
 import { isMicrophone, type Microphone, type MicrophoneRequests, pageContext } from "./microphone";
+import { Questions, REPLY_WITHIN_MS } from "./questions";
 import { type Arriving, arriving, COUNT_EVERY_MS, count, NO_COUNTS, NOTHING_TO_COUNT, type Received } from "./silence";
 import { getToken, retryAfter, type Token } from "./token";
 import { type Role, type Said, TRANSCRIPTION_TOPIC } from "./transcript";
@@ -74,7 +75,8 @@ export interface OpenCall {
   readonly room: Room;
   /** Without a microphone, unmuting asks for one. */
   readonly setMuted: (muted: boolean) => Promise<void>;
-  readonly ask: (question: string) => void;
+  /** Returns false if the call is over. */
+  readonly ask: (question: string) => boolean;
   readonly rate: (lookupId: string, helpful: boolean) => Promise<void>;
   readonly leave: () => void;
 }
@@ -88,7 +90,7 @@ export interface OpenCall {
 export function openCall({ report, microphone: opened, microphones, talk, question, keep, onMicrophone }: CallOptions): OpenCall {
   const room = new Room(ROOM_OPTIONS);
   const left = new AbortController();
-  const unsent: Said[] = [];
+  const questions = new Questions();
   let stopWaiting = (): void => {};
   let microphone: Microphone | null = null;
   let waiting = true;
@@ -99,7 +101,8 @@ export function openCall({ report, microphone: opened, microphones, talk, questi
   const tell: Report = (event) => {
     if (over) return;
     report(event);
-    if (event.type === "agent") void sendQuestions();
+    questions.observe(event);
+    if (event.type === "agent") void sendQuestion();
   };
 
   function end(problem: Problem | null): void {
@@ -218,27 +221,31 @@ export function openCall({ report, microphone: opened, microphones, talk, questi
     }
   }
 
-  function ask(text: string): void {
-    const said: Said = { role: "caller", segmentId: crypto.randomUUID(), text, final: false };
+  function ask(text: string): boolean {
+    if (over) return false;
+    const said: Said = { role: "caller", segmentId: crypto.randomUUID(), text, final: false, pending: true };
     tell({ type: "said", said });
-    unsent.push(said);
+    questions.add(said);
     if (waiting) stopWaiting();
-    void sendQuestions();
+    void sendQuestion();
+    return true;
   }
 
-  /** Send what was typed, once there is an assistant who reads it. */
-  async function sendQuestions(): Promise<void> {
+  /** Send the next typed question, once there is an assistant who reads it. */
+  async function sendQuestion(): Promise<void> {
     const state = agentIn(room)?.attributes[AGENT_STATE] ?? "initializing";
-    if (state === "initializing" || room.state !== ConnectionState.Connected) return;
-    for (let said = unsent.shift(); said; said = unsent.shift()) {
-      try {
-        await room.localParticipant.sendText(said.text, { topic: CHAT_TOPIC });
-        tell({ type: "said", said: { ...said, final: true } });
-      } catch {
-        unsent.unshift(said); // the connection is gone: again when it is back
-        return;
-      }
+    if (over || state === "initializing" || room.state !== ConnectionState.Connected) return;
+    const said = questions.next();
+    if (said === null) return;
+    try {
+      await room.localParticipant.sendText(said.text, { topic: CHAT_TOPIC });
+    } catch {
+      return questions.putBack(said); // the connection is gone: again when it is back
     }
+    tell({ type: "said", said: { ...said, final: true, pending: false } });
+    await pause(REPLY_WITHIN_MS);
+    questions.giveUp(said);
+    await sendQuestion();
   }
 
   async function rate(lookupId: string, helpful: boolean): Promise<void> {

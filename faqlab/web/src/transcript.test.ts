@@ -48,7 +48,7 @@ describe("what is said", () => {
   });
 
   test("the end of a call ends its open lines", () => {
-    const conversation = close(say([], "assistant", "a", "Standard", false));
+    const conversation = close(say([], "assistant", "a", "Standard", false), true);
     expect(conversation[0]).toMatchObject({ said: { text: "Standard", final: true } });
   });
 });
@@ -143,4 +143,16 @@ describe("an answer in writing", () => {
     expect(rate(conversation, "one", false)[1]).toMatchObject({ helpful: false });
     expect(rate(conversation, "other", false)).toEqual(conversation);
   });
+});
+
+test("what is typed before its turn stays at the end, and keeps its place when it is sent", () => {
+  const pending = (conversation: Conversation, id: string): Conversation =>
+    addSaid(conversation, { role: "caller", segmentId: id, text: id, final: false, pending: true });
+  const sent = (conversation: Conversation, id: string): Conversation => say(conversation, "caller", id, id);
+  let conversation = sent(pending(pending([], "one"), "two"), "one");
+  conversation = say(addLookup(conversation, lookup("l1")), "assistant", "a", "First.");
+  conversation = close(addNotice(conversation, { level: "info", text: "Note" }), false);
+  conversation = addLookup(sent(conversation, "two"), lookup("l2"));
+  expect(outline(conversation)).toEqual(["caller: one", "assistant: First. [l1]", "notice: Note", "caller: two", "assistant: … [l2]"]);
+  expect(outline(say(close(pending([], "late"), true), "assistant", "b", "Hi."))).toEqual(["caller: late", "assistant: Hi. []"]);
 });

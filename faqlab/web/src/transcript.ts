@@ -18,6 +18,8 @@ export interface Said {
   readonly segmentId: string;
   readonly text: string;
   readonly final: boolean;
+  /** Typed, and yet to be sent. */
+  readonly pending?: boolean;
 }
 
 export type Entry =
@@ -33,11 +35,16 @@ export function addSaid(conversation: Conversation, said: Said): Conversation {
   const known = conversation.findIndex((entry) => saidOf(entry)?.segmentId === said.segmentId);
   if (known >= 0) return correct(conversation, known, said);
   if (said.text.trim() === "") return conversation;
-  return said.role === "caller" ? addCaller(conversation, said) : addAssistant(conversation, said);
+  if (said.pending) return [...conversation, { kind: "caller", said }];
+  return beforePending(conversation, (before) => (said.role === "caller" ? addCaller(before, said) : addAssistant(before, said)));
 }
 
 /** Add a look-up: it belongs to the answer that follows. */
 export function addLookup(conversation: Conversation, lookup: Lookup): Conversation {
+  return beforePending(conversation, (before) => addLookupAtEnd(before, lookup));
+}
+
+function addLookupAtEnd(conversation: Conversation, lookup: Lookup): Conversation {
   const last = lastSpoken(conversation);
   const entry = conversation[last];
   if (entry?.kind === "assistant" && entry.said === null) {
@@ -84,15 +91,21 @@ function letters(text: string): string {
 }
 
 export function addNotice(conversation: Conversation, notice: Notice): Conversation {
-  return [...conversation, { kind: "notice", notice }];
+  return beforePending(conversation, (before) => [...before, { kind: "notice", notice }]);
 }
 
-/** The call is over: mark unfinished lines as final. */
-export function close(conversation: Conversation): Conversation {
+/** The call is over, or in another room: mark unfinished lines as final, those yet to be sent only if it is *over*. */
+export function close(conversation: Conversation, over: boolean): Conversation {
   return conversation.map((entry) => {
     const said = saidOf(entry);
-    return said === null || said.final ? entry : withSaid(entry, { ...said, final: true });
+    return said === null || said.final || (said.pending && !over) ? entry : withSaid(entry, { ...said, final: true, pending: false });
   });
+}
+
+/** Change the conversation but for the questions at its end that are yet to be sent, as they come after what they wait for. */
+function beforePending(conversation: Conversation, change: (before: Conversation) => Conversation): Conversation {
+  const end = conversation.findLastIndex((entry) => !saidOf(entry)?.pending) + 1;
+  return [...change(conversation.slice(0, end)), ...conversation.slice(end)];
 }
 
 function correct(conversation: Conversation, index: number, said: Said): Conversation {

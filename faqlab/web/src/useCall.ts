@@ -51,7 +51,8 @@ export function useCall(): CallHandle {
   const actions: Actions = {
     join: () => start({ microphone }),
     reconnect: () => start({ talk: call.microphone, keep: true }),
-    ask: (question) => (call.stage === "ready" || call.stage === "ended" ? start({ microphone, talk: false, question }) : open.current?.ask(question)),
+    // Not by what is shown, which may be older than a question just typed.
+    ask: (question) => void (open.current?.ask(question) || start({ microphone, talk: false, question })),
     rate: (lookupId, helpful) => void open.current?.rate(lookupId, helpful),
     setMuted: (muted) => void open.current?.setMuted(muted),
     checkMicrophone: () =>

@@ -19,6 +19,10 @@ export function Transcript({ conversation, underWay, details, actions, canType }
   const scroller = useRef<HTMLDivElement>(null);
   const readingAlong = useRef(true);
 
+  const typed = conversation.findLast((entry) => entry.kind === "caller" && entry.said.pending);
+  useEffect(() => {
+    if (typed) readingAlong.current = true; // their own new question
+  }, [typed]);
   useEffect(() => {
     const element = scroller.current;
     if (element && readingAlong.current) element.scrollTop = element.scrollHeight;

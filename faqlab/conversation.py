@@ -79,9 +79,6 @@ class Conversation:
         if topic and clean_query(query).casefold() not in self._questions and self.small_talk.refers_back(query):
             return self.retriever.answer(f"{query} {topic}")
         answer = self.retriever.answer(query)
-        if answer.choices and WITHOUT.search(query) and len((rest := WITHOUT.sub("", query)).split()) >= LEAST_WORDS:
-            other = self.retriever.answer(rest)
-            answer = other if other.answered and other.hits[0].faq.question in answer.choices else answer
         decided = answer.answered and answer.reason is not Reason.UNCALIBRATED
         return answer if decided or self.small_talk.classify(query) not in PERSON else self._reach_a_person(answer)
 
@@ -187,9 +184,6 @@ SAME_QUESTION = 0.75  # the least cosine of a question that is asked again in ot
 
 UNWANTED = re.compile(r"(?i)(?:^|[,.;]|\b(?:and|but)\b)\s*I (?:don['’]t|do not) (?:want|need) a(?:n|nother)?\b[^,.;?]*")
 """A clause such as "…, I don't want another size"; "I don't want to keep it" isn't one, as it says what is wanted."""
-
-WITHOUT = re.compile(r"(?i)\s*\bwithout\b[^,.;?]*")
-"""For the encoder, "can I pay without a card" is near "order without an account", too: the rest decides."""
 
 BETWEEN_QUESTIONS = re.compile(r"(?:(?<![\s,.;!?])[\s,.;!?]++)?\b(?:and|also)\b(?:\s+also\b)?\s*|\?\s+", re.IGNORECASE)
 LEAST_WORDS = 3  # of each question

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from html import unescape
 from pathlib import Path
 
 from faqlab.errors import FaqlabError
@@ -37,14 +36,15 @@ def plain_text(text: str) -> str:
     """Return *text* without Markdown and HTML: a line for each paragraph, list item or table row, with a full stop."""
     if not MARKUP.search(text):
         return text
-    from markdown_it import MarkdownIt  # imported here because most texts have no markup, and it takes time
+    from bs4 import BeautifulSoup  # imported here because most texts have no markup, and it takes time
+    from markdown_it import MarkdownIt
 
     markdown = MarkdownIt("commonmark").disable("code").enable(["table", "strikethrough"])
     html = STRUCK.sub("", markdown.render(re.sub(r"(?<=\d)\*(?=\d)", "×", text)))  # no emphasis, but 3*4
     closed = set(re.findall(r"</([\w-]{1,20})>", html))
     html = PLACEHOLDER.sub(lambda tag: tag[0] if tag[1] in closed else f"&lt;{tag[0][1:]}", html)
-    text = unescape(TAG.sub("", BLOCK_END.sub("\n\n", CELL_END.sub(", ", html))))
-    lines = (" ".join(line.split()) for line in WRAPPED.sub(" ", text).splitlines())
+    soup = BeautifulSoup(BLOCK_END.sub("\n\n", CELL_END.sub(", ", html)), "html.parser")
+    lines = (" ".join(line.split()) for line in WRAPPED.sub(" ", soup.get_text()).splitlines())
     return "\n".join(f"{line}." if line[-1].isalnum() else line for line in lines if line)
 
 
@@ -55,10 +55,6 @@ KEPT_OPEN = "a|b|body|br|dd|div|dt|em|h[1-6r]|head|html|i|iframe|img|li|ol|p|scr
 PLACEHOLDER = re.compile(rf"(?i)</?(?!(?:{KEPT_OPEN})(?![\w-]))([a-z][\w-]{{0,20}})")
 CELL_END = re.compile(r"</t[dh]>\s*(?=<t[dh])")
 BLOCK_END = re.compile(r"(?s)</?(?:br|div|h\d|li|p|tr)\b[^>]{0,200}>|<!--.*?(?:-->|\Z)")
-TAG = re.compile(
-    r"(?is)<!\[CDATA\[|\]\]>|<(script|style)\b.*?(?:</\1\s*>|\Z)"
-    r"|</?[a-z](?:[^<>\"']|\"[^\"<]{0,500}\"|'[^'<]{0,500}')*+>|<[!?][^<>]*>"
-)
 WRAPPED = re.compile(r"(?<=[\w,])\n(?=[a-z])")  # the end of a line within a sentence
 APOSTROPHES = str.maketrans(dict.fromkeys("‘’ʼ´`", "'"))
 

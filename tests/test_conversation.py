@@ -501,22 +501,6 @@ def test_what_the_caller_does_not_want_is_not_looked_up(shop: Conversation, text
 
 
 @pytest.mark.parametrize(
-    ("text", "outcome", "expected"),
-    [
-        ("can I pay without a card", "answer", "payment-methods"),
-        ("can I return it without a receipt", "answer", "return-without-receipt"),
-        ("can I buy without registering", "answer", "guest-checkout"),
-        ("do you deliver without a signature", "clarify", "delivered-not-received"),
-    ],
-)
-def test_what_the_caller_is_without_does_not_lead_to_other_entries(
-    shop: Conversation, text: str, outcome: str, expected: str
-) -> None:
-    answer = shop.peek(text)
-    assert (answer.query, answer.outcome, answer.hits[0].faq.id) == (text, outcome, expected)
-
-
-@pytest.mark.parametrize(
     ("text", "intent"),
     [
         ("my order number is four four seven one nine", "reference"),

@@ -46,21 +46,12 @@ def test_a_long_query_takes_no_longer_than_its_length() -> None:
         ("Press <Enter> or `<Tab>`, <code>x</code>", "Press <Enter> or <Tab>, x."),
         ("Type <code>, <your name> and <b>go</b>", "Type <code>, <your name> and go."),
         ("- [x] ~~Old~~ new\n- [ ] B", "new.\nB."),
-        (
-            '<a title="1 > 0" href="x">A</a> &#39;b&#39; <![CDATA[5 & 6]]> <!DOCTYPE x><script>if (a < b)',
-            "A 'b' 5 & 6.",
-        ),
         ("One<br>two<br/>Three", "One.\ntwo.\nThree."),
     ],
 )
 def test_neither_markdown_nor_html_is_left_in_plain_text(marked: str, plain: str) -> None:
     assert plain_text(marked) == plain
     assert plain_text(plain) == plain
-
-
-def test_a_long_table_takes_no_longer_than_its_rows() -> None:
-    """If each row took as long as those before it, this would run into pytest's timeout."""
-    assert plain_text("<table>\n" + "<tr>\n<td></td>\n<td></td>\n</tr>\n" * 100_000 + "</table>").strip(",\n") == ""
 
 
 def test_a_message_is_one_line_of_at_most_300_characters() -> None:

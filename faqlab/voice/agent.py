@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import math
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -159,16 +158,6 @@ class FaqAgent(Agent):
         if (intent := self._intent(words.text)) in (None, "language"):
             return not has_words(words.text) or words.confidence < LEAST_CONFIDENCE
         return intent in BACKCHANNELS
-
-    async def goes_on(self, text: str) -> bool:
-        """Whether the reply that is being spoken goes on over the typed *text*, which answers a question at its end."""
-        speech = self.session.current_speech
-        if isinstance(self.llm, llm.RealtimeModel) or not speech or speech.done() or speech.interrupted:
-            return False
-        if await asyncio.to_thread(self._intent, text) not in BACKCHANNELS:
-            return False
-        speech.add_done_callback(partial(self._take_agreement, text, math.inf))
-        return True
 
     def _intent(self, text: str) -> str | None:
         return self.session.userdata.conversation.classify(text)

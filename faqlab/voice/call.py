@@ -28,7 +28,7 @@ from faqlab.retriever import Retriever
 from faqlab.settings import settings
 from faqlab.small_talk import SmallTalk
 from faqlab.text import is_blank
-from faqlab.voice.agent import FaqAgent, Lookups, speak
+from faqlab.voice.agent import Lookups, speak
 from faqlab.voice.livekit_server import LiveKit
 from faqlab.voice.lookup_log import LookupLog
 from faqlab.voice.pipeline import Pipeline, new_session
@@ -189,8 +189,6 @@ class Call:
             self._assistant.records.update(record_id, helpful=helped == "yes")
         elif not is_blank(text):
             self._session.reset_away_timer()
-            if isinstance(agent := self._session.current_agent, FaqAgent) and await agent.goes_on(text):
-                return
             with suppress(RuntimeError):  # a sentence that can't be interrupted comes first
                 await self._session.interrupt()
             with suppress(RuntimeError):  # the call is ending

@@ -66,7 +66,7 @@ class _Step(llm.LLMStream):
 
     def _reply(self, intent: str) -> str:
         """Return the reply to small talk, which may ask for the next part of an answer, or the last words again."""
-        parts, said, last, cut_off, answered = _progress(self._chat_ctx)
+        parts, said, last, cut_off = _progress(self._chat_ctx)
         offered = cut_off or last.endswith(replies.GO_ON)
         if said < len(parts) and (intent == "continue" or (offered and intent in ("yes", "acknowledge"))):
             return parts[said]
@@ -74,7 +74,7 @@ class _Step(llm.LLMStream):
             self._llm.tts.speed = SLOW
         if parts and (cut_off or (said and (last in PASSING or _begins(last, parts[said - 1])))):
             last = parts[min(said, len(parts) - 1) if cut_off else said - 1]
-        if intent == "continue" and not (said and answered):  # nothing that could go on has been said
+        if intent == "continue" and not said:  # nothing has been said that could go on
             intent = "yes"
         return replies.small_talk(intent, replies.GREETING if cut_off and not parts else last)
 
@@ -115,20 +115,15 @@ class _Step(llm.LLMStream):
         self._event_ch.send_nowait(chunk)
 
 
-def _result(output: str) -> tuple[str, bool]:
-    """Return what to say for a tool's output (text or the JSON of `replies.tool_result`), and if it's an answer."""
+def _parts(output: str) -> list[str]:
+    """Return what to say for a tool's output (text or the JSON of `replies.tool_result`), a long answer in parts."""
     try:
         result = json.loads(output)
-        return str(result["say"] or result["answers"][0]["answer"]), result["status"] == Outcome.ANSWER
+        text = str(result["say"] or result["answers"][0]["answer"])
+        if result["status"] != Outcome.ANSWER:
+            return [text]
     except (ValueError, LookupError, TypeError):
-        return output, True
-
-
-def _parts(output: str) -> list[str]:
-    """Return what to say for a tool's output, a long answer in parts."""
-    text, answered = _result(output)
-    if not answered:
-        return [text]
+        text = output
     parts = [""]
     for piece in (part for sentence in sentences(plain_text(text)) for part in _clauses(sentence)):
         if parts[-1] and len(f"{parts[-1]} {piece}".split()) > MOST_WORDS:
@@ -148,8 +143,8 @@ def _clauses(sentence: str) -> list[str]:
     return sentence.split() if max(len(clause.split()) for clause in clauses) > MOST_WORDS else clauses
 
 
-def _progress(chat_ctx: llm.ChatContext) -> tuple[list[str], int, str, bool, bool]:
-    """Return the last result's parts, how many were said, what was said last, if it was cut off; if it's an answer."""
+def _progress(chat_ctx: llm.ChatContext) -> tuple[list[str], int, str, bool]:
+    """Return the last answer's parts, how many were said to the end, what was said last, and if that was cut off."""
     found = next((item for item in reversed(chat_ctx.items) if isinstance(item, llm.FunctionCallOutput)), None)
     parts, said, last, cut_off = _parts(found.output) if found else [], 0, "", False
     for item in chat_ctx.items:
@@ -159,7 +154,7 @@ def _progress(chat_ctx: llm.ChatContext) -> tuple[list[str], int, str, bool, boo
             last, cut_off = item.text_content or "", item.interrupted
             if not cut_off and said < len(parts) and _begins(last, parts[said]):
                 said += 1
-    return parts, said, last or replies.GREETING, cut_off, bool(found and _result(found.output)[1])
+    return parts, said, last or replies.GREETING, cut_off
 
 
 def _begins(text: str, part: str) -> bool:

@@ -287,28 +287,6 @@ async def test_a_yes_just_before_the_question_whether_to_go_on_answers_it(
     assert replied == (["Yes, please."] if agrees else [])
 
 
-@pytest.mark.parametrize(
-    ("typed", "speech", "goes_on"),
-    [("go on", {}, True), ("okay", {}, True), (PAY, {}, False), ("stop", {}, False), ("go on", {"done": True}, False)],
-)
-async def test_a_reply_goes_on_over_a_typed_go_on_which_counts_for_its_question(
-    session: AgentSession[Lookups],
-    monkeypatch: pytest.MonkeyPatch,
-    typed: str,
-    speech: dict[str, bool],
-    goes_on: bool,
-) -> None:
-    replied: list[str] = []
-    spoken = Speech(says=f"One. {replies.GO_ON}", **speech)
-    monkeypatch.setattr(AgentSession, "current_speech", spoken)
-    monkeypatch.setattr(AgentSession, "generate_reply", lambda _, user_input: replied.append(user_input))
-    agent: Any = session.current_agent
-    assert await agent.goes_on(typed) == goes_on
-    for callback in spoken.callbacks:
-        callback(spoken)
-    assert replied == [typed] * goes_on
-
-
 async def test_a_reply_that_is_interrupted_meanwhile_does_not_end_the_transcription(
     session: AgentSession[Lookups], transcribe: Transcribe, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -170,14 +170,8 @@ async def test_a_sentence_that_is_too_long_is_cut_at_a_clause(conversation: Conv
     assert joint == " " or not any(part.removesuffix(".").endswith(("of", "all", "number")) for part in said)
 
 
-@pytest.mark.parametrize(
-    "before",
-    [[], [("tool", json.dumps({"status": "decline", "say": "Sorry.", "answers": []})), ("assistant", "Sorry.")]],
-)
-async def test_go_on_is_an_invitation_where_nothing_can_go_on(
-    conversation: Conversation, before: list[tuple[str, str]]
-) -> None:
-    reply = await step(OfflineLLM(conversation), ("assistant", "Hello!"), *before, ("user", "go on"))
+async def test_go_on_is_an_invitation_where_nothing_can_go_on(conversation: Conversation) -> None:
+    reply = await step(OfflineLLM(conversation), ("assistant", "Hello!"), ("user", "go on"))
     assert reply.text == replies.SMALL_TALK["yes"]
 
 

@@ -40,7 +40,6 @@ class SmallTalk:
     def load(cls, encoder: Encoder) -> Self:
         """Return the regression fitted to `PHRASINGS`; those under "question" only resemble the others."""
         phrasings = json.loads(read_text(PHRASINGS, "restore it from the repository"))
-        del phrasings["replies"]
         pairs = ((intent, clean_query(text)) for intent in phrasings for text in phrasings[intent])
         labels, texts = zip(*pairs, strict=True)
         intents = tuple(intent for intent in phrasings if intent not in ("follow_up", "question"))

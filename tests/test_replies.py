@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -11,7 +12,7 @@ from faqlab import replies
 from faqlab.decision import Outcome, Reason
 from faqlab.faqs import Faq, FaqSet
 from faqlab.retriever import Answer, Hit
-from faqlab.settings import settings
+from faqlab.settings import PROJECT_ROOT, settings
 
 PAY = Faq("pay", "How do I pay?", "By card.", "payments")
 ABROAD = Faq("abroad", "Do you ship abroad?", "Yes, to forty countries.", "shipping")
@@ -132,3 +133,10 @@ def test_markup_is_not_spoken() -> None:
     two = replace(ANSWER, reason=Reason.TWO_QUESTIONS, hits=hits)
     assert replies.reply(two, FAQS) == "By card.\nor cash. Yes, to forty countries."
     assert replies.tool_result(replace(ANSWER, hits=hits), FAQS)["answers"][0]["answer"] == marked.answer
+
+
+def test_each_sentence_that_is_named_is_there_and_each_that_is_there_is_named() -> None:
+    files = (PROJECT_ROOT / "faqlab").rglob("*.py")
+    code = "".join(path.read_text() for path in files if "node_modules" not in path.parts)
+    named = {*re.findall(r"\b(?:replies|SAY)\.([A-Z_]+)\b", code)}
+    assert named == vars(replies.SAY).keys()

@@ -71,7 +71,7 @@ class Assistant:
         retriever = Retriever.build(entries, chosen, encoder=load_encoder(chosen.encoder, settings().cache_dir))
         retriever.answer(entries.entries[0].question)
         # Sentences that are needed at once, or when synthesis fails.
-        needed = (replies.GREETING, replies.CUT_OFF, replies.SORRY, replies.GIVE_UP, replies.decline(entries))
+        needed = (replies.GREETING, replies.CUT_OFF, replies.SORRY, replies.decline(entries))
         pipeline.prewarm(needed)
         small_talk = SmallTalk.load(retriever.encoder)
         return cls(retriever, small_talk, pipeline, records, longest_minutes=settings().call_minutes)

@@ -27,15 +27,6 @@ STYLE = Path(__file__).with_suffix(".mplstyle")  # for `plt.style.use(plots.STYL
 # Every colour has a contrast of at least 3:1 on white and on JupyterLab's dark background (#111111).
 BLUE, ORANGE, GREY = "#0072b2", "#c2600c", "#7d8790"
 
-SYSTEMS = {
-    "baseline": (GREY, "o"),
-    "BM25": ("#a6761d", "s"),
-    "views": ("#8a63d2", "^"),
-    "encoder": ("#0f8f6b", "D"),
-    "tuned": (BLUE, "P"),
-}
-"""Colour and marker of each system, the same in every figure."""
-
 RESULTS = {
     "answered right": (BLUE, ""),
     "clarified right": ("#4a95c9", "..."),

@@ -102,8 +102,8 @@ def ask(query: Query, faqs: Faqs = None, top_k: TopK = None, config: Config = No
     typer.echo(f"{reply(answer, retriever.faqs)}\n")
     typer.echo(f"Outcome: {answer.outcome} ({answer.reason.replace('_', ' ')}). Best entries:")
     score = "cosine" if retriever.config.scale is None else "probability"
-    for hit in answer.hits:
-        typer.echo(f"{hit.rank}. {hit.faq.question}   ({score} {hit.score:.2f}, squared L2 {hit.squared_l2:.2f})")
+    for rank, hit in enumerate(answer.hits, start=1):
+        typer.echo(f"{rank}. {hit.faq.question}   ({score} {hit.score:.2f}, squared L2 {hit.squared_l2:.2f})")
 
 
 @app.command()

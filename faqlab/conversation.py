@@ -97,7 +97,7 @@ class Conversation:
         [(first, second)] = splits
         answers = self._look_up(first, self._topic), self._look_up(second, first)
         found = [answer for answer in answers if answer.answered]
-        hits = tuple(replace(answer.hits[0], rank=rank) for rank, answer in enumerate(found, start=1))
+        hits = tuple(answer.hits[0] for answer in found)
         both = len({hit.faq.answer for hit in hits}) == 2
         one = len(hits) == 1 and len(query.split()) <= MOST_WORDS
         if not both and (not one or any(map(self.small_talk.classify, (first, second)))):
@@ -199,7 +199,6 @@ an entry that wasn't offered may lead over it.
 
 def _choose(offer: Answer, place: int) -> Answer:
     hits = (offer.hits[place], *offer.hits[:place], *offer.hits[place + 1 :])
-    hits = tuple(replace(hit, rank=rank) for rank, hit in enumerate(hits, start=1))
     return _unsearched(offer, outcome=Outcome.ANSWER, reason=Reason.CHOSEN, hits=hits, choices=())
 
 

@@ -35,7 +35,6 @@ NEGATIONS = re.compile(r"\b(?:no|not|never|without|cannot)\b|n['’]t\b", re.IGN
 class Hit:
     """One entry found for a query."""
 
-    rank: int  # 1 is the best
     faq: Faq
     squared_l2: float  # its distance from the query, 0 to 4
     score: float  # the probability that it's right; uncalibrated: its similarity + the weighted n-gram overlap
@@ -61,9 +60,9 @@ class Answer:
         """Return it flat, ready for JSON: for `--json`, the caller's page and the log of look-ups."""
         keys = ("query", "outcome", "reason", "answered", "confidence", "choices", "hits", "milliseconds")
         hits = [
-            {"rank": hit.rank, "id": hit.faq.id, "question": hit.faq.question, "answer": hit.faq.answer}
+            {"rank": rank, "id": hit.faq.id, "question": hit.faq.question, "answer": hit.faq.answer}
             | {"squared_l2": hit.squared_l2, "score": hit.score}
-            for hit in self.hits
+            for rank, hit in enumerate(self.hits, start=1)
         ]
         return {key: hits if key == "hits" else getattr(self, key) for key in keys}
 
@@ -140,8 +139,8 @@ class Retriever:
         # A clarifying question's entries come first, so that a choice is a hit's place.
         order = [*offered, *(n for n in range(len(ranking.entries)) if n not in offered)]
         hits = tuple(
-            Hit(rank, self.faqs.entries[ranking.entries[n]], float(ranking.squared_l2[n]), float(ranking.scores[n]))
-            for rank, n in enumerate(order[: max(self.config.top_k, len(offered))], start=1)
+            Hit(self.faqs.entries[ranking.entries[n]], float(ranking.squared_l2[n]), float(ranking.scores[n]))
+            for n in order[: max(self.config.top_k, len(offered))]
         )
         choices = tuple(hit.faq.question for hit in hits[: len(offered)])
         milliseconds = {"embed": (embedded - start) * 1e3, "search": (time.perf_counter() - embedded) * 1e3}

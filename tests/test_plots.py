@@ -27,7 +27,7 @@ def in_the_notebooks_style() -> Iterator[None]:
 
 
 def hits(*distances: float, question: str = "Do you ship abroad?") -> list[Hit]:
-    return [Hit(n, Faq(str(n), question, "Yes."), d, 1 - d / 2) for n, d in enumerate(distances, start=1)]
+    return [Hit(Faq(str(n), question, "Yes."), d, 1 - d / 2) for n, d in enumerate(distances, start=1)]
 
 
 def texts(figure: Figure) -> str:

@@ -17,7 +17,7 @@ from faqlab.settings import PROJECT_ROOT, settings
 PAY = Faq("pay", "How do I pay?", "By card.", "payments")
 ABROAD = Faq("abroad", "Do you ship abroad?", "Yes, to forty countries.", "shipping")
 FAQS = FaqSet((PAY, ABROAD))
-HITS = (Hit(1, PAY, 0.5, 0.6), Hit(2, ABROAD, 0.9, 0.3))
+HITS = (Hit(PAY, 0.5, 0.6), Hit(ABROAD, 0.9, 0.3))
 ANSWER = Answer("how", Outcome.ANSWER, Reason.CONFIDENT, HITS, 0.9, {})
 CLARIFY = replace(ANSWER, outcome=Outcome.CLARIFY, reason=Reason.AMBIGUOUS, choices=(PAY.question, ABROAD.question))
 

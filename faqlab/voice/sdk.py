@@ -24,24 +24,18 @@ def has_network() -> bool:
     return any(interface.isup and "loopback" not in interface.flags for interface in psutil.net_if_stats().values())
 
 
+@cache
 def start_sdk() -> None:
     """
-    Start LiveKit's SDK on this thread.
+    Start LiveKit's SDK on this thread, and keep the agent's voice when its first reply is interrupted.
 
     livekit 1.1 starts it where it is first used, without a lock. If several calls begin at once, it may start twice:
     then one of them never hears that it has joined, and 15 seconds later the SDK ends the process.
     """
     _ = FfiClient.instance
 
-
-@cache
-def keep_voice() -> None:
-    """
-    Keep the agent's voice when its first reply is interrupted.
-
-    Each frame of audio waits until the caller has subscribed to the agent's track. livekit-agents 1.8 cancels not only
-    the waiting but what is waited for, so that an interruption at that moment silences the agent for the whole call.
-    """
+    # Each frame waits until the caller has subscribed to the agent's track. livekit-agents 1.8 cancels not only the
+    # waiting but what is waited for, so that an interruption at that moment silences the agent for the whole call.
     capture = _ParticipantAudioOutput.capture_frame
 
     async def capture_frame(self: _ParticipantAudioOutput, frame: rtc.AudioFrame) -> None:

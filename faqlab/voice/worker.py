@@ -18,7 +18,7 @@ from livekit.agents import NOT_GIVEN, AgentServer, JobContext, JobExecutorType, 
 from faqlab.errors import FaqlabError
 from faqlab.voice.call import AGAIN, OVER, Assistant
 from faqlab.voice.livekit_server import API_ERRORS, LiveKit
-from faqlab.voice.sdk import keep_voice, start_sdk
+from faqlab.voice.sdk import start_sdk
 from faqlab.voice.services import BackgroundService
 
 RECONNECTS = 16  # attempts to reach a lost LiveKit server before the worker gives up, after about two minutes
@@ -46,7 +46,6 @@ class Worker(BackgroundService):
                 "and that LIVEKIT_URL, LIVEKIT_API_KEY and LIVEKIT_API_SECRET match."
             )
         start_sdk()
-        keep_voice()
         server = AgentServer(
             job_executor_type=JobExecutorType.THREAD,
             ws_url=self._livekit.url,

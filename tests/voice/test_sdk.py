@@ -9,11 +9,11 @@ from typing import Any
 from livekit import rtc
 from livekit.agents.voice.room_io._output import _ParticipantAudioOutput
 
-from faqlab.voice.sdk import keep_voice
+from faqlab.voice.sdk import start_sdk
 
 
 async def test_a_reply_interrupted_before_the_caller_has_subscribed_leaves_the_agent_its_voice() -> None:
-    keep_voice()
+    start_sdk()
     room: Any = SimpleNamespace()
     options = rtc.TrackPublishOptions()
     output = _ParticipantAudioOutput(room, sample_rate=24_000, num_channels=1, track_publish_options=options)

@@ -85,7 +85,6 @@ def test_the_first_is_the_first_that_was_offered(
     assert conversation.intent(reply) is None
     answer = conversation.ask(reply)
     assert (answer.outcome, answer.reason, first(answer), answer.choices) == ("answer", "chosen", choices[0], ())
-    assert [hit.rank for hit in answer.hits] == list(range(1, len(answer.hits) + 1))
 
 
 @pytest.mark.parametrize(
@@ -387,7 +386,7 @@ def test_a_question_that_stands_alone_is_all_that_is_encoded(encoder: Encoder, t
 def test_two_questions_at_once_are_both_answered(conversation: Conversation, query: str) -> None:
     answer = conversation.ask(query)
     assert answer.reason == "two_questions"
-    assert (answer.query, [hit.rank for hit in answer.hits]) == (query, [1, 2])
+    assert (answer.query, len(answer.hits)) == (query, 2)
     assert replies.reply(answer, FAQS) == "By card. Yes, to forty countries. It costs £12 and takes a week."
 
 

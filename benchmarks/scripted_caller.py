@@ -25,7 +25,7 @@ from faqlab.errors import FaqlabError
 from faqlab.voice import whisper
 from faqlab.voice.call import LOOKUP_TOPIC
 from faqlab.voice.lookup_log import STAGES, LookupRecord
-from faqlab.voice.sdk import quiet_sdk
+from faqlab.voice.sdk import tame_sdk
 from faqlab.voice.tts import Synthesizer
 from faqlab.voice.whisper import Whisper
 
@@ -169,7 +169,7 @@ class ScriptedCaller:
     """
 
     def __init__(self, url: str, token: str, *, timeout: float = 20.0) -> None:
-        quiet_sdk()
+        tame_sdk(local=False)
         self._url, self._token, self._timeout = url, token, timeout
         self.room = rtc.Room()
         self._audio = CallAudio()

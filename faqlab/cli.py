@@ -254,12 +254,10 @@ def agent(faqs: Faqs = None, config: Config = None, records: Records = None, eve
     from faqlab.voice.call import Assistant
     from faqlab.voice.lookup_log import LookupLog
     from faqlab.voice.pipeline import choose_pipeline
-    from faqlab.voice.sdk import forget_proxy, quiet_sdk
+    from faqlab.voice.sdk import tame_sdk
     from faqlab.voice.worker import Worker
 
-    quiet_sdk()
-    if livekit.local:
-        forget_proxy()
+    tame_sdk(livekit.local)
     pipeline = choose_pipeline(settings())
 
     def tell(line: str, **more: str) -> None:
@@ -268,7 +266,7 @@ def agent(faqs: Faqs = None, config: Config = None, records: Records = None, eve
     tell(f"Loading the models. Speech and replies: {pipeline.name}.")
     log = LookupLog(records or settings().records)
     if events:
-        log.subscribe(lambda record: typer.echo(f'{{"lookup": {record.to_json()}}}'))
+        log.subscribers.append(lambda record: typer.echo(f'{{"lookup": {record.to_json()}}}'))
     assistant = Assistant.load(pipeline, log, faqs or settings().faqs, config)
     lines = settings().calls or pipeline.lines()
     worker = Worker(livekit, assistant, settings().agent_name, lines)

@@ -61,7 +61,9 @@ def ranked_answers(query: str, hits: Sequence[Hit], relevant: Sequence[str] = ()
     The *decision* of a calibrated retriever goes under the query, and the hits' probabilities beside the distances.
     """
     figure, ax = plt.subplots(figsize=(9.0, 1.5 + 0.4 * len(hits)))
-    names = [f"{rank}. {_short(hit.faq.question, 68)}" for rank, hit in enumerate(hits, start=1)]
+    names = [
+        f"{rank}. {textwrap.shorten(hit.faq.question, 68, placeholder=' …')}" for rank, hit in enumerate(hits, start=1)
+    ]
     colours = [BLUE if hit.faq.id in relevant else GREY for hit in hits]
     bars = ax.barh(names, [hit.squared_l2 for hit in hits], 0.62, color=colours)
     scores = [f", P = {hit.score:.2f}" if decision else "" for hit in hits]
@@ -70,7 +72,7 @@ def ranked_answers(query: str, hits: Sequence[Hit], relevant: Sequence[str] = ()
     ax.bar_label(bars, labels, padding=4)
     ax.invert_yaxis()
     ax.set(xlim=(0, max(2.0, *(hit.squared_l2 * 1.1 for hit in hits))), xlabel="squared L2 distance from the query")
-    title = f"{textwrap.fill(_short(f'“{query}”', 300), 100)}\n{decision}".strip()
+    title = f"{textwrap.fill(textwrap.shorten(f'“{query}”', 300, placeholder=' …'), 100)}\n{decision}".strip()
     figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
     return figure
 
@@ -92,7 +94,3 @@ def result_bars(counts: pd.DataFrame, title: str) -> Figure:
     ax.xaxis.set_major_formatter(PercentFormatter(1))
     figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
-
-
-def _short(text: str, width: int) -> str:
-    return textwrap.shorten(text, width, placeholder=" …") if len(text) > width else text

@@ -69,7 +69,7 @@ class LookupLog:
 
     def __init__(self, folder: Path | None = None) -> None:
         self._records: dict[str, LookupRecord] = {}  # by id
-        self._subscribers: list[Callable[[LookupRecord], None]] = []
+        self.subscribers: list[Callable[[LookupRecord], None]] = []  # get each new record, on an agent's thread
         self._lock = Lock()
         if folder:
             try:
@@ -77,7 +77,7 @@ class LookupLog:
                 TemporaryFile(dir=folder).close()
             except OSError as error:
                 raise FaqlabError(f"{folder}: not writable ({error.strerror}); name another folder.") from None
-            self.subscribe(partial(_write, folder))
+            self.subscribers.append(partial(_write, folder))
 
     @property
     def records(self) -> tuple[LookupRecord, ...]:
@@ -90,7 +90,7 @@ class LookupLog:
             self._records[record.id] = record
             if len(self._records) > KEPT:
                 del self._records[next(iter(self._records))]
-        for receive in list(self._subscribers):
+        for receive in list(self.subscribers):
             try:
                 receive(record)
             except Exception:  # a failing subscriber must not end the call
@@ -100,10 +100,6 @@ class LookupLog:
         """Add a record again with *changes*; does nothing if there is none with this id."""
         if record := self._records.get(record_id):
             self.add(replace(record, **changes))
-
-    def subscribe(self, receive: Callable[[LookupRecord], None]) -> None:
-        """Call *receive* with each new record, on an agent's thread."""
-        self._subscribers.append(receive)
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row per look-up, with the best entry and the milliseconds of each stage, NaN if unknown."""

@@ -31,7 +31,7 @@ def call_panel(demo: LiveDemo) -> VBox:
             calls.value = table(rows).data if rows else "<i>No look-ups yet: join and ask something.</i>"
 
     stop.on_click(lambda _: demo.stop())
-    demo.calls.subscribe(show)
+    demo.calls.subscribers.append(show)
     demo.watchers.append(show)
     show()
     return VBox([HBox([stop, state]), calls])

@@ -13,12 +13,6 @@ from livekit.agents.voice.room_io._output import _ParticipantAudioOutput
 from livekit.rtc._ffi_client import FfiClient
 
 
-def forget_proxy() -> None:
-    """Remove HTTP_PROXY from the environment: LiveKit's Rust SDK uses it for any ws:// URL, despite NO_PROXY."""
-    for name in ("HTTP_PROXY", "http_proxy"):
-        os.environ.pop(name, None)
-
-
 def has_network() -> bool:
     """Whether there is a network other than loopback: LiveKit's SDK doesn't use that, and can't be told to."""
     return any(interface.isup and "loopback" not in interface.flags for interface in psutil.net_if_stats().values())
@@ -45,8 +39,10 @@ def start_sdk() -> None:
     _ParticipantAudioOutput.capture_frame = capture_frame  # type: ignore[method-assign]
 
 
-def quiet_sdk() -> None:
-    """Keep LiveKit's log away from terminals and notebooks, except the agent's errors."""
+def tame_sdk(local: bool) -> None:
+    """Keep LiveKit's log away from terminals, except the agent's errors, and HTTP_PROXY from a *local* server's URL."""
+    for name in ("HTTP_PROXY", "http_proxy") if local else ():
+        os.environ.pop(name, None)  # LiveKit's Rust SDK uses it for any ws:// URL, despite NO_PROXY
     # livekit 1.1 logs by `logging.info` there, which would give the root logger a handler that writes to stderr.
     rtc.room.logging = logging.getLogger("livekit")  # type: ignore[assignment]
     logging.getLogger("livekit").setLevel(logging.CRITICAL)  # the SDK logs as errors what it recovers from

@@ -8,7 +8,6 @@ import os
 import secrets
 import socket
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import timedelta
@@ -147,15 +146,16 @@ def create_app(livekit: LiveKit, settings: Settings, page: Path) -> FastAPI:
 
 
 def facts(livekit: LiveKit, settings: Settings) -> dict[str, Any]:
-    """Return the page's title, a question of each of the largest categories, and who receives what callers say."""
+    """Return the page's title, the first question of each of some categories, and who receives what callers say."""
     faqs: tuple[Faq, ...] = ()
     with suppress(FaqlabError):  # where only the page is served, the FAQ may be missing
         faqs = FaqSet.load(settings.faqs).entries
-    largest = Counter(faq.category or faq.id for faq in faqs).most_common(EXAMPLES)
-    firsts = {faq.category or faq.id: faq.question for faq in reversed(faqs)}
+    firsts = dict[str, str]()  # by category
+    for faq in faqs:
+        firsts.setdefault(faq.category or faq.id, faq.question)
     return {
         "title": settings.title,
-        "examples": [firsts[name] for name, _ in largest],
+        "examples": [*firsts.values()][:EXAMPLES],
         "gemini": settings.google_api_key is not None,
         "server": None if livekit.local else urlsplit(livekit.url).hostname,
         "saved": settings.records is not None,

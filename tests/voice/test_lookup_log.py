@@ -54,8 +54,8 @@ def test_subscribers_get_each_record_and_may_fail(record: LookupRecord, caplog: 
         raise RuntimeError("broken on purpose")
 
     log, seen = LookupLog(), []
-    log.subscribe(fail)
-    log.subscribe(seen.append)
+    log.subscribers.append(fail)
+    log.subscribers.append(seen.append)
     log.add(record)
     assert seen == [record]
     assert "broken on purpose" in caplog.text
@@ -108,7 +108,7 @@ def test_a_rating_is_added_to_the_record_and_saved_after_it(record: LookupRecord
     other = replace(record, id="other")
     for each in (record, other):
         log.add(each)
-    log.subscribe(seen.append)
+    log.subscribers.append(seen.append)
     log.update(record.id, helpful=False)
     log.update("unknown", helpful=True)
     rated = replace(record, helpful=False)

@@ -57,6 +57,8 @@ STORY = (
     "Then a colleague of mine told me about your page, and that she had been very happy with it for years. "
     "So I sat down with a cup of tea on Sunday, and I read a little here and there. "
     "My daughter sat next to me, and she liked the blue one with the white dots, and I liked the plain one. "
+    "Only then I saw that there was a long text about it, and to be honest, I didn't read that to the end. "
+    "My husband thinks that one should always read these things, but he has never bought anything on a page himself. "
     "Before I do anything now, there is one thing that I would really like to know. "
 )
 """A monologue of a minute, with a breath after each sentence; the FAQ's first question comes at its end."""

@@ -25,10 +25,10 @@ from faqlab.settings import settings
 from faqlab.voice.spoken_text import speakable
 from faqlab.voice.whisper import SAMPLE_RATE, Whisper
 
-CONSENTS = ("Yes.", "Go on.", "Yes, please.", "Continue.", "Okay.")
+CONSENTS = ("Yes.", "Go on.", "Yes, please.", "Continue.", "Okay, go on.")
 """What the caller says to hear the rest, in turn."""
 
-PATIENCE_MS = 60_000
+PATIENCE_MS, PAUSE_MS = 60_000, 2000
 
 
 def main(
@@ -72,17 +72,19 @@ def hear(page: Page, faq: Faq, consent: str) -> dict[str, Any]:
 
 
 def is_listening(page: Page) -> None:
-    """Wait until the assistant has spoken and listens."""
-    state = page.get_by_test_id("state")
-    for expected in ("speaking", "listening"):
+    """Wait until the assistant has spoken and listens, and hasn't merely paused."""
+    state, expected = page.get_by_test_id("state"), "speaking"
+    while expected:
         expect(state).to_have_attribute("data-state", expected, timeout=PATIENCE_MS)
+        if expected == "listening":
+            page.wait_for_timeout(PAUSE_MS)
+        expected = "" if expected == state.get_attribute("data-state") == "listening" else "listening"
 
 
 def _reply(page: Page, said: str) -> str:
     browser.take_recorded(page)
     browser.say(page, said)
     is_listening(page)
-    page.wait_for_timeout(1000)  # for the last sound
     audio = browser.take_recorded(page)
     return " ".join(map(Whisper.shared().transcribe, pieces(audio, SAMPLE_RATE)))
 

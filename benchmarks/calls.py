@@ -47,6 +47,22 @@ BACKCHANNELS = ("Okay.", "Mm-hmm.", "Yeah.", "Right.", "Uh-huh.")
 BACKCHANNEL_AFTER_S = 2.0
 BACKCHANNELLED = 2  # of the FAQ's own questions, those with the longest answers
 
+STORY = (
+    "Hello, this may take a moment, because I want to tell you everything from the beginning. "
+    "About three weeks ago my sister and her husband moved into their first flat, which is on the fourth floor. "
+    "They have no lift, so we carried everything up the stairs, and by the evening we were all very tired. "
+    "We sat down on the boxes, and somebody said that it would be nice to give them something for the new kitchen. "
+    "My brother wanted to buy plates, and my mother thought of a lamp for the table by the window. "
+    "I looked at both of them for a whole evening, and in the end I couldn't decide on anything. "
+    "Then a colleague of mine told me about your page, and that she had been very happy with it for years. "
+    "So I sat down with a cup of tea on Sunday, and I read a little here and there. "
+    "My daughter sat next to me, and she liked the blue one with the white dots, and I liked the plain one. "
+    "Only then I saw that there was a long text about it, and to be honest, I didn't read that to the end. "
+    "My husband thinks that one should always read these things, but he has never bought anything on a page himself. "
+    "Before I do anything now, there is one thing that I would really like to know. "
+)
+"""A monologue of a minute, with a breath after each sentence; the FAQ's first question comes at its end."""
+
 
 def main(
     faqs: command.FaqsOption = None,
@@ -59,7 +75,7 @@ def main(
 ) -> None:
     """
     Ask labelled queries in calls to the offline agent. Then ask some again with a pause in the middle, interrupt the
-    answers to some, and say "okay" and the like over others; these are skipped if --at-once is above 1.
+    answers to some, say "okay" and the like over others, and tell a story; all this is skipped if --at-once is above 1.
     """
     faqs = faqs or settings().faqs
     retriever = Retriever.build(FaqSet.load(faqs), command.read_config(config))
@@ -97,8 +113,8 @@ def measure(
         ended well, and how many were lost at each stage (see `label_calls`); `first_right`: how many are `answerable`,
         and for how many of these a right entry came first in the `calls` and when `typed`; `response`, see
         `response_times`; and, if `at_once` is 1, `pauses`, one `pause_figures` for each pause, 0 first,
-        `interruptions`, see `interruption_figures`, and `backchannels`: over how many answers one was said, and how
-        many of these `went_on` to their end.
+        `interruptions`, see `interruption_figures`, `backchannels`: over how many answers one was said, and how many of
+        these `went_on` to their end; and `monologue`, see `measure_monologue`.
     """
     exchanges = place_calls(demo, list(queries["query"]), at_once, progress="Calls", hang_up_after=HANG_UP_AFTER_S)
     calls = label_calls(call_table(exchanges, demo), queries, retriever)
@@ -128,6 +144,7 @@ def measure(
     interrupted = place_calls(demo, some, progress="Interruptions", **interruption)
     report["interruptions"] = interruption_figures(interrupted)
     report["backchannels"] = measure_backchannels(demo, retriever.faqs)
+    report["monologue"] = measure_monologue(demo, retriever.faqs)
     return report
 
 
@@ -226,6 +243,14 @@ def measure_backchannels(demo: LiveDemo, faqs: FaqSet) -> dict[str, int]:
     return {"answers": len(BACKCHANNELS) * len(questions), "went_on": went_on}
 
 
+def measure_monologue(demo: LiveDemo, faqs: FaqSet) -> dict[str, Any]:
+    """Return how many `seconds` the `STORY` took, if it was `talked_over`, and if its question was `answered` right."""
+    [told] = place_calls(demo, [STORY + faqs.entries[0].question], progress="Monologue", hang_up_after=HANG_UP_AFTER_S)
+    found = [hits[0]["id"] for lookup in told.lookups if (hits := lookup["hits"])]
+    answered = found == [faqs.entries[0].id] and told.first_audio_s is not None
+    return {"seconds": round(told.speech_end_s), "talked_over": told.cut_in, "answered": answered}
+
+
 def looked_up(exchange: Exchange) -> str:
     """Return what the agent took the question to be: its last look-up or, if there was none, its transcript."""
     return str(exchange.lookups[-1]["query"]) if exchange.lookups else exchange.transcript
@@ -287,6 +312,9 @@ def format_report(report: dict[str, Any]) -> str:
             f" after {stops['stopped_p50_s']} s (median), {stops['stopped_max_s']} s (longest)",
             'Backchannels ("okay", "mm-hmm" …): {went_on} of {answers} answers went on'.format(
                 **report["backchannels"]
+            ),
+            "A monologue of {seconds} s: talked over: {talked_over}, its question answered: {answered}".format(
+                **report["monologue"]
             ),
         ]
     return "\n".join(lines)

@@ -26,14 +26,15 @@ def completeness(transcript: Transcript) -> float:
 
 
 def features(transcript: Transcript) -> np.ndarray:
-    """Return the logarithms of the probability of each ending and of the number of words; and 1 or 0 for `SPELLED`."""
-    words, spelled = len(transcript.text.split()), bool(SPELLED.search(transcript.text))
-    return np.array([*np.log(np.array(transcript.endings) + 0.02), np.log(max(1, words)), spelled])
+    """Return the probabilities of the endings in several forms, log(number of words), and 1 or 0 for `SPELLED`."""
+    endings, words = np.array(transcript.endings), max(1, len(transcript.text.split()))
+    logs, spelled = np.log(endings + 0.02), bool(SPELLED.search(transcript.text))
+    return np.array([endings[0], endings[3], *logs, logs[0] * logs[2], np.log(words), spelled])
 
 
 SPELLED = re.compile(r"(?:\d|\b[A-Za-z])\W*$")
 """A digit or a lone letter at the end: the groups of a number and the letters of a name come with pauses."""
 
-WEIGHTS, BIAS = np.array([1.37, -0.69, -0.40, 0.70, 0.31, -0.93]), -1.36
-SURE, PER_LOG_ODDS = 0.98, 0.15
+WEIGHTS = np.array([2.71, 3.73, -2.02, -0.63, -0.79, 0.48, -0.90, 0.33, -0.92])
+BIAS, SURE, PER_LOG_ODDS = -5.69, 1.08, 0.16
 """As `python -m training.endpointing` prints them."""

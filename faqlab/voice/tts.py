@@ -18,8 +18,8 @@ from faqlab.voice.spoken_text import g2p, sentences, speakable
 from faqlab.voice.weights import Shared, check_weights
 
 SAMPLE_RATE = 24_000  # Hz
-AUDIBLE = 0.01  # samples with a lower amplitude (full scale is 1) are silence
-EDGE_S = 0.02  # the silence kept before and after the speech, because soft consonants lie below AUDIBLE
+AUDIBLE, FAINT = 0.01, 0.002  # samples with a lower amplitude (full scale is 1) are silence; or a soft consonant
+EDGE_S = 0.02  # the silence kept after the speech; before it there's a quarter of that, as callers wait for it
 MODEL_SHA256 = "5f70741d4e900f4e85d0037498736cc1b3e1b9a63a13546a5da1e63abf4fccd8"
 
 
@@ -41,7 +41,8 @@ class Synthesizer(Shared):
         if not has_words(sentence) or not len(audible):
             return np.zeros(0, np.float32)
         edge = int(EDGE_S * SAMPLE_RATE)
-        audio = audio[max(0, audible[0] - edge) : audible[-1] + edge].copy()
+        start = int(np.argmax(np.abs(audio) > FAINT)) - edge // 4
+        audio = audio[max(0, start) : audible[-1] + edge].copy()
         audio.flags.writeable = False
         return audio
 

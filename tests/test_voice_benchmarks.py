@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks import endpointing, languages, voices
 from faqlab.retriever import Retriever
-from faqlab.voice.endpointing import SURE_S, UNSURE_S
+from faqlab.voice.endpointing import PER_LOG_ODDS, SURE, SURE_S, UNSURE_S
 from faqlab.voice.whisper import Transcript
 from training.endpointing import MOST_CUT, choose_waits
 
@@ -68,15 +68,14 @@ def test_a_speaker_pauses_in_mid_sentence_only() -> None:
 
 
 def test_a_pause_is_cut_off_if_it_is_longer_than_the_wait() -> None:
-    rows = [
-        ("flite slt", "question", whole, wait, -wait) for whole, wait in ((True, 0.36), (False, 0.55), (False, 0.9))
-    ]
-    table = pd.DataFrame(rows, columns=["voice", "kind", "whole", "wait", "score"])
+    unsure = SURE - (0.55 - UNSURE_S) / PER_LOG_ODDS  # waits 0.55 s
+    rows = [("flite slt", "question", *of) for of in ((True, SURE), (False, unsure), (False, SURE - 10))]
+    table = pd.DataFrame(rows, columns=["voice", "kind", "whole", "log_odds"])
     voice, all_held_out, kind = endpointing.summarise(table).to_dict("records")
     assert (voice["what"], kind["what"]) == ("flite slt *", "question *")
     assert all_held_out | {"what": ""} == voice | {"what": ""}
     assert [voice[f"cut {pause} s"] for pause in (0.3, 0.5, 0.6, 0.7)] == [0, 0, 0.5, 0.5]
-    assert (voice["AUROC"], voice["wait p50"], voice["≤ 0.5 s"]) == (1, 0.36, 1)
+    assert (voice["AUROC"], voice["wait p50"], voice["≤ 0.5 s"]) == (1, SURE_S, 1)
 
 
 def test_waits_are_chosen_so_that_few_pauses_of_half_a_second_are_cut_off() -> None:

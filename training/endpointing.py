@@ -16,7 +16,7 @@ from sklearn.linear_model import LogisticRegression
 from benchmarks import command
 from benchmarks.endpointing import observe
 from benchmarks.voices import FITTED, available
-from faqlab.voice.endpointing import LONGEST_S, SURE_S, UNSURE_S, features
+from faqlab.voice.endpointing import features, waits
 
 MOST_CUT = 0.045
 """The share of pauses of 0.5 s that may be cut off. Below the aim of 0.05, as other voices will be less clear."""
@@ -48,10 +48,9 @@ def choose_waits(log_odds: np.ndarray, table: pd.DataFrame) -> tuple[float, floa
     whole, found = table["whole"].to_numpy(bool), list[tuple[float, float]]()
     sure = float(np.quantile(log_odds[~whole], 1 - MOST_CUT))
     for per in np.arange(0.02, 0.5, 0.01):
-        waits = np.minimum(LONGEST_S, UNSURE_S + per * (sure - log_odds))
-        waits[log_odds >= sure] = SURE_S
-        cut_off = np.mean([np.mean(waits[~whole] < pause) for pause in PAUSES_S])
-        found.append((float(np.mean(waits[whole]) + CUT_OFF_S * cut_off), float(per)))
+        seconds = waits(log_odds, sure, per)
+        cut_off = np.mean([np.mean(seconds[~whole] < pause) for pause in PAUSES_S])
+        found.append((float(np.mean(seconds[whole]) + CUT_OFF_S * cut_off), float(per)))
     return sure, min(found)[1]
 
 

@@ -16,13 +16,19 @@ REJOIN_S = 1.5  # if speech resumes within this time after a transcript, the nex
 
 def wait_after(transcript: Transcript) -> float:
     """Return how long a silence after *transcript* ends the turn, in seconds."""
-    missing = SURE - completeness(transcript)
-    return SURE_S if missing <= 0 else min(LONGEST_S, UNSURE_S + PER_LOG_ODDS * missing)
+    return float(waits(completeness(transcript)))
 
 
 def completeness(transcript: Transcript) -> float:
     """Return the logarithm of the odds that *transcript* is all that the speaker wants to say: logistic regression."""
     return BIAS + float(WEIGHTS @ features(transcript))
+
+
+def waits(log_odds: np.ndarray | float, sure: float | None = None, per: float | None = None) -> np.ndarray:
+    """Return the waits, in seconds, for such `completeness`; *sure* and *per* replace `SURE` and `PER_LOG_ODDS`."""
+    missing = (SURE if sure is None else sure) - np.asarray(log_odds)
+    longer = UNSURE_S + (PER_LOG_ODDS if per is None else per) * missing
+    return np.where(missing <= 0, SURE_S, np.minimum(LONGEST_S, longer))
 
 
 def features(transcript: Transcript) -> np.ndarray:

@@ -20,9 +20,7 @@ class Shared:
     def shared(cls) -> Self:
         """Return the process's only instance, loaded at the first call; other threads wait for it."""
         with cls._loading:
-            if cls not in cls._loaded:
-                cls._loaded[cls] = cls()
-            return cls._loaded[cls]
+            return cls._loaded.get(cls) or cls._loaded.setdefault(cls, cls())
 
 
 def check_weights(file: Path, sha256: str, package: str) -> None:

@@ -7,9 +7,11 @@ STT waits after what was said before it.
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Annotated
 
+import joblib
 import numpy as np
 import pandas as pd
 import typer
@@ -23,6 +25,7 @@ from faqlab.queries import load_queries
 from faqlab.settings import settings
 from faqlab.voice.endpointing import completeness, waits
 from faqlab.voice.tts import AUDIBLE
+from faqlab.voice.whisper import Transcript
 
 SPOKEN = Path(__file__).with_suffix(".csv")
 """Utterances of kinds that the labelled queries don't have: addresses, numbers and short replies."""
@@ -86,15 +89,20 @@ def pauses(text: str, seed: int = 0) -> list[int]:
 
 def observe(split: str, voices: list[str], *, progress: bool = True) -> pd.DataFrame:
     """Return one row per voice and utterance or beginning of one: `voice`, `kind`, `text`, `whole`, `transcript`."""
-    rows = []
-    said = [(voice, *row) for voice in voices for row in utterances(split).itertuples(index=False)]
-    for voice, kind, text in tqdm(said, desc="Speaking and transcribing", unit="utterance", disable=not progress):
-        audio = speak(text, voice)
-        for words in [*pauses(text), len(text.split())]:
-            part = audio if words == len(text.split()) else audio[: cut(audio, text, words, voice)]
-            whole = words == len(text.split())
-            rows.append((voice, kind, " ".join(text.split()[:words]), whole, recognise(np.pad(part, (0, RATE // 10)))))
-    return pd.DataFrame(rows, columns=["voice", "kind", "text", "whole", "transcript"])
+    said = [(voice, *row) for voice in voices for row in utterances(split).itertuples(index=False, name=None)]
+    rows = joblib.Parallel(n_jobs=-1, return_as="generator")(joblib.delayed(_observe)(*of) for of in said)
+    rows = tqdm(rows, desc="Speaking and transcribing", unit="utterance", total=len(said), disable=not progress)
+    columns = ["voice", "kind", "text", "whole", "transcript"]
+    return pd.DataFrame(itertools.chain.from_iterable(rows), columns=columns)
+
+
+def _observe(voice: str, kind: str, text: str) -> list[tuple[str, str, str, bool, Transcript]]:
+    rows, audio, length = [], speak(text, voice), len(text.split())
+    for words in [*pauses(text), length]:
+        part = audio if words == length else audio[: cut(audio, text, words, voice)]
+        transcript = recognise(np.pad(part, (0, RATE // 10)))
+        rows.append((voice, kind, " ".join(text.split()[:words]), words == length, transcript))
+    return rows
 
 
 def cut(audio: np.ndarray, text: str, words: int, voice: str) -> int:

@@ -39,7 +39,7 @@ KINDS = {
 }
 """The kinds of labelled queries that are read aloud, and what they are called here."""
 
-PER_KIND = 8
+PER_KIND = 24
 PAUSES_S = (0.3, 0.5, 0.6, 0.7)
 LEAST_WORDS = 2  # before a pause
 BOUNDARY = ("and", "or", "but", "so", "because", "that", "to", "for", "with", "when", "if", "at", "in", "on")

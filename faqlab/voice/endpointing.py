@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from faqlab.voice.whisper import Transcript
 
-SURE_S, UNSURE_S, LONGEST_S = 0.39, 0.52, 0.9
+SURE_S, UNSURE_S, LONGEST_S = 0.39, 0.51, 0.9
 """How long a silence ends a turn: after what is almost certainly complete, what is only just unsure, and at most."""
 
 REJOIN_S = 1.5  # if speech resumes within this time after a transcript, the next transcript holds both parts
@@ -24,9 +25,9 @@ def completeness(transcript: Transcript) -> float:
     return BIAS + float(WEIGHTS @ features(transcript))
 
 
-def waits(log_odds: np.ndarray | float, sure: float | None = None, per: float | None = None) -> np.ndarray:
+def waits(log_odds: ArrayLike, sure: ArrayLike | None = None, per: float | None = None) -> np.ndarray:
     """Return the waits, in seconds, for such `completeness`; *sure* and *per* replace `SURE` and `PER_LOG_ODDS`."""
-    missing = (SURE if sure is None else sure) - np.asarray(log_odds)
+    missing = np.asarray(SURE if sure is None else sure) - np.asarray(log_odds)
     longer = UNSURE_S + (PER_LOG_ODDS if per is None else per) * missing
     return np.where(missing <= 0, SURE_S, np.minimum(LONGEST_S, longer))
 
@@ -40,6 +41,6 @@ def features(transcript: Transcript) -> np.ndarray:
 SPELLED = re.compile(r"(?:\d|\b[A-Za-z])\W*$")
 """A digit or a lone letter at the end: the groups of a number and the letters of a name come with pauses."""
 
-WEIGHTS, BIAS = np.array([1.37, -0.69, -0.40, 0.70, 0.31, -0.93]), -1.36
-SURE, PER_LOG_ODDS = 0.98, 0.15
+WEIGHTS, BIAS = np.array([1.24, -1.11, -0.16, 0.64, 0.43, -0.92]), -2.19
+SURE, PER_LOG_ODDS = 1.06, 0.13
 """As `python -m training.endpointing` prints them."""

@@ -22,7 +22,7 @@ STRENGTH = 0.03
 """The inverse of the regularisation, chosen by leaving out one of the voices at a time."""
 
 MOST_CUT = 0.06
-"""The share of pauses of 0.5 s that may be cut off in these voices, which are clearer: in others, fewer ends are sure."""
+"""The share of pauses of 0.5 s that may be cut off in these voices; in others, it's a little lower."""
 
 PAUSES_S = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 CUT_OFF_S = 0.35

@@ -136,7 +136,7 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _figures(rows: pd.DataFrame) -> dict[str, float]:
-    rows = rows.assign(wait=waits(rows["log_odds"].to_numpy()))
+    rows = rows.assign(wait=waits(rows["log_odds"]))
     ends, middles = rows[rows["whole"]], rows[~rows["whole"]]
     both = len(ends) and len(middles)
     return {

@@ -14,6 +14,10 @@ SURE_S, UNSURE_S, LONGEST_S = 0.39, 0.51, 0.9
 
 REJOIN_S = 1.5  # if speech resumes within this time after a transcript, the next transcript holds both parts
 
+WEIGHTS, BIAS = np.array([1.24, -1.11, -0.16, 0.64, 0.43, -0.92]), -2.19
+SURE, PER_LOG_ODDS = 1.06, 0.13
+"""As `python -m training.endpointing` prints them."""
+
 
 def wait_after(transcript: Transcript) -> float:
     """Return how long a silence after *transcript* ends the turn, in seconds."""
@@ -25,11 +29,10 @@ def completeness(transcript: Transcript) -> float:
     return BIAS + float(WEIGHTS @ features(transcript))
 
 
-def waits(log_odds: ArrayLike, sure: ArrayLike | None = None, per: float | None = None) -> np.ndarray:
+def waits(log_odds: ArrayLike, sure: ArrayLike = SURE, per: float = PER_LOG_ODDS) -> np.ndarray:
     """Return the waits, in seconds, for such `completeness`; *sure* and *per* replace `SURE` and `PER_LOG_ODDS`."""
-    missing = np.asarray(SURE if sure is None else sure) - np.asarray(log_odds)
-    longer = UNSURE_S + (PER_LOG_ODDS if per is None else per) * missing
-    return np.where(missing <= 0, SURE_S, np.minimum(LONGEST_S, longer))
+    missing = np.asarray(sure) - np.asarray(log_odds)
+    return np.where(missing <= 0, SURE_S, np.minimum(LONGEST_S, UNSURE_S + per * missing))
 
 
 def features(transcript: Transcript) -> np.ndarray:
@@ -40,7 +43,3 @@ def features(transcript: Transcript) -> np.ndarray:
 
 SPELLED = re.compile(r"(?:\d|\b[A-Za-z])\W*$")
 """A digit or a lone letter at the end: the groups of a number and the letters of a name come with pauses."""
-
-WEIGHTS, BIAS = np.array([1.24, -1.11, -0.16, 0.64, 0.43, -0.92]), -2.19
-SURE, PER_LOG_ODDS = 1.06, 0.13
-"""As `python -m training.endpointing` prints them."""

@@ -7,10 +7,14 @@ STT waits after what was said before it.
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
+from typing import Annotated
 
+import joblib
 import numpy as np
 import pandas as pd
+import typer
 from sklearn.metrics import roc_auc_score
 from tqdm.auto import tqdm
 
@@ -19,8 +23,9 @@ from benchmarks.voices import FITTED, RATE, available, recognise, speak
 from faqlab.faqs import FaqSet
 from faqlab.queries import load_queries
 from faqlab.settings import settings
-from faqlab.voice.endpointing import completeness, wait_after
+from faqlab.voice.endpointing import completeness, waits
 from faqlab.voice.tts import AUDIBLE
+from faqlab.voice.whisper import Transcript
 
 SPOKEN = Path(__file__).with_suffix(".csv")
 """Utterances of kinds that the labelled queries don't have: addresses, numbers and short replies."""
@@ -34,23 +39,30 @@ KINDS = {
 }
 """The kinds of labelled queries that are read aloud, and what they are called here."""
 
-PER_KIND = 16
+PER_KIND = 24
 PAUSES_S = (0.3, 0.5, 0.6, 0.7)
 LEAST_WORDS = 2  # before a pause
 BOUNDARY = ("and", "or", "but", "so", "because", "that", "to", "for", "with", "when", "if", "at", "in", "on")
 """Speakers pause before these, and after a comma."""
 
 
-def main(split: command.SplitOption = "test", as_json: command.JsonOption = False) -> None:
+def main(
+    split: command.SplitOption = "test",
+    as_json: command.JsonOption = False,
+    out: Annotated[Path | None, typer.Option("--out", "-o", metavar="PATH", help="Also write what was said.")] = None,
+) -> None:
     """Report cut-offs and waits by voice and by kind of utterance; held-out voices are those nothing was fitted to."""
     table = observe(split, available(), progress=not as_json)
-    table["wait"] = [wait_after(transcript) for transcript in table["transcript"]]
-    table["score"] = [completeness(transcript) for transcript in table["transcript"]]
+    table["log_odds"] = [completeness(transcript) for transcript in table["transcript"]]
     report = summarise(table)
+    if out:
+        table["fitted"] = table["voice"].isin(FITTED)
+        columns = ["voice", "fitted", "kind", "whole", "log_odds"]
+        table.to_csv(out, columns=columns, index=False, float_format="%.2f")
     if as_json:
         command.print_json(report.to_dict("records"))
     else:
-        command.typer.echo(report.to_string(index=False, float_format="{:.2f}".format, na_rep="–"))
+        command.typer.echo(report.to_string(index=False, float_format="{:.3f}".format, na_rep="–"))
 
 
 def utterances(split: str) -> pd.DataFrame:
@@ -77,15 +89,20 @@ def pauses(text: str, seed: int = 0) -> list[int]:
 
 def observe(split: str, voices: list[str], *, progress: bool = True) -> pd.DataFrame:
     """Return one row per voice and utterance or beginning of one: `voice`, `kind`, `text`, `whole`, `transcript`."""
-    rows = []
-    said = [(voice, *row) for voice in voices for row in utterances(split).itertuples(index=False)]
-    for voice, kind, text in tqdm(said, desc="Speaking and transcribing", unit="utterance", disable=not progress):
-        audio = speak(text, voice)
-        for words in [*pauses(text), len(text.split())]:
-            part = audio if words == len(text.split()) else audio[: cut(audio, text, words, voice)]
-            whole = words == len(text.split())
-            rows.append((voice, kind, " ".join(text.split()[:words]), whole, recognise(np.pad(part, (0, RATE // 10)))))
-    return pd.DataFrame(rows, columns=["voice", "kind", "text", "whole", "transcript"])
+    said = [(voice, *row) for voice in voices for row in utterances(split).itertuples(index=False, name=None)]
+    rows = joblib.Parallel(n_jobs=-1, return_as="generator")(joblib.delayed(_observe)(*of) for of in said)
+    rows = tqdm(rows, desc="Speaking and transcribing", unit="utterance", total=len(said), disable=not progress)
+    columns = ["voice", "kind", "text", "whole", "transcript"]
+    return pd.DataFrame(itertools.chain.from_iterable(rows), columns=columns)
+
+
+def _observe(voice: str, kind: str, text: str) -> list[tuple[str, str, str, bool, Transcript]]:
+    rows, audio, length = [], speak(text, voice), len(text.split())
+    for words in [*pauses(text), length]:
+        part = audio if words == length else audio[: cut(audio, text, words, voice)]
+        transcript = recognise(np.pad(part, (0, RATE // 10)))
+        rows.append((voice, kind, " ".join(text.split()[:words]), words == length, transcript))
+    return rows
 
 
 def cut(audio: np.ndarray, text: str, words: int, voice: str) -> int:
@@ -103,12 +120,12 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
     Return cut-offs and waits.
 
     Args:
-        table: From `observe`, with `wait` (seconds) and `score`, the certainty that the end was reached.
+        table: From `observe`, with the `log_odds` that the end was reached.
 
     Returns:
-        A row for each voice, then for each kind in the held-out voices: the AUROC of the score; the shares of pauses of
-        each length that are cut off; the median, mean and 95th percentile of the waits after the end, and the share of
-        at most 0.5 s.
+        A row for each voice, then for each kind in the held-out voices: the AUROC of the log-odds; the shares of pauses
+        of each length that are cut off; the median, mean and 95th percentile of the waits after the end, and the share
+        of at most 0.5 s.
     """
     known = table["voice"].isin(FITTED)
     voices = {voice: f"{voice}{'' if voice in FITTED else ' *'}" for voice in table["voice"].unique()}
@@ -119,12 +136,13 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _figures(rows: pd.DataFrame) -> dict[str, float]:
+    rows = rows.assign(wait=waits(rows["log_odds"]))
     ends, middles = rows[rows["whole"]], rows[~rows["whole"]]
     both = len(ends) and len(middles)
     return {
         "pauses": len(middles),
         "ends": len(ends),
-        "AUROC": float(roc_auc_score(rows["whole"], rows["score"])) if both else np.nan,
+        "AUROC": float(roc_auc_score(rows["whole"], rows["log_odds"])) if both else np.nan,
         **{f"cut {pause} s": float((middles["wait"] < pause).mean()) for pause in PAUSES_S},
         "wait p50": float(ends["wait"].median()),
         "mean": float(ends["wait"].mean()),

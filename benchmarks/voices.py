@@ -7,12 +7,14 @@ them, their voices are left out.
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import joblib
 import numpy as np
@@ -24,7 +26,6 @@ from tqdm.auto import tqdm
 
 from benchmarks import command, spoken
 from faqlab.cache import sha256
-from faqlab.decision import Outcome
 from faqlab.evaluation import evaluate
 from faqlab.faqs import FaqSet
 from faqlab.retriever import Retriever
@@ -56,56 +57,86 @@ SPEEDS = (0.8, 1.0, 1.25)
 UNSPOKEN = ("keyword", "typo")
 """The kinds of queries that nobody says aloud."""
 
+EVERYDAY = "everyday"
+"""The kind of query that most callers ask, of which most are taken."""
+
 
 def main(
     split: command.SplitOption = "test",
-    number: command.NumberOption = 40,
+    number: command.NumberOption = 120,
     config: command.ConfigOption = None,
+    base: Annotated[bool, typer.Option("--base", help="Also measure Whisper base, at the usual speed.")] = False,
     out: Annotated[Path | None, typer.Option("--out", "-o", metavar="PATH", help="Also write a CSV file.")] = None,
 ) -> None:
-    """Speak labelled queries in all voices, speeds and conditions, and look up what Whisper makes of them."""
+    """Speak answerable queries in all voices, speeds and conditions, and look up what Whisper makes of them."""
     entries = FaqSet.load(settings().faqs)
     retriever = Retriever.build(entries, command.read_config(config))
-    queries = command.read_queries(None, entries, split, None)
-    queries = queries[~queries["kind"].isin(UNSPOKEN)].reset_index(drop=True)
-    table = measure(retriever, command.choose_queries(queries, number) if number else queries, available())
+    queries = choose(command.read_queries(None, entries, split, None), number or 120)
+    ways = [*said(settings().stt), *(way for way in said("base") if base and way[2] == 1)]
+    table = measure(retriever, queries, ways, jobs=-1)
     if out:
         table.to_csv(out, index=False, float_format="%.3f")
     command.typer.echo(table.to_string(index=False, float_format="{:.3f}".format, na_rep=""))
 
 
-def measure(retriever: Retriever, queries: pd.DataFrame, voices: Sequence[str]) -> pd.DataFrame:
+def choose(queries: pd.DataFrame, number: int) -> pd.DataFrame:
+    """Return *number* of the answerable *queries* that people say aloud: as many everyday ones as there are."""
+    queries = queries[queries["answerable"] & ~queries["kind"].isin(UNSPOKEN)]
+    everyday, others = (queries[(queries["kind"] == EVERYDAY) == side].reset_index(drop=True) for side in (True, False))
+    first = command.choose_queries(everyday, number)
+    return pd.concat([first, command.choose_queries(others, number - len(first))], ignore_index=True)
+
+
+Way = tuple[str, str, float, str]  # model, voice, speed and condition
+
+
+def said(model: str) -> list[Way]:
+    """Return what is measured, in each voice: only the usual speed in noise."""
+    every = itertools.product([model], available(), SPEEDS, CONDITIONS)
+    return [way for way in every if way[2] == 1 or way[3] == "quiet"]
+
+
+def measure(retriever: Retriever, queries: pd.DataFrame, ways: Sequence[Way], jobs: int = 1) -> pd.DataFrame:
     """
-    Return how well *queries* are answered when they're typed and when they're spoken.
+    Return how well *queries* are answered when they're typed and when they're spoken in the *ways* that `said` returns.
+
+    Args:
+        jobs: How many processes speak and transcribe; -1: one for each core.
 
     Returns:
-        A row for the typed queries, then for each voice, speed and condition: `voice`, `fitted` (whether something was
-        tuned on that voice), `speed`, `condition`, `WER`, `hit@1` (of the answerable), and of all queries the shares
-        that are answered `right at once`, `wrong at once`, and `asked again`, because Whisper is too unsure.
+        A row for the typed queries, then one for each way: `model`, `voice`, `fitted` (whether something was tuned on
+        that voice), `speed`, `condition`, `WER`, `hit@1`, `right at once`, `wrong at once`, `asked again` (because
+        Whisper is too unsure), all shares of the answerable queries, and `STT s`, the median time of a transcription.
     """
-    typed = {"voice": "typed", "condition": "", **_shares(evaluate(retriever, queries), np.ones(len(queries)))}
-    rows, small_talk = [typed], SmallTalk.load(retriever.encoder)
-    said = [(voice, speed, condition) for voice in voices for speed in SPEEDS for condition in CONDITIONS]
-    for voice, speed, condition in tqdm([of for of in said if of[1] == 1 or of[2] == "quiet"], desc="Speaking"):
-        heard = [recognise(under(condition, speak(query, voice, speed))) for query in queries["query"]]
-        texts = [of.text if has_words(of.text) else "?" for of in heard]  # blanks are refused
+    small_talk = SmallTalk.load(retriever.encoder)
+    rows: list[dict[str, Any]] = [{"voice": "typed", **_shares(evaluate(retriever, queries), np.ones(len(queries)))}]
+    parallel = joblib.Parallel(n_jobs=jobs, return_as="generator")
+    heard = parallel(joblib.delayed(_hear)(queries["query"], way) for way in ways)
+    heard = list(tqdm(heard, desc="Speaking and transcribing", total=len(ways)))
+    for (model, voice, speed, condition), results in zip(ways, heard, strict=True):
+        texts = [of.text if has_words(of.text) else "?" for of, _ in results]  # blanks are refused
         errors = np.sum([spoken.word_errors(*pair) for pair in zip(queries["query"], texts, strict=True)], axis=0)
         small = [small_talk.classify(text, retriever.index) is not None for text in texts]
-        certainty = np.where(small, 1.0, np.exp([of.log_probability for of in heard]))
+        certainty = np.where(small, 1.0, np.exp([of.log_probability for of, _ in results]))
         shares = _shares(evaluate(retriever, queries.assign(query=texts)), certainty)
-        row = {"voice": voice, "fitted": voice in FITTED, "speed": speed, "condition": condition}
-        rows.append({**row, "WER": errors[1] / errors[0], **shares})
+        row = {"model": model, "voice": voice, "fitted": voice in FITTED, "speed": speed, "condition": condition}
+        seconds = float(np.median([s for _, s in results]))
+        rows.append({**row, "WER": errors[1] / errors[0], **shares, "STT s": seconds})
     return pd.DataFrame(rows)[list(rows[-1])]
 
 
+def _hear(queries: Sequence[str], way: Way) -> list[tuple[Transcript, float]]:
+    model, voice, speed, condition = way
+    return [_recognise(under(condition, speak(query, voice, speed)), model, _code()) for query in queries]
+
+
 def _shares(results: pd.DataFrame, certainty: np.ndarray) -> dict[str, float]:
-    answered = (results["outcome"] == Outcome.ANSWER) & (certainty >= LEAST_CONFIDENCE)
-    right = results["answerable"] & (results["hit@1"] == 1)
+    results, certain = results[results["answerable"]], (certainty >= LEAST_CONFIDENCE)[results["answerable"]]
     return {
-        "hit@1": float(results.loc[results["answerable"], "hit@1"].mean()),
-        "right at once": float((answered & right).mean()),
-        "wrong at once": float((answered & ~right).mean()),
-        "asked again": float((certainty < LEAST_CONFIDENCE).mean()),
+        "hit@1": float(results["hit@1"].mean()),
+        "right at once": float((certain & (results["result"] == "answered right")).mean()),
+        "wrong at once": float((certain & (results["result"] == "answered wrong")).mean()),
+        "asked again": float((~certain).mean()),
     }
 
 
@@ -135,13 +166,20 @@ def speak(text: str, voice: str, speed: float = 1.0) -> np.ndarray:
 
 
 def recognise(audio: np.ndarray) -> Transcript:
-    """Return what Whisper makes of *audio*."""
-    return _recognise(audio, sha256(Path(whisper.__file__).read_bytes()))
+    """Return what Whisper makes of *audio*: the model that the settings name."""
+    return _recognise(audio, settings().stt, _code())[0]
 
 
 @memory.cache
-def _recognise(audio: np.ndarray, code: str) -> Transcript:
-    return Whisper.shared().recognise(audio)
+def _recognise(audio: np.ndarray, model: str, code: str) -> tuple[Transcript, float]:
+    if model not in _models:
+        _models[model] = Whisper(model)
+    begun = time.perf_counter()
+    return _models[model].recognise(audio), time.perf_counter() - begun
+
+
+def _code() -> str:
+    return sha256(Path(whisper.__file__).read_bytes())
 
 
 def under(condition: str, audio: np.ndarray) -> np.ndarray:
@@ -172,6 +210,7 @@ def _babble(samples: int) -> np.ndarray:
     return mixed
 
 
+_models: dict[str, Whisper] = {}
 LEVEL = 0.08  # root mean square of the speech, of full scale
 BABBLE = (
     "So I told her that the train was late again, and she said that she would wait at the corner, by the bakery.",
@@ -182,4 +221,6 @@ BABBLE = (
 
 
 if __name__ == "__main__":
-    command.run(main)
+    from benchmarks import voices  # under this name, the other benchmarks share the speech that is kept
+
+    command.run(voices.main)

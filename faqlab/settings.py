@@ -7,7 +7,7 @@ import re
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringConstraints, ValidationError, WebsocketUrl
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -80,6 +80,7 @@ class Settings(BaseSettings):
     retrieval: ProjectPath = RETRIEVAL
     cache_dir: ProjectPath = PROJECT_ROOT / "embeddings_cache"
 
+    stt: Literal["tiny.en", "base"] = "tiny.en"
     gemini_model: Name = "gemini-3.8-live"
     gemini_voice: Name = "Fenrir"
 

@@ -31,7 +31,7 @@ ADDRESS = re.compile(
 
 def direct() -> list[Requirement]:
     project = PYPROJECT["project"]
-    extras = [line for lines in project["optional-dependencies"].values() for line in lines]
+    extras = project["optional-dependencies"]["dev"]  # not of `base`, which few need: versions and weights are exact
     return [Requirement(line) for line in [*project["dependencies"], *extras]]
 
 

@@ -114,6 +114,7 @@ HOSTS = [
 UNUSABLE = {
     **dict.fromkeys(("calls", "call_minutes", "port", "token_minutes", "tokens_per_minute"), NUMBERS),
     "contact": ["x" * 301],
+    "stt": ["tiny", "BASE", "large-v3", "base tiny.en", "x" * 1_000_000],
     **dict.fromkeys(("title", "agent_name", "gemini_model", "gemini_voice"), NAMES),
     **dict.fromkeys(("google_api_key", "livekit_api_key", "livekit_api_secret"), KEYS),
     **dict.fromkeys(FILES, PATHS),

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks import endpointing, languages, voices
 from faqlab.retriever import Retriever
-from faqlab.voice.endpointing import SURE_S, UNSURE_S
+from faqlab.voice.endpointing import PER_LOG_ODDS, SURE, SURE_S, UNSURE_S
 from faqlab.voice.whisper import Transcript
 from training.endpointing import MOST_CUT, choose_waits
 
@@ -38,14 +38,25 @@ def test_queries_in_other_voices_are_measured(retriever: Retriever, monkeypatch:
     heard = {"quiet": (faq.question, -0.1), "babble": ("Where is the parsley?", -2.0)}
     monkeypatch.setattr(voices, "speak", lambda text, voice, speed: text)
     monkeypatch.setattr(voices, "under", lambda condition, audio: heard.get(condition, (audio, -0.1)))
-    monkeypatch.setattr(voices, "recognise", lambda of: Transcript(of[0], log_probability=of[1]))
-    row = {"id": "q0", "query": faq.question, "kind": "everyday", "relevant": (faq.id,), "answerable": True}
-    table = voices.measure(retriever, pd.DataFrame([row]), ["hibari"])
+    monkeypatch.setattr(voices, "_recognise", lambda of, *_: (Transcript(of[0], log_probability=of[1]), 0.1))
+    queries = pd.DataFrame([{"id": "q0", "query": faq.question, "kind": "everyday", "relevant": (faq.id,)}])
+    other = pd.DataFrame([{"id": "q1", "query": faq.question, "kind": "far_out_of_scope", "relevant": ()}])
+    queries = pd.concat([queries.assign(answerable=True), other.assign(answerable=False)], ignore_index=True)
+    ways = [way for way in voices.said("tiny.en") if way[1] == "hibari"]
+    table = voices.measure(retriever, queries, ways)
     assert list(table["voice"]) == ["typed"] + 6 * ["hibari"]
     spoken = table.set_index(["speed", "condition"])
-    assert spoken.loc[(1.0, "quiet"), ["WER", "right at once", "asked again"]].tolist() == [0, 1, 0]
+    assert spoken.loc[(1.0, "quiet"), ["WER", "right at once", "asked again", "STT s"]].tolist() == [0, 1, 0, 0.1]
     assert spoken.loc[(1.0, "babble"), ["right at once", "asked again"]].tolist() == [0, 1]
     assert spoken.loc[(1.0, "babble"), "WER"] > 0
+
+
+def test_everyday_queries_are_chosen_first_and_only_answerable_ones() -> None:
+    kinds = [*["everyday"] * 4, *["spoken"] * 6, *["typo"] * 5]
+    queries = pd.DataFrame({"kind": kinds, "answerable": [n != 3 for n in range(15)], "query": range(15)})
+    assert voices.choose(queries, 2)["kind"].tolist() == ["everyday"] * 2
+    assert voices.choose(queries, 5)["kind"].tolist() == [*["everyday"] * 3, *["spoken"] * 2]
+    assert voices.choose(queries, 15)["query"].tolist() == [0, 1, 2, *range(4, 10)]
 
 
 def test_a_speaker_pauses_in_mid_sentence_only() -> None:
@@ -57,15 +68,14 @@ def test_a_speaker_pauses_in_mid_sentence_only() -> None:
 
 
 def test_a_pause_is_cut_off_if_it_is_longer_than_the_wait() -> None:
-    rows = [
-        ("flite slt", "question", whole, wait, -wait) for whole, wait in ((True, 0.36), (False, 0.55), (False, 0.9))
-    ]
-    table = pd.DataFrame(rows, columns=["voice", "kind", "whole", "wait", "score"])
+    unsure = SURE - (0.55 - UNSURE_S) / PER_LOG_ODDS  # waits 0.55 s
+    rows = [("flite slt", "question", *of) for of in ((True, SURE), (False, unsure), (False, SURE - 10))]
+    table = pd.DataFrame(rows, columns=["voice", "kind", "whole", "log_odds"])
     voice, all_held_out, kind = endpointing.summarise(table).to_dict("records")
     assert (voice["what"], kind["what"]) == ("flite slt *", "question *")
     assert all_held_out | {"what": ""} == voice | {"what": ""}
     assert [voice[f"cut {pause} s"] for pause in (0.3, 0.5, 0.6, 0.7)] == [0, 0, 0.5, 0.5]
-    assert (voice["AUROC"], voice["wait p50"], voice["≤ 0.5 s"]) == (1, 0.36, 1)
+    assert (voice["AUROC"], voice["wait p50"], voice["≤ 0.5 s"]) == (1, SURE_S, 1)
 
 
 def test_waits_are_chosen_so_that_few_pauses_of_half_a_second_are_cut_off() -> None:

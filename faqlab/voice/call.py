@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
+import psutil
 from livekit import rtc
 from livekit.agents import AutoSubscribe, JobContext, llm
 from livekit.agents.types import TOPIC_CHAT
@@ -32,7 +33,6 @@ from faqlab.voice.agent import Lookups, speak
 from faqlab.voice.livekit_server import LiveKit
 from faqlab.voice.lookup_log import LookupLog
 from faqlab.voice.pipeline import Pipeline, new_session
-from faqlab.voice.sdk import has_network
 
 # Text streams to the caller's page: `LookupRecord.message()`, and `{"level": "info" or "warning", "text": …}`.
 LOOKUP_TOPIC, NOTICE_TOPIC = "faqlab.lookup", "faqlab.notice"
@@ -103,7 +103,8 @@ class Call:
     async def begin(self) -> None:
         """Join the room, wait for the caller, and start the session."""
         self._job.add_shutdown_callback(self._finish)
-        if not has_network():
+        networks = psutil.net_if_stats().values()  # LiveKit's SDK uses no loopback address, and can't be told to
+        if not any(network.isup and "loopback" not in network.flags for network in networks):
             log.error("A caller can't be connected, because this machine has no network; any network will do.")
         await self._job.connect(auto_subscribe=AutoSubscribe.SUBSCRIBE_NONE)
         others = self._room.remote_participants.values()

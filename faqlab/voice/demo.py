@@ -164,11 +164,7 @@ class LiveDemo:
 
 
 class _Command(ChildProcess):
-    """
-    The command `faqlab agent` or `faqlab tokens` of a demo.
-
-    `start` sets `ready_as`: the agent's `Worker.identity`, or the page's URL.
-    """
+    """The command `faqlab agent` or `tokens`; `start` sets `ready_as`, its `Worker.identity` or the page's URL."""
 
     ready_as = ""
 

@@ -31,18 +31,12 @@ def load_speech(texts: Sequence[str]) -> None:
     from faqlab.voice.tts import Synthesizer
     from faqlab.voice.whisper import SAMPLE_RATE, Whisper
 
-    synthesizer = Synthesizer.shared()
-    for text in texts:
-        synthesizer.speak_all(text)
-    Whisper.shared().transcribe(synthesizer.speak_all("It takes 3 to 5 days.")[:SAMPLE_RATE])
+    speech = [Synthesizer.shared().speak_all(text) for text in (*texts, "It takes 3 to 5 days.")]
+    Whisper.shared().recognise(speech[-1][:SAMPLE_RATE])
 
 
 def turn_seconds() -> float:
-    """Return how long one core takes to transcribe a question and to speak a sentence, as it must for each turn."""
-    from faqlab.voice.tts import Synthesizer
-    from faqlab.voice.whisper import SAMPLE_RATE, Whisper
-
+    """Return how long one core takes to speak a sentence and to transcribe one, as it must for each turn."""
     begun = time.perf_counter()
-    speech = Synthesizer.shared().speak_all("You can return it within thirty days, in any of our shops.")
-    Whisper.shared().transcribe(speech[: 3 * SAMPLE_RATE])
+    load_speech(("You can return it within thirty days, in any of our shops.",))
     return time.perf_counter() - begun

@@ -7,15 +7,9 @@ import logging
 import os
 from functools import cache
 
-import psutil
 from livekit import rtc
 from livekit.agents.voice.room_io._output import _ParticipantAudioOutput
 from livekit.rtc._ffi_client import FfiClient
-
-
-def has_network() -> bool:
-    """Whether there is a network other than loopback: LiveKit's SDK doesn't use that, and can't be told to."""
-    return any(interface.isup and "loopback" not in interface.flags for interface in psutil.net_if_stats().values())
 
 
 @cache

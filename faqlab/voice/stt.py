@@ -181,17 +181,15 @@ class Turn:
         self._send(stt.SpeechEventType.END_OF_SPEECH)
 
     def _send(self, kind: stt.SpeechEventType, *transcripts: Transcript) -> None:
-        alternatives = [
-            stt.SpeechData(LanguageCode("en"), transcript.text, confidence=math.exp(transcript.log_probability))
-            for transcript in transcripts
-        ]
-        self._emit(stt.SpeechEvent(kind, alternatives=alternatives))
+        said = [stt.SpeechData(EN, of.text, confidence=math.exp(of.log_probability)) for of in transcripts]
+        self._emit(stt.SpeechEvent(kind, alternatives=said))
 
 
 def _windows(seconds: float) -> int:
     return round(seconds / _WINDOW_S)
 
 
+EN = LanguageCode("en")
 _WINDOW_S = VAD_WINDOW_SAMPLES / SAMPLE_RATE
 _SPEECH_BEGINS, _SPEECH_GOES_ON = 0.5, 0.35  # probabilities, as in livekit's own use of this VAD
 _SILENCE = 0.1  # in a pause, 99 of 100 windows have a lower probability, even with a fan's noise

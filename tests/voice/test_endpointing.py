@@ -10,7 +10,7 @@ from spoken_audio import RATE, say, silence
 from faqlab.voice.endpointing import LONGEST_S, SURE_S, UNSURE_S, completeness, wait_after
 from faqlab.voice.whisper import Transcript, Whisper
 
-ENDS, BREAKS_OFF, GOES_ON = (0.99, 0.0, 0.0, 0.01), (0.1, 0.6, 0.1, 0.1), (0.8, 0.05, 0.05, 0.1)
+ENDS, BREAKS_OFF, GOES_ON = (0.99, 0.0, 0.0, 0.01), (0.1, 0.6, 0.1, 0.1), (0.5, 0.1, 0.2, 0.1)
 
 
 def test_the_surer_the_end_the_shorter_the_wait_within_its_limits() -> None:

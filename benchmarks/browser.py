@@ -1,4 +1,4 @@
-"""The caller's page in Chromium, with a microphone into which a program can speak, and ears that record."""
+"""The caller's page in Chromium, with a microphone into which a program can speak, and a recorder."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """
-Long answers, aloud in Chromium: each is cut, the caller has it go on, and the page shows all of it.
+Long answers, played in Chromium: each is said in parts, the caller has it go on, and the page shows all of it.
 
     python -m benchmarks.long_answers
 

@@ -78,7 +78,7 @@ def _compare(faqs: Path, queries: Sequence[str], config: RetrievalConfig, name: 
                 if n:
                     running[path].stop()
                 running[path] = parts.enter_context(_PathProcess(path, config, faqs, folder))
-                if n:  # the first start fills the caches: the exported model, the indexes, the disk
+                if n:  # the first start fills the caches: the indexes, the disk
                     starts[path].append(running[path])
         replies: dict[str, list[dict[str, Any]]] = {path: [] for path in PATHS}
         for n, query in enumerate(tqdm(queries, desc=f"Queries, {name}", unit="query")):

@@ -30,6 +30,8 @@ def main(path: str, config: str, faqs: str, folder: str) -> None:
     chosen = RetrievalConfig.model_validate_json(config)
     reference = path == "reference"
     encoder = ReferenceEncoder(chosen.encoder) if reference else load_encoder(chosen.encoder, settings().cache_dir)
+    if not reference and isinstance(encoder, ReferenceEncoder):
+        raise FaqlabError(f"{chosen.encoder} isn't exported; run `python -m training.serving_models {chosen.encoder}`.")
     entries = FaqSet.load(faqs)
     retriever = Retriever.build(entries, chosen, encoder=encoder, cache_dir=Path(folder))
     retriever.answer(entries.entries[0].question)

@@ -55,7 +55,7 @@ def load_or_build(
 
 
 def read_files(folder: Path, names: Sequence[str], made_from: Mapping[str, object]) -> tuple[Files | None, str]:
-    """Return (files, "") or, without an exception, (None, problem); that is "" if nothing has been cached yet."""
+    """Return (files, "") or (None, problem); the problem is "" if nothing has been cached yet."""
     try:
         missing = [name for name in (MANIFEST, *names) if not (folder / name).is_file()]  # a pipe would block
         if missing:

@@ -297,11 +297,7 @@ def _livekit() -> LiveKit:
 
 @contextmanager
 def _until_ctrl_c(server: LiveDemo | BackgroundService) -> Iterator[None]:
-    """
-    Run the block, wait for SIGINT (Ctrl-C) or SIGTERM, and stop *server*; exit with 1 if it stopped unexpectedly.
-
-    SIGINT works even in a background job of a script, where shells set it to be ignored.
-    """
+    """Run the block, wait for Ctrl-C or SIGTERM, and stop *server*; exit with 1 if it stopped unexpectedly."""
 
     def handle(handler: Any) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -311,7 +307,7 @@ def _until_ctrl_c(server: LiveDemo | BackgroundService) -> Iterator[None]:
         handle(signal.SIG_IGN)  # a second signal would interrupt the stop
         raise KeyboardInterrupt
 
-    handle(interrupt)
+    handle(interrupt)  # also in a background job of a script, for which shells have SIGINT ignored
     try:
         yield
         while not (problem := server.problem):

@@ -29,15 +29,18 @@ class Conversation:
 
     def classify(self, text: str) -> str | None:
         """Return the intent of small talk, whatever was said before; None if *text* is nearer to an entry."""
-        return self.small_talk.classify(text, self.retriever.index, offered=self._offer is not None)
+        choosing = self._offer is not None and self._chosen is None
+        return self.small_talk.classify(text, self.retriever.index, offered=choosing)
 
     def intent(self, text: str) -> str | None:
         """Return the intent of small talk; None if *text* must be looked up or answers a clarifying question."""
         intent = self.classify(text)
         if intent in PERSON:
             return intent if self.peek(text).reason is Reason.UNRESOLVED else None
-        is_reply = self._chosen is None and intent in REPLIES
-        return None if self._offer and (is_reply or "choice" in self._parts(text).values()) else intent
+        is_reply = intent == "choice"
+        if self._chosen is None:
+            is_reply = intent in REPLIES or "choice" in self._parts(text).values()
+        return None if self._offer and is_reply else intent
 
     def ask(self, query: str) -> Answer:
         """
@@ -209,8 +212,8 @@ def _unsearched(offer: Answer, **changes: Any) -> Answer:
 def positions(reply: str, choices: Sequence[str], chosen: int | None = None) -> set[int] | None:
     """Return the positions, from 0, that *reply* may mean ("not the first"); None if it names none."""
     words = re.findall(r"[\w']+", reply.lower().replace("’", "'"))
-    topics = re.sub(r"\W+", " ", " ".join(choices).lower())  # "first class" may name one
-    topic = {word for pair in pairwise(words) if "the" not in pair and " ".join(pair) in topics for word in pair}
+    topics = re.sub(r"[^\w|]+", " ", f" {' | '.join(choices)} ".lower())  # "first class" may name one
+    topic = {word for pair in pairwise(words) if "the" not in pair and f" {' '.join(pair)} " in topics for word in pair}
     topic |= {*PRONOUN.findall(" ".join(words))}
     table = ORDINALS if {"other", *ORDINALS} & {*words} else NUMBERS
     places = [table.get(word, len(choices)) if word not in topic else len(choices) for word in words]
@@ -223,7 +226,7 @@ def positions(reply: str, choices: Sequence[str], chosen: int | None = None) -> 
             negated = True
         elif place < len(choices):
             (left.discard if negated else named.append)(place % len(choices))
-            negated = negated and bool({"or", "and"} & {*words[n + 1 : n + 3]})
+            negated = negated and "or" in words[n + 1 : n + 3]
     if named:
         return {*named} if {"or", "and"} & {*words} else {named[-1]}
     if "other" in words and len(left) == len(choices):
@@ -231,7 +234,7 @@ def positions(reply: str, choices: Sequence[str], chosen: int | None = None) -> 
     return left if len(left) < len(choices) else None
 
 
-PRONOUN = re.compile(r"\bthe (?!number\b|option\b|choice\b)(?:\w+ ){1,3}(one)\b")
+PRONOUN = re.compile(r"\bthe (?!(?:number|option|choice|answer|question|thing)\b)(?:\w+ ){1,3}(one)\b")
 ORDINALS = {"first": 0, "1st": 0, "former": 0, "top": 0, "second": 1, "2nd": 1, "middle": 1, "third": 2, "3rd": 2}
 ORDINALS |= dict.fromkeys(("last", "latter", "bottom", "final"), -1)
 NUMBERS = {"one": 0, "1": 0, "a": 0, "two": 1, "too": 1, "to": 1, "2": 1, "b": 1, "three": 2, "3": 2, "c": 2}

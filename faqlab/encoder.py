@@ -47,7 +47,8 @@ def load_encoder(name: str, cache_dir: Path) -> Encoder:
     files, problem = read_files(*serving_cache(weights, cache_dir))
     if files:
         return ServingEncoder(weights, files)
-    log.warning(shorten(f"{name} starts slowly: {problem or 'it is not exported'}; run `make build` to export it."))
+    why, remedy = problem or "it isn't exported", f"run `make build`, or `python -m training.serving_models {name}`"
+    log.warning(shorten(f"{name} starts and answers slowly: {why}; {remedy}."))
     return ReferenceEncoder(name)
 
 

@@ -61,9 +61,7 @@ def ranked_answers(query: str, hits: Sequence[Hit], relevant: Sequence[str] = ()
     The *decision* of a calibrated retriever goes under the query, and the hits' probabilities beside the distances.
     """
     figure, ax = plt.subplots(figsize=(9.0, 1.5 + 0.4 * len(hits)))
-    names = [
-        f"{rank}. {textwrap.shorten(hit.faq.question, 68, placeholder=' …')}" for rank, hit in enumerate(hits, start=1)
-    ]
+    names = [f"{n}. {textwrap.shorten(hit.faq.question, 68, placeholder=' …')}" for n, hit in enumerate(hits, 1)]
     colours = [BLUE if hit.faq.id in relevant else GREY for hit in hits]
     bars = ax.barh(names, [hit.squared_l2 for hit in hits], 0.62, color=colours)
     scores = [f", P = {hit.score:.2f}" if decision else "" for hit in hits]

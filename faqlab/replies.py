@@ -11,14 +11,17 @@ from typing import Any
 
 from faqlab.conversation import PERSON
 from faqlab.decision import Reason
+from faqlab.errors import FaqlabError
 from faqlab.faqs import FaqSet
 from faqlab.retriever import Answer
 from faqlab.settings import PROJECT_ROOT, settings
 from faqlab.text import plain_text, read_text
 
-SAY: Any = SimpleNamespace(
-    **tomllib.loads(read_text(PROJECT_ROOT / "data/replies.toml", "restore it from the repository"))
-)
+FILE = PROJECT_ROOT / "data/replies.toml"
+try:
+    SAY: Any = SimpleNamespace(**tomllib.loads(read_text(FILE, "restore it from the repository")))
+except tomllib.TOMLDecodeError as error:
+    raise FaqlabError(f"{FILE}: not TOML ({error}); fix it, or restore it from the repository.") from None
 SAY.SMALL_TALK |= {"unclear": SAY.SAY_AGAIN, "language": SAY.ENGLISH_ONLY}
 
 
@@ -78,7 +81,7 @@ def decline(faqs: FaqSet) -> str:
     """Return the sentences that decline and name the FAQ's three largest categories, if it has any."""
     topics = [name for name, _ in Counter(faq.category for faq in faqs if faq.category).most_common(3)]
     listed = " and ".join(filter(None, [", ".join(topics[:-1]), *topics[-1:]]))
-    return " ".join([SAY.DECLINED, *([SAY.OTHER_TOPICS.format(listed)] if listed else [])])
+    return " ".join([SAY.DECLINED, *([SAY.OTHER_TOPICS.replace("{}", listed)] if listed else [])])
 
 
 def tool_result(answer: Answer, faqs: FaqSet) -> dict[str, Any]:

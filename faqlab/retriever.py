@@ -97,18 +97,11 @@ class Retriever:
         cache_dir: Path | None = None,
         progress: bool = False,
     ) -> Self:
-        """
-        Return a retriever over *faqs*, with the cached index if that is still valid, else a new one.
-
-        *encoder*, if given, is the one that *config* names, already loaded; *cache_dir* overrides the settings' folder.
-        """
+        """Return a retriever over *faqs*; *encoder* is the one that *config* names, if that's already loaded."""
         cache_dir = cache_dir or settings().cache_dir
         encoder = encoder or load_encoder(config.encoder, cache_dir)
         index = VectorIndex.open(faqs, encoder, config.views, cache_dir, progress=progress)
-        retriever = cls(faqs, encoder, index, config)
-        if config.ngram_weight:
-            _ = retriever.ngrams  # computed now rather than during the first look-up
-        return retriever
+        return cls(faqs, encoder, index, config)
 
     def with_config(self, **changes: Any) -> Retriever:
         """Return a retriever that decides differently (top_k, thresholds, …) over the same vectors."""

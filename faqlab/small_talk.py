@@ -61,7 +61,7 @@ class SmallTalk:
         return cls(encoder, intents, vectors, targets, np.frombuffer(files[WEIGHTS]).reshape(targets.shape))
 
     def classify(self, text: str, entries: VectorIndex | None = None, offered: bool = False) -> str | None:
-        """Return the intent of *text*, sooner "choice" if some are *offered*; None if it must be looked up."""
+        """Return the intent of *text*, preferably "choice" if some are *offered*; None if it must be looked up."""
         if is_blank(text) or len(text.split()) > MOST_WORDS:
             return "unclear" if is_blank(text) else None
         vector = self.encoder.encode([clean_query(text)])  # as a look-up does: the encoder keeps it

@@ -132,6 +132,9 @@ def test_the_second_and_the_last_are_the_second_of_two(
         ("neither the first nor the second", 2, None, set()),
         ("the number one", 2, None, {0}),
         ("the time one", 2, None, None),
+        ("not the first one and I want the second", 2, None, {1}),
+        ("not the first, and I mean the second", 2, None, {1}),
+        ("the answer one", 2, None, {0}),
     ],
 )
 def test_a_position_may_be_corrected_negated_or_unclear(
@@ -146,12 +149,13 @@ def test_a_position_may_be_corrected_negated_or_unclear(
         ("the first class one", None),
         ("zone two", None),
         ("the second-hand one", None),
+        ("is first", {0}),
         ("the second", {1}),
         ("two", {1}),
     ],
 )
 def test_a_number_in_the_name_of_a_topic_is_no_position(reply: str, places: set[int] | None) -> None:
-    choices = ["Do you ship first class?", "Do you deliver to zone two?", "Do you sell second-hand?"]
+    choices = ["Can I send this first class?", "Do you deliver to zone two?", "Do you sell second-hand?"]
     assert positions(reply, choices) == places
 
 

@@ -1,4 +1,4 @@
-"""`make models`: export the encoders of the configuration and of the baseline for ONNX Runtime, unless cached."""
+"""`make models`: export the encoders of the baseline and the configuration for ONNX Runtime, unless they are cached."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from faqlab.settings import settings
 
 
 def main() -> None:
-    """Export both encoders; a model that sentence-transformers serves isn't exported."""
-    for config in (BASELINE, RetrievalConfig.load(settings().retrieval)):
-        if weights := find_weights(config.encoder):
+    """Export these encoders, or those that are named; a model that sentence-transformers serves isn't exported."""
+    for encoder in sys.argv[1:] or (BASELINE.encoder, RetrievalConfig.load(settings().retrieval).encoder):
+        if weights := find_weights(encoder):
             cached = serving_cache(weights, settings().cache_dir)
             load_or_build(*cached, partial(export, weights), f"the ONNX model of {weights.name}")
 

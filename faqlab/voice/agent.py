@@ -102,11 +102,7 @@ class Lookups:
 
 
 class FaqAgent(Agent):
-    """
-    An agent that answers from the FAQ, after the session's greeting.
-
-    If it takes a call over, it speaks *greeting* instead, and replies to *question* if one is still open.
-    """
+    """An agent that answers from the FAQ. If it takes a call over, it speaks *greeting* and replies to *question*."""
 
     DEFAULT_TOOL = "lookup_company_info"  # the model can call every method with `@function_tool`
 
@@ -188,7 +184,8 @@ class FaqAgent(Agent):
 
     def _is_reply(self, text: str) -> bool:
         """Whether *text* is small talk or a choice from what was offered: another language seldom looks like either."""
-        return bool(self._intent(text)) or self.session.userdata.conversation.peek(text).reason is Reason.CHOSEN
+        conversation = self.session.userdata.conversation
+        return self._intent(text) not in (None, "language") or conversation.peek(text).reason is Reason.CHOSEN
 
     async def on_user_turn_exceeded(self, ev: UserTurnExceededEvent) -> None:
         """Reply to speech that never pauses, such as a radio; a caller who has paused by now gets the usual reply."""

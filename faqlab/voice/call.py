@@ -43,6 +43,7 @@ HUNG_UP_SECONDS = 0.5  # how long it waits after a caller leaves: a client that 
 READING_TIMES = 5  # how many times as long it waits for a caller who types, before it asks whether they are there
 LONGEST_TEXT, EACH_MINUTE = 500, 20  # characters of a typed question; how many texts a caller may send
 TYPED_SECONDS = 10.0  # how long a text may take to arrive
+MOST_FAILURES = 2  # in a row without a word that was heard; the next one ends the call
 COMES_SECONDS = 3.0  # how long it waits for a caller, who was there when the agent was dispatched
 
 AGAIN = "again"  # the metadata of a dispatch to a room whose agent was lost
@@ -93,6 +94,7 @@ class Call:
             self._lookups.greeting = replies.CUT_OFF
         self._session = new_session(self._lookups, assistant.silence_seconds)
         self._texts, self._reading = deque[float](maxlen=EACH_MINUTE), set[asyncio.Task[None]]()
+        self._failures = 0  # since anything was heard
         self._prompting: asyncio.Task[None] | None = None
         self._ending: asyncio.Task[None] | None = None
         self._caller: str | None = None
@@ -143,7 +145,7 @@ class Call:
         if self._leaving is None and self._caller not in self._room.remote_participants:
             self._job.shutdown(LEFT)
         loop = asyncio.get_running_loop()
-        self._limit = loop.call_later(60 * self._assistant.longest_minutes, self._time_is_up)
+        self._limit = loop.call_later(60 * self._assistant.longest_minutes, self._end, replies.TIME_IS_UP)
 
     async def _finish(self, reason: str) -> None:
         for pending in (self._leaving, self._prompting, self._ending, self._limit):
@@ -211,6 +213,7 @@ class Call:
 
     def _on_agent_state(self, event: events.AgentStateChangedEvent) -> None:
         if event.new_state == "speaking":
+            self._failures = 0
             self._lookups.log_pending(speaking_since=event.created_at)
             self._lookups.speech_ended = self._lookups.transcribed = None
 
@@ -227,10 +230,14 @@ class Call:
         log.error("%s failed: %s", type(event.source).__name__, error.error)
         self._lookups.log_pending()  # what is spoken next isn't the answer to it
         # If a prepared reply fails while the caller is still speaking, the end of their turn would interrupt this one.
-        speak(self._session, replies.SORRY, allow_interruptions=False)
+        self._failures += 1
+        if self._failures <= MOST_FAILURES:
+            speak(self._session, replies.SORRY, allow_interruptions=False)
+        else:  # not even that can be spoken
+            self._end(replies.GIVE_UP)
 
-    def _time_is_up(self) -> None:
-        self._ending = asyncio.create_task(self._hang_up(replies.TIME_IS_UP, allow_interruptions=False))
+    def _end(self, sentence: str) -> None:
+        self._ending = self._ending or asyncio.create_task(self._hang_up(sentence, allow_interruptions=False))
 
     def _on_participant_left(self, participant: rtc.RemoteParticipant) -> None:
         if participant.identity == self._caller and self._leaving is None:

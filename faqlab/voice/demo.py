@@ -178,11 +178,12 @@ class _Command(ChildProcess):
         self._livekit, self._calls = livekit, demo.calls
 
     async def _watch(self) -> str:
-        while True:
-            with suppress(psutil.NoSuchProcess):  # it has just ended
-                if psutil.Process(self.pid).status() == psutil.STATUS_STOPPED:
-                    return "it was suspended"
+        suspended = 0  # seconds
+        while suspended < 3:
             await asyncio.sleep(1)
+            with suppress(psutil.Error):  # it has just ended
+                suspended = suspended + 1 if psutil.Process(self.pid).status() == psutil.STATUS_STOPPED else 0
+        return "it was suspended"
 
     def _take_line(self, line: str) -> None:
         event = None

@@ -41,7 +41,6 @@ class LiveKit:
 
     @property
     def local(self) -> bool:
-        """Whether it runs on this machine."""
         return urlsplit(self.url).hostname in ("127.0.0.1", "localhost", "::1")
 
     @asynccontextmanager

@@ -31,8 +31,8 @@ def load_speech(texts: Sequence[str]) -> None:
     from faqlab.voice.tts import Synthesizer
     from faqlab.voice.whisper import SAMPLE_RATE, Whisper
 
-    speech = [Synthesizer.shared().speak_all(text) for text in (*texts, "It takes 3 to 5 days.")]
-    Whisper.shared().recognise(speech[-1][:SAMPLE_RATE])
+    speech = [Synthesizer.shared().speak_all(text) for text in texts]
+    Whisper.shared().recognise(speech[0][: 3 * SAMPLE_RATE])
 
 
 def turn_seconds() -> float:

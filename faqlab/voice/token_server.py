@@ -79,11 +79,7 @@ class TokenServer(BackgroundService):
 
 
 class TimedProtocol(H11Protocol):
-    """
-    Ends a connection on which no response is completed for RESPONSE_SECONDS.
-
-    uvicorn 0.54 by itself would wait without limit for a client that sends or reads slowly.
-    """
+    """Ends a connection without a whole response for RESPONSE_SECONDS; uvicorn 0.54 would wait for ever."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)

@@ -84,7 +84,7 @@ class Whisper(Shared):
             StorageView.from_array(mel[None]),
             [[*self._tokenizer.sot_sequence, self._tokenizer.no_timestamps]],
             beam_size=1,
-            max_length=min(226, int(40 + 20 * len(audio) / SAMPLE_RATE)),  # two for each token
+            max_length=min(226, int(40 + 20 * len(audio) / SAMPLE_RATE)),  # ctranslate2 stops at half of it
             return_scores=True,
             return_logits_vocab=True,
             return_no_speech_prob=True,

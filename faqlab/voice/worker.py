@@ -53,7 +53,7 @@ class Worker(BackgroundService):
             api_secret=self._livekit.api_secret,
             num_idle_processes=self._lines,  # livekit-agents takes 1/this for the load of a call when there is none
             max_retry=RECONNECTS,
-            load_fnc=lambda server: HIGHEST_LOAD * len(server.active_jobs) / self._lines,  # calls, not CPU
+            load_fnc=self._load,
             load_threshold=HIGHEST_LOAD - 1e-6,  # rounding must not make room for one more
             http_proxy=None if self._livekit.local else NOT_GIVEN,
         )
@@ -71,6 +71,10 @@ class Worker(BackgroundService):
             looking.result()
         looking.cancel()
         await running
+
+    def _load(self, server: AgentServer) -> float:
+        """Return the load by which LiveKit chooses a worker: calls, not CPU."""
+        return HIGHEST_LOAD * len(server.active_jobs) / self._lines
 
     async def _accept(self, request: JobRequest) -> None:
         """Accept a call, unless it has ended: a token may be used again until it expires."""

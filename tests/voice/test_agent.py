@@ -259,9 +259,12 @@ async def test_what_is_probably_another_language_is_not_looked_up(session: Agent
     await agent.on_user_turn_completed(agent.chat_ctx, message)
     message.transcript_confidence = 0.1
     await agent.on_user_turn_completed(agent.chat_ctx, message.model_copy(update={"content": ["Yes."]}))
-    for sentence in (replies.SAY_AGAIN, replies.ENGLISH_ONLY, replies.SAY_AGAIN):
+    french = message.model_copy(update={"content": ["Parlez-vous français ?"]})
+    assert session.userdata.conversation.classify("Parlez-vous français ?") == "language"
+    said = (message, replies.SAY_AGAIN), (french, replies.ENGLISH_ONLY), (message, replies.SAY_AGAIN)
+    for unsure, sentence in said:
         with pytest.raises(StopResponse):
-            await agent.on_user_turn_completed(agent.chat_ctx, message)
+            await agent.on_user_turn_completed(agent.chat_ctx, unsure)
         await session.wait_for_idle()
         assert session.history.messages()[-1].text_content == sentence
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from livekit import rtc
-from livekit.agents import APIError, ErrorEvent, UserStateChangedEvent, tts
+from livekit.agents import AgentStateChangedEvent, APIError, ErrorEvent, UserStateChangedEvent, tts
 from livekit.api import AccessToken, ListRoomsRequest, LiveKitAPI, RoomAgentDispatch, RoomConfiguration, VideoGrants
 from pydantic import SecretStr
 
@@ -266,13 +266,24 @@ def broken() -> ErrorEvent:
     return ErrorEvent(error=error, source=None)
 
 
-async def test_failing_models_are_apologised_for_and_the_call_goes_on(quiet_call: Quiet) -> None:
+async def test_models_that_fail_before_anything_is_heard_are_apologised_for_twice_and_then_the_call_ends(
+    quiet_call: Quiet,
+) -> None:
     call, job, session = quiet_call
-    events = [broken() for _ in range(3)]
+    events = [broken() for _ in range(4)]
     for event in events:
         call._on_error(event)
-    assert session.said == [replies.SORRY] * 3
+    assert await job.ended == "the assistant has hung up"
+    assert session.said == [replies.SORRY, replies.SORRY, replies.GIVE_UP]
     assert all(event.error.recoverable for event in events), "livekit leaves the session open"
+
+
+async def test_a_call_goes_on_as_long_as_apologies_are_heard(quiet_call: Quiet) -> None:
+    call, job, session = quiet_call
+    for _ in range(5):
+        call._on_error(broken())
+        call._on_agent_state(AgentStateChangedEvent(old_state="thinking", new_state="speaking"))
+    assert session.said == [replies.SORRY] * 5
     assert not job.ended.done()
 
 
@@ -301,7 +312,8 @@ async def test_a_caller_who_leaves_may_come_back_for_a_while(
 
 async def test_a_call_that_takes_too_long_ends_with_a_sentence(quiet_call: Quiet) -> None:
     call, job, session = quiet_call
-    call._time_is_up()
+    call._end(replies.TIME_IS_UP)
+    call._end(replies.GIVE_UP)  # it ends once
     assert await job.ended == "the assistant has hung up"
     assert session.said == [replies.TIME_IS_UP]
 
@@ -343,5 +355,5 @@ def test_an_agent_takes_two_calls_a_core_and_fewer_on_a_slow_machine(
 
 
 def test_how_long_a_turn_takes_is_measured() -> None:
-    load_speech(())
+    load_speech((replies.GREETING,))
     assert 0 < turn_seconds() < 60

@@ -28,7 +28,7 @@ from livekit.api import (
 from faqlab.errors import FaqlabError
 from faqlab.voice.call import AGAIN, LEFT
 from faqlab.voice.livekit_server import LiveKit, LocalServer
-from faqlab.voice.worker import Worker
+from faqlab.voice.worker import HIGHEST_LOAD, Worker
 
 
 @dataclass
@@ -182,10 +182,20 @@ async def test_it_opens_no_port(livekit_server: LiveKit) -> None:
         assert ports() <= before
 
 
+def test_with_all_lines_busy_its_load_is_just_below_what_livekit_allows() -> None:
+    """LiveKit's server gives none to a worker with a load of 0.7, however many lines it has."""
+
+    class Busy:
+        active_jobs = range(4)
+
+    agent = Worker(LiveKit("ws://127.0.0.1:1", "key", "secret"), None, "tested", 4)  # type: ignore[arg-type]
+    assert agent._load(Busy()) == HIGHEST_LOAD < 0.7  # type: ignore[arg-type]
+
+
 STARTED = """
 import asyncio, sys
 from faqlab.voice.livekit_server import LiveKit
-from faqlab.voice.worker import Worker
+from faqlab.voice.worker import HIGHEST_LOAD, Worker
 from livekit.rtc._ffi_client import FfiClient
 assert FfiClient._instance is None
 with Worker(LiveKit(*sys.argv[1:]), None, "tested", 1):

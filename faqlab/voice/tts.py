@@ -15,7 +15,7 @@ from livekit.agents import DEFAULT_API_CONNECT_OPTIONS, APIConnectOptions, APIEr
 
 from faqlab.text import has_words
 from faqlab.voice.spoken_text import g2p, sentences, speakable
-from faqlab.voice.weights import Shared, check_weights
+from faqlab.voice.weights import Shared, read_weights
 
 SAMPLE_RATE = 24_000  # Hz
 AUDIBLE, FAINT = 0.01, 0.002  # samples with a lower amplitude (full scale is 1) are silence; or a soft consonant
@@ -29,7 +29,7 @@ class Synthesizer(Shared):
     def __init__(self, weights: Path | None = None) -> None:
         """Load the file *weights*, or that of hibari's package; FaqlabError if it's missing or damaged."""
         weights = weights or Path(voice_path("heart"))
-        check_weights(weights, MODEL_SHA256, "hibari-tts==0.2.1")
+        read_weights(weights, MODEL_SHA256, "hibari-tts==0.2.1")
         self._hibari = Hibari("heart", model=str(weights), g2p=g2p())
 
     # Cached, so that a sentence that was synthesized in advance is there at once when it's needed.

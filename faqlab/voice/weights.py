@@ -23,11 +23,12 @@ class Shared:
             return cls._loaded.get(cls) or cls._loaded.setdefault(cls, cls())
 
 
-def check_weights(file: Path, sha256: str, package: str) -> None:
-    """Raise FaqlabError unless *file* has this *sha256*, as in *package* ("name==version")."""
+def read_weights(file: Path, sha256: str | None, package: str) -> bytes:
+    """Return the content of *file*; FaqlabError unless it has this *sha256*, as in *package* ("name==version")."""
     try:
-        if hashlib.sha256(file.read_bytes()).hexdigest() == sha256:
-            return
+        data = file.read_bytes()
+        if sha256 in (None, hashlib.sha256(data).hexdigest()):
+            return data
         problem = "is damaged or a different version"
     except OSError as error:
         problem = f"can't be read ({error.strerror})"

@@ -15,7 +15,7 @@ from faster_whisper.tokenizer import Tokenizer
 
 from faqlab.settings import settings
 from faqlab.text import has_words
-from faqlab.voice.weights import Shared, check_weights
+from faqlab.voice.weights import Shared, read_weights
 
 SAMPLE_RATE = 16_000  # Hz
 MODELS = {
@@ -48,11 +48,10 @@ class Whisper(Shared):
         """Load the model *name*, or the one in the settings; FaqlabError if its weights are missing or damaged."""
         name = name or settings().stt
         weights = {_weights(package): sha256 for package, sha256 in MODELS[name].items()}
-        for file, sha256 in weights.items():
-            check_weights(file, sha256, " ".join(MODELS[name]))
-        folder = next(iter(weights)).parent
-        files = {other: (folder / other).read_bytes() for other in ("config.json", "tokenizer.json", "vocabulary.txt")}
-        files["model.bin"] = b"".join(file.read_bytes() for file in weights)
+        folder, packages = next(iter(weights)).parent, " ".join(MODELS[name])
+        others = ("config.json", "tokenizer.json", "vocabulary.txt")
+        files = {other: read_weights(folder / other, None, packages) for other in others}
+        files["model.bin"] = b"".join(read_weights(file, sha256, packages) for file, sha256 in weights.items())
         self._model = WhisperModel(name, files=files, device="cpu", compute_type="int8", cpu_threads=1)
         multilingual = self._model.model.is_multilingual
         self._tokenizer = Tokenizer(self._model.hf_tokenizer, multilingual, "transcribe", "en")

@@ -21,7 +21,7 @@ test: setup
 setup: .venv/.ready
 	@$(MAKE) --no-print-directory -j3 build BIN="$(VENV)"
 
-# What the first call would have to wait for: each is built once, side by side with `make -j build`.
+# What is built once, side by side with `make -j build`.
 build: models livekit-server faqlab/web/dist/index.html
 
 models:

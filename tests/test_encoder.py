@@ -97,7 +97,8 @@ def test_without_an_undamaged_export_the_reference_serves_and_the_log_says_what_
     texts, reference = ["where is my parcel?", "how do I pay"], load_encoder(MINILM, tmp_path)
     assert isinstance(reference, ReferenceEncoder) and reference.fingerprint == encoder.fingerprint
     assert cosines(reference.encode(texts), encoder.encode(texts)).min() >= 0.99999
-    assert caplog.messages == [f"{MINILM} starts slowly: it is not exported; run `make build` to export it."]
+    remedy = f"run `make build`, or `python -m training.serving_models {MINILM}`"
+    assert caplog.messages == [f"{MINILM} starts and answers slowly: it isn't exported; {remedy}."]
 
     shutil.copytree(MODEL_FOLDER, tmp_path / MODEL_FOLDER.name)
     with (tmp_path / MODEL_FOLDER.name / "model.onnx").open("r+b") as file:

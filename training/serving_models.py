@@ -20,9 +20,9 @@ from faqlab.reference import Weights, find_weights, load_sentence_transformer
 from faqlab.settings import settings
 
 
-def main() -> None:
-    """Export these encoders, or those that are named; a model that sentence-transformers serves isn't exported."""
-    for encoder in sys.argv[1:] or (BASELINE.encoder, RetrievalConfig.load(settings().retrieval).encoder):
+def main(*encoders: str) -> None:
+    """Export *encoders* or, if none is named, these two; a model that sentence-transformers serves isn't exported."""
+    for encoder in encoders or (BASELINE.encoder, RetrievalConfig.load(settings().retrieval).encoder):
         if weights := find_weights(encoder):
             cached = serving_cache(weights, settings().cache_dir)
             load_or_build(*cached, partial(export, weights), f"the ONNX model of {weights.name}")
@@ -80,6 +80,6 @@ def _trace(model: Any, path: str) -> None:
 
 if __name__ == "__main__":
     try:
-        main()
+        main(*sys.argv[1:])
     except FaqlabError as error:
         sys.exit(f"faqlab: {error}")

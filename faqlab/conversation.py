@@ -37,10 +37,12 @@ class Conversation:
         intent = self.classify(text)
         if intent in PERSON:
             return intent if self.peek(text).reason is Reason.UNRESOLVED else None
+        if intent is None or self._offer is None:  # then the parts needn't be classified, which takes the encoder
+            return intent
         is_reply = intent == "choice"
         if self._chosen is None:
             is_reply = intent in REPLIES or "choice" in self._parts(text).values()
-        return None if self._offer and is_reply else intent
+        return None if is_reply else intent
 
     def ask(self, query: str) -> Answer:
         """

@@ -245,10 +245,10 @@ def measure_backchannels(demo: LiveDemo, faqs: FaqSet) -> dict[str, int]:
 
 def measure_monologue(demo: LiveDemo, faqs: FaqSet) -> dict[str, Any]:
     """Return how many `seconds` the `STORY` took, if it was `talked_over`, and if its question was `answered` right."""
-    [told] = place_calls(demo, [STORY + faqs.entries[0].question], progress="Monologue", hang_up_after=HANG_UP_AFTER_S)
-    found = [hits[0]["id"] for lookup in told.lookups if (hits := lookup["hits"])]
-    answered = found == [faqs.entries[0].id] and told.first_audio_s is not None
-    return {"seconds": round(told.speech_end_s), "talked_over": told.cut_in, "answered": answered}
+    [story] = place_calls(demo, [STORY + faqs.entries[0].question], progress="Monologue", hang_up_after=HANG_UP_AFTER_S)
+    found = [hits[0]["id"] for lookup in story.lookups if (hits := lookup["hits"])]
+    answered = found == [faqs.entries[0].id] and story.first_audio_s is not None
+    return {"seconds": round(story.speech_end_s), "talked_over": story.cut_in, "answered": answered}
 
 
 def looked_up(exchange: Exchange) -> str:

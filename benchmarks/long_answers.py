@@ -64,8 +64,8 @@ def hear(page: Page, faq: Faq, consent: str) -> dict[str, Any]:
     heard = [_reply(page, faq.question)]
     while _letters(heard[-1]).endswith(_letters(replies.GO_ON)) and len(heard) < 9:
         heard.append(_reply(page, consent))
-    told = " ".join(_letters(part).removesuffix(_letters(replies.GO_ON)) for part in heard)
-    words, errors = word_errors(_letters(faq.answer), told)
+    spoken = " ".join(_letters(part).removesuffix(_letters(replies.GO_ON)) for part in heard)
+    words, errors = word_errors(_letters(faq.answer), spoken)
     shown = _letters(faq.answer) in _letters(page.get_by_test_id("transcript").inner_text())
     figures = {"words": words, "parts": len(heard), "wer": round(errors / words, 3), "shown": shown}
     return {"question": faq.question, "consent": consent, **figures, "heard": heard}

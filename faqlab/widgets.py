@@ -83,8 +83,7 @@ def threshold_tuner(results: pd.DataFrame, config: RetrievalConfig, path: Path, 
     def save(_: Button) -> None:
         try:
             config.with_changes(**kept).save(path)
-            found = shown.format(**kept)
-            saved.value = f"Saved to {escape(path.name)}: {found}. Rerunning the notebook overwrites this."
+            saved.value = f"Saved to {escape(path.name)}: {shown.format(**kept)}. Rerunning the notebook replaces it."
         except FaqlabError as error:
             saved.value = f"<b>{escape(str(error))}</b>"
 

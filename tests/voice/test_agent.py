@@ -208,12 +208,15 @@ def transcribe(session: AgentSession[Lookups], monkeypatch: pytest.MonkeyPatch) 
 
 
 BACKCHANNELS = "Okay.|Yeah.|Mm-hmm.|Right.|Uh-huh.|I see.|Yeah, yeah.|Oh, okay.|Got it.|Hmm.|Really?|Thanks.|…"
+MISHEARD = "Mama? Mama?|Ma'am.|Gotcha.|A-ha."
 STOPPING = "Stop.|No.|Wait a minute.|Sorry, what?|That's wrong.|How much is it?|Okay, but can I pay by card?|Not that."
+TOPICS = "Refund.|Gift cards?"
 
 
 async def test_words_over_a_reply_end_it_only_if_they_ask_or_object(transcribe: Transcribe) -> None:
-    assert await transcribe(*BACKCHANNELS.split("|"), speech=Speech()) == []
-    assert await transcribe(*STOPPING.split("|"), speech=Speech()) == STOPPING.split("|")
+    assert await transcribe(*f"{BACKCHANNELS}|{MISHEARD}".split("|"), speech=Speech()) == []
+    stopping = f"{STOPPING}|{TOPICS}".split("|")
+    assert await transcribe(*stopping, speech=Speech()) == stopping
     assert await transcribe("Stop.", PAY, speech=Speech(), confidence=0.1) == ["Stop."], "not a television"
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import jiwer
 import numpy as np
@@ -18,6 +18,7 @@ from benchmarks import command
 from benchmarks.call_audio import utterances
 from benchmarks.scripted_caller import Exchange, call_table, place_calls
 from benchmarks.spoken import lost_at, word_errors
+from benchmarks.voices import FITTED, HELD_OUT
 from benchmarks.words import normalise_words
 from faqlab.evaluation import evaluate
 from faqlab.faqs import FaqSet
@@ -36,6 +37,10 @@ PARTS = {
 PAUSES_S = (0.3, 0.5, 0.8)
 PAUSED_QUERIES = 8
 WORDS_TO_PAUSE = 4  # half of a shorter query would be a single word
+
+VoiceOption = Annotated[
+    str, command.typer.Option("--voice", help=f"Of the caller: one of {', '.join(FITTED + HELD_OUT)}.")
+]
 
 HANG_UP_AFTER_S = 1.0
 """Counted from the start of the answer: everything that is measured has happened by then."""
@@ -71,17 +76,21 @@ def main(
     number: command.NumberOption = 20,
     at_once: command.AtOnceOption = 1,
     config: command.ConfigOption = None,
+    voice: VoiceOption = "hibari",
+    brief: Annotated[bool, command.typer.Option("--brief", help="Only ask the queries.")] = False,
     as_json: command.JsonOption = False,
 ) -> None:
     """
-    Ask labelled queries in calls to the offline agent. Then ask some again with a pause in the middle, interrupt the
-    answers to some, say "okay" and the like over others, and tell a story; all this is skipped if --at-once is above 1.
+    Ask labelled queries in calls to the offline agent. Then, unless --brief, ask some again with a pause in the middle,
+    interrupt the answers to some, say "okay" and the like over others, and tell a story, in one call at a time.
     """
     faqs = faqs or settings().faqs
     retriever = Retriever.build(FaqSet.load(faqs), command.read_config(config))
     labelled = command.read_queries(queries, retriever.faqs, split, number)
     with offline_demo(faqs, config or settings().retrieval, command.progress) as demo:
-        report = measure(demo, retriever, labelled, at_once)
+        report = measure(demo, retriever, labelled, at_once, voice)
+        if not brief:
+            report |= measure_turns(demo, retriever.faqs, labelled, voice)
     if as_json:
         command.print_json(report)
     else:
@@ -96,32 +105,32 @@ def offline_demo(faqs: Path, config: Path, progress: Callable[[str], None]) -> L
 
 
 def measure(
-    demo: LiveDemo, retriever: Retriever, queries: pd.DataFrame, at_once: int = 1, pauses: Sequence[float] = PAUSES_S
+    demo: LiveDemo, retriever: Retriever, queries: pd.DataFrame, at_once: int = 1, voice: str = "hibari"
 ) -> dict[str, Any]:
     """
-    Ask *queries*, each in its own call; if one call is held at a time, also with pauses and interruptions.
+    Ask *queries*, each in its own call.
 
     Args:
         demo: A running demo.
         retriever: What its agent answers with.
         queries: As `load_queries` returns them.
         at_once: How many calls are held at the same time.
-        pauses: Seconds of silence in the middle of a query.
+        voice: The caller's, one of `benchmarks.voices`.
 
     Returns:
-        Values for JSON: `queries`, `at_once`; `word_error_rate`, of what was looked up; `right` and `lost_at`: how many
-        ended well, and how many were lost at each stage (see `label_calls`); `first_right`: how many are `answerable`,
-        and for how many of these a right entry came first in the `calls` and when `typed`; `response`, see
-        `response_times`; and, if `at_once` is 1, `pauses`, one `pause_figures` for each pause, 0 first,
-        `interruptions`, see `interruption_figures`, `backchannels`: over how many answers one was said, and how many of
-        these `went_on` to their end; and `monologue`, see `measure_monologue`.
+        Values for JSON: `queries`, `at_once`, `voice`; `word_error_rate`, of what was looked up; `right` and `lost_at`:
+        how many ended well, and how many were lost at each stage (see `label_calls`); `first_right`: how many are
+        `answerable`, and for how many of these a right entry came first in the `calls` and when `typed`; `response`,
+        see `response_times`; and `cut_in`, in how many the agent spoke before the caller had finished.
     """
-    exchanges = place_calls(demo, list(queries["query"]), at_once, progress="Calls", hang_up_after=HANG_UP_AFTER_S)
+    options: dict[str, Any] = {"voice": voice, "hang_up_after": HANG_UP_AFTER_S}
+    exchanges = place_calls(demo, list(queries["query"]), at_once, progress="Calls", **options)
     calls = label_calls(call_table(exchanges, demo), queries, retriever)
     words, errors = np.sum([word_errors(of.query, looked_up(of)) for of in exchanges], axis=0)
-    report: dict[str, Any] = {
+    return {
         "queries": len(queries),
         "at_once": at_once,
+        "voice": voice,
         "word_error_rate": float(errors / words),
         "right": int(calls["right"].sum()),
         "lost_at": calls.loc[~calls["right"], "lost_at"].value_counts().to_dict(),
@@ -131,21 +140,32 @@ def measure(
             "typed": int((evaluate(retriever, queries)["hit@1"] == 1).sum()),
         },
         "response": response_times(calls),
+        "cut_in": sum(exchange.cut_in for exchange in exchanges),
     }
-    if at_once > 1:
-        return report
+
+
+def measure_turns(
+    demo: LiveDemo, faqs: FaqSet, queries: pd.DataFrame, voice: str, pauses: Sequence[float] = PAUSES_S
+) -> dict[str, Any]:
+    """
+    Ask some of *queries* with *pauses* (seconds) in the middle, interrupt the answers, and so on.
+
+    Returns:
+        Values for JSON: `pauses`, one `pause_figures` for each pause; `interruptions`, see `interruption_figures`;
+        `backchannels`, see `measure_backchannels`; and `monologue`, see `measure_monologue`.
+    """
     long_enough = queries[[len(query.split()) >= WORDS_TO_PAUSE for query in queries["query"]]]
     some = list(command.choose_queries(long_enough, PAUSED_QUERIES)["query"])
-    report["pauses"] = [pause_figures(exchanges, 0.0)]
-    for pause in pauses:
-        paused = place_calls(demo, some, progress=f"Pauses, {pause} s", pause=pause, hang_up_after=HANG_UP_AFTER_S)
-        report["pauses"].append(pause_figures(paused, pause))
-    interruption: dict[str, Any] = {"interrupt": INTERRUPTION, "interrupt_after": INTERRUPT_AFTER_S, "hang_up_after": 0}
-    interrupted = place_calls(demo, some, progress="Interruptions", **interruption)
-    report["interruptions"] = interruption_figures(interrupted)
-    report["backchannels"] = measure_backchannels(demo, retriever.faqs)
-    report["monologue"] = measure_monologue(demo, retriever.faqs)
-    return report
+    options: dict[str, Any] = {"voice": voice, "hang_up_after": HANG_UP_AFTER_S}
+    paused = [place_calls(demo, some, progress=f"Pauses, {pause} s", pause=pause, **options) for pause in pauses]
+    options |= {"interrupt": INTERRUPTION, "interrupt_after": INTERRUPT_AFTER_S, "hang_up_after": 0}
+    interrupted = place_calls(demo, some, progress="Interruptions", **options)
+    return {
+        "pauses": [pause_figures(exchanges, pause) for exchanges, pause in zip(paused, pauses, strict=True)],
+        "interruptions": interruption_figures(interrupted),
+        "backchannels": measure_backchannels(demo, faqs, voice),
+        "monologue": measure_monologue(demo, faqs, voice),
+    }
 
 
 def label_calls(calls: pd.DataFrame, queries: pd.DataFrame, retriever: Retriever) -> pd.DataFrame:
@@ -229,23 +249,24 @@ def interruption_figures(exchanges: Sequence[Exchange]) -> dict[str, Any]:
     }
 
 
-def measure_backchannels(demo: LiveDemo, faqs: FaqSet) -> dict[str, int]:
+def measure_backchannels(demo: LiveDemo, faqs: FaqSet, voice: str) -> dict[str, int]:
     """Say each of `BACKCHANNELS` over some long answers; return how many there were, and how many `went_on`."""
     longest = sorted(faqs, key=lambda faq: -len(faq.answer))[:BACKCHANNELLED]
     questions = [faq.question for faq in longest]
-    whole = [normalise_words(of.reply) for of in place_calls(demo, questions, progress="Long answers")]
+    whole = [normalise_words(of.reply) for of in place_calls(demo, questions, progress="Long answers", voice=voice)]
     went_on = 0
     for words in BACKCHANNELS:
-        over: dict[str, Any] = {"interrupt": words, "interrupt_after": BACKCHANNEL_AFTER_S}
+        over: dict[str, Any] = {"voice": voice, "interrupt": words, "interrupt_after": BACKCHANNEL_AFTER_S}
         calls = place_calls(demo, questions, progress=f"{words} over answers", **over)
         replies = [normalise_words(of.reply) for of in calls]
         went_on += sum(reply == answer != "" for reply, answer in zip(replies, whole, strict=True))
     return {"answers": len(BACKCHANNELS) * len(questions), "went_on": went_on}
 
 
-def measure_monologue(demo: LiveDemo, faqs: FaqSet) -> dict[str, Any]:
+def measure_monologue(demo: LiveDemo, faqs: FaqSet, voice: str) -> dict[str, Any]:
     """Return how many `seconds` the `STORY` took, if it was `talked_over`, and if its question was `answered` right."""
-    [story] = place_calls(demo, [STORY + faqs.entries[0].question], progress="Monologue", hang_up_after=HANG_UP_AFTER_S)
+    options: dict[str, Any] = {"voice": voice, "hang_up_after": HANG_UP_AFTER_S}
+    [story] = place_calls(demo, [STORY + faqs.entries[0].question], progress="Monologue", **options)
     found = [hits[0]["id"] for lookup in story.lookups if (hits := lookup["hits"])]
     answered = found == [faqs.entries[0].id] and story.first_audio_s is not None
     return {"seconds": round(story.speech_end_s), "talked_over": story.cut_in, "answered": answered}
@@ -285,6 +306,7 @@ def format_report(report: dict[str, Any]) -> str:
     rows = {
         "ended well": f"{report['right']} of {report['queries']}" + (f" (lost: {lost})" if lost else ""),
         "a right entry first": f"{first['calls']} of {first['answerable']} (typed: {first['typed']})",
+        "cut in": f"{report['cut_in']} of {report['queries']}",
         "word error rate": f"{report['word_error_rate']:.1%}",
         "end of speech to first audio": f"p50 {_ms(response['p50_ms'])}, p95 {_ms(response['p95_ms'])}",
         "  transcript": _ms(parts["transcript"]),
@@ -294,7 +316,8 @@ def format_report(report: dict[str, Any]) -> str:
         "  silence detection, transport": _ms(parts["transport"]),
     }
     lines = [
-        f"{report['queries']} queries, each in its own call, {report['at_once']} at once; parts are medians",
+        f"{report['queries']} queries by {report['voice']}, each in its own call, {report['at_once']} at once;"
+        " parts are medians",
         "",
         *(f"{name:30} {value}" for name, value in rows.items()),
     ]

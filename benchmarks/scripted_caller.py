@@ -19,6 +19,7 @@ from livekit import rtc
 from scipy.signal import resample_poly
 from tqdm.auto import tqdm
 
+from benchmarks import voices
 from benchmarks.call_audio import CHUNK, RATE, CallAudio, pieces, with_pause
 from benchmarks.proxy import joining_directly
 from faqlab.errors import FaqlabError
@@ -215,6 +216,7 @@ class ScriptedCaller:
         self,
         query: str,
         *,
+        voice: str = "hibari",
         pause: float | None = None,
         interrupt: str | None = None,
         interrupt_after: float = 1.0,
@@ -226,14 +228,15 @@ class ScriptedCaller:
 
         Args:
             query: What to say, at once, even while the agent speaks; "" only listens.
+            voice: In which voice; see `benchmarks.voices`.
             pause: Seconds of silence in the middle, between two words.
             interrupt: What to say during the answer; `first_audio_s` is then measured from its end.
             interrupt_after: When to say that, in seconds from the start of the answer.
             hang_up_after: When to leave, in seconds from the start of the answer.
             transcribe_reply: Run Whisper over what the agent said, for `reply_transcribed`.
         """
-        speech = await asyncio.to_thread(_speech, query, pause)
-        interruption = await asyncio.to_thread(_speech, interrupt) if interrupt else None
+        speech = await asyncio.to_thread(_speech, query, voice, pause)
+        interruption = await asyncio.to_thread(_speech, interrupt, voice) if interrupt else None
         self._audio.forget()
         start, counts = time.perf_counter(), self._texts.counts()
         began, ended = await self._audio.speak(speech)
@@ -352,8 +355,11 @@ class _CallTexts:
             self._lookups.append(json.loads(await reader.read_all()))
 
 
-def _speech(text: str, pause: float | None = None) -> np.ndarray:
-    speech = Synthesizer.shared().speak_all(text)
+def _speech(text: str, voice: str, pause: float | None = None) -> np.ndarray:
+    if voice == "hibari" or not text:
+        speech = Synthesizer.shared().speak_all(text)
+    else:
+        speech = resample_poly(voices.speak(text, voice), RATE, voices.RATE)
     return speech if pause is None else with_pause(speech, _middle(text, speech), pause)
 
 

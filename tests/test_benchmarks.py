@@ -272,17 +272,18 @@ def test_calls_are_measured_and_reported(
     monkeypatch.setattr(calls, "place_calls", place_calls)
     demo: Any = SimpleNamespace(calls=SimpleNamespace(records=()))
     report = calls.measure(demo, retriever, labelled)
+    assert "Interruptions" not in calls.format_report(report)
+    report |= calls.measure_turns(demo, retriever.faqs, labelled, "hibari")
     assert json.loads(json.dumps(report)) == report
     assert (report["right"], report["lost_at"]) == (2, {"decision": 1})
     assert report["first_right"] == {"answerable": 2, "calls": 2, "typed": 2}
-    assert [row["cut_in"] for row in report["pauses"]] == [0, 0, 0, 3]
+    assert [row["cut_in"] for row in report["pauses"]] == [0, 0, 3]
     assert report["interruptions"] == {"queries": 3, "stopped": 3, "stopped_p50_s": 0.4, "stopped_max_s": 0.4}
     assert report["backchannels"] == {"answers": 10, "went_on": 8}
     assert report["monologue"] == {"seconds": 0, "talked_over": False, "answered": False}
     text = calls.format_report(report)
     assert "a right entry first            2 of 2 (typed: 2)" in text
     assert "p50 650 ms, p95 650 ms" in text
-    assert "pauses" not in calls.measure(demo, retriever, labelled, at_once=4)
 
 
 PUBLIC = {

@@ -83,7 +83,8 @@ def threshold_tuner(results: pd.DataFrame, config: RetrievalConfig, path: Path, 
     def save(_: Button) -> None:
         try:
             config.with_changes(**kept).save(path)
-            saved.value = f"Saved to {escape(path.name)}: {shown.format(**kept)}. Rerunning the notebook replaces it."
+            found = shown.format(**kept)
+            saved.value = f"Saved to {escape(path.name)}: {found}. Rerunning the notebook overwrites this."
         except FaqlabError as error:
             saved.value = f"<b>{escape(str(error))}</b>"
 

@@ -28,7 +28,6 @@ from faqlab.voice.lookup_log import LookupLog, LookupRecord
 INSTRUCTIONS = PROJECT_ROOT / "data/instructions.txt"
 BETWEEN_WORDS_SECONDS = 0.3  # a longer silence counts as a pause
 BACKCHANNELS = {"acknowledge", "yes", "continue", "thanks", "unclear"}  # these neither ask nor object
-MURMUR = 2  # words: so few that aren't about the FAQ are what Whisper made of an "mm-hmm"
 AGREES_SECONDS = 2.0  # before the end of a reply, a "yes" already answers the question at its end
 LONG = 40  # words; no labelled query is longer
 LEAST_CONFIDENCE = 0.36  # of a transcript; below, it's another language or misheard: see benchmarks/languages.py
@@ -152,15 +151,12 @@ class FaqAgent(Agent):
             yield event
 
     def _is_backchannel(self, words: stt.SpeechData) -> bool:
-        if (intent := self._conversation.classify(words.text)) not in (None, "language"):
-            return intent in BACKCHANNELS
-        if not has_words(words.text) or words.confidence < LEAST_CONFIDENCE:
-            return True
-        return len(words.text.split()) <= MURMUR and self._conversation.peek(words.text).outcome is Outcome.DECLINE
+        if (intent := self._intent(words.text)) in (None, "language"):
+            return not has_words(words.text) or words.confidence < LEAST_CONFIDENCE
+        return intent in BACKCHANNELS
 
-    @property
-    def _conversation(self) -> Conversation:
-        return self.session.userdata.conversation
+    def _intent(self, text: str) -> str | None:
+        return self.session.userdata.conversation.classify(text)
 
     def _resume(self, speech: SpeechHandle) -> None:
         """Resume *speech* now if it's an answer from the FAQ; livekit resumes the rest after a while."""
@@ -171,8 +167,8 @@ class FaqAgent(Agent):
     def _take_agreement(self, words: str, said: float, speech: SpeechHandle) -> None:
         """Reply to *words* that came just before the end of a *speech* that asks whether to go on."""
         reply = next((item.text_content for item in speech.chat_items if isinstance(item, llm.ChatMessage)), None) or ""
-        soon = asyncio.get_running_loop().time() < said + AGREES_SECONDS
-        if soon and not speech.interrupted and reply.endswith(replies.GO_ON):
+        agrees = asyncio.get_running_loop().time() < said + AGREES_SECONDS and self._intent(words) in BACKCHANNELS
+        if agrees and not speech.interrupted and reply.endswith(replies.GO_ON):
             self.session.generate_reply(user_input=words)
 
     async def on_user_turn_completed(self, turn_ctx: llm.ChatContext, new_message: llm.ChatMessage) -> None:
@@ -188,8 +184,8 @@ class FaqAgent(Agent):
 
     def _is_reply(self, text: str) -> bool:
         """Whether *text* is small talk or a choice from what was offered: another language seldom looks like either."""
-        conversation = self._conversation
-        return conversation.classify(text) not in (None, "language") or conversation.peek(text).reason is Reason.CHOSEN
+        conversation = self.session.userdata.conversation
+        return self._intent(text) not in (None, "language") or conversation.peek(text).reason is Reason.CHOSEN
 
     async def on_user_turn_exceeded(self, ev: UserTurnExceededEvent) -> None:
         """Reply to speech that never pauses, such as a radio; a caller who has paused by now gets the usual reply."""

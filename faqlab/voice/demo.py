@@ -69,9 +69,10 @@ class LiveDemo:
         self._progress = progress
         self.calls = LookupLog(self.settings.records)
         self.watchers: list[Callable[[], None]] = []
-        self.notice = self._url = ""
+        self.notice = ""
         self._lock = threading.RLock()
         self._parts: list[ChildProcess] = []
+        self._url = ""
 
     def __enter__(self) -> Self:
         return self.start()

@@ -126,5 +126,7 @@ class ChildProcess(BackgroundService):
 
     def _first_failure(self, why: str) -> str:
         """Return a sentence of our own program, or the end of what another one wrote."""
-        own = next((line.removeprefix("faqlab: ") for line in self._output if line.startswith("faqlab: ")), None)
-        return own or f"{self.name} didn't start ({why}). The end of its output:\n" + "\n".join(self._output)
+        for line in self._output:
+            if line.startswith("faqlab: "):
+                return line.removeprefix("faqlab: ")
+        return f"{self.name} didn't start ({why}). The end of its output:\n" + "\n".join(self._output)

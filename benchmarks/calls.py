@@ -18,8 +18,9 @@ from benchmarks import command
 from benchmarks.call_audio import utterances
 from benchmarks.scripted_caller import Exchange, call_table, place_calls
 from benchmarks.spoken import lost_at, word_errors
-from benchmarks.voices import FITTED, HELD_OUT
+from benchmarks.voices import FITTED, HELD_OUT, available
 from benchmarks.words import normalise_words
+from faqlab.errors import FaqlabError
 from faqlab.evaluation import evaluate
 from faqlab.faqs import FaqSet
 from faqlab.retriever import Retriever
@@ -77,13 +78,18 @@ def main(
     at_once: command.AtOnceOption = 1,
     config: command.ConfigOption = None,
     voice: VoiceOption = "hibari",
-    brief: Annotated[bool, command.typer.Option("--brief", help="Only ask the queries.")] = False,
+    brief: Annotated[
+        bool, command.typer.Option("--brief", help="Skip pauses, interruptions, backchannels and the monologue.")
+    ] = False,
     as_json: command.JsonOption = False,
 ) -> None:
     """
     Ask labelled queries in calls to the offline agent. Then, unless --brief, ask some again with a pause in the middle,
     interrupt the answers to some, say "okay" and the like over others, and tell a story, in one call at a time.
     """
+    if voice not in available():
+        remedy = "Debian's flite and espeak-ng bring all but hibari"
+        raise FaqlabError(f"--voice {voice}: expected {', '.join(available())} ({remedy}).")
     faqs = faqs or settings().faqs
     retriever = Retriever.build(FaqSet.load(faqs), command.read_config(config))
     labelled = command.read_queries(queries, retriever.faqs, split, number)
@@ -115,13 +121,13 @@ def measure(
         retriever: What its agent answers with.
         queries: As `load_queries` returns them.
         at_once: How many calls are held at the same time.
-        voice: The caller's, one of `benchmarks.voices`.
+        voice: The caller's voice, one of `benchmarks.voices.FITTED` or `HELD_OUT`.
 
     Returns:
         Values for JSON: `queries`, `at_once`, `voice`; `word_error_rate`, of what was looked up; `right` and `lost_at`:
         how many ended well, and how many were lost at each stage (see `label_calls`); `first_right`: how many are
         `answerable`, and for how many of these a right entry came first in the `calls` and when `typed`; `response`,
-        see `response_times`; and `cut_in`, in how many the agent spoke before the caller had finished.
+        see `response_times`; and `cut_in`, in how many the agent spoke before the caller had finished, without a pause.
     """
     options: dict[str, Any] = {"voice": voice, "hang_up_after": HANG_UP_AFTER_S}
     exchanges = place_calls(demo, list(queries["query"]), at_once, progress="Calls", **options)
@@ -148,7 +154,13 @@ def measure_turns(
     demo: LiveDemo, faqs: FaqSet, queries: pd.DataFrame, voice: str, pauses: Sequence[float] = PAUSES_S
 ) -> dict[str, Any]:
     """
-    Ask some of *queries* with *pauses* (seconds) in the middle, interrupt the answers, and so on.
+    Ask some of *queries* with a pause in the middle, interrupt answers, say "okay" and the like over others, and tell
+    a story: in one call at a time.
+
+    Args:
+        demo, queries, voice: As in `measure`.
+        faqs: Its FAQ, whose longest answers are talked over.
+        pauses: Seconds of silence in the middle of a query.
 
     Returns:
         Values for JSON: `pauses`, one `pause_figures` for each pause; `interruptions`, see `interruption_figures`;
@@ -299,7 +311,7 @@ def _percentile(values: Any, percent: float, digits: int = 0) -> float | None:
 
 
 def format_report(report: dict[str, Any]) -> str:
-    """Return the report of `measure` as text."""
+    """Return the report of `measure`, and of `measure_turns` if it has that, as text."""
     first, response = report["first_right"], report["response"]
     parts = response["parts_p50_ms"]
     lost = ", ".join(f"{count} at {stage}" for stage, count in report["lost_at"].items())
@@ -308,7 +320,8 @@ def format_report(report: dict[str, Any]) -> str:
         "a right entry first": f"{first['calls']} of {first['answerable']} (typed: {first['typed']})",
         "cut in": f"{report['cut_in']} of {report['queries']}",
         "word error rate": f"{report['word_error_rate']:.1%}",
-        "end of speech to first audio": f"p50 {_ms(response['p50_ms'])}, p95 {_ms(response['p95_ms'])}",
+        "end of speech to first audio": f"p50 {_ms(response['p50_ms'])}, p95 {_ms(response['p95_ms'])}"
+        f" ({response['calls']} calls)",
         "  transcript": _ms(parts["transcript"]),
         "  start of look-up": _ms(parts["turn"]),
         "  look-up": _ms(parts["look-up"]),
@@ -326,8 +339,8 @@ def format_report(report: dict[str, Any]) -> str:
         stops = report["interruptions"]
         lines += [
             "",
-            "Pauses in the middle of a query: in how many the agent cut in; in how many of these it stopped before the",
-            "caller had finished; and in how many of those it then looked up the whole question",
+            "One call at a time. Pauses in the middle of a query: in how many the agent cut in; in how many of these",
+            "it stopped before the caller had finished; and in how many of those it then looked up the whole question",
             "",
             table.to_string(index=False, na_rep="–"),
             "",

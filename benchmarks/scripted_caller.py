@@ -19,7 +19,6 @@ from livekit import rtc
 from scipy.signal import resample_poly
 from tqdm.auto import tqdm
 
-from benchmarks import voices
 from benchmarks.call_audio import CHUNK, RATE, CallAudio, pieces, with_pause
 from benchmarks.proxy import joining_directly
 from faqlab.errors import FaqlabError
@@ -228,7 +227,7 @@ class ScriptedCaller:
 
         Args:
             query: What to say, at once, even while the agent speaks; "" only listens.
-            voice: In which voice; see `benchmarks.voices`.
+            voice: In which voice, one of `benchmarks.voices.FITTED` or `HELD_OUT`.
             pause: Seconds of silence in the middle, between two words.
             interrupt: What to say during the answer; `first_audio_s` is then measured from its end.
             interrupt_after: When to say that, in seconds from the start of the answer.
@@ -356,18 +355,23 @@ class _CallTexts:
 
 
 def _speech(text: str, voice: str, pause: float | None = None) -> np.ndarray:
+    speech = _spoken(text, voice)
+    return speech if pause is None else with_pause(speech, _middle(text, voice, speech), pause)
+
+
+def _spoken(text: str, voice: str) -> np.ndarray:
     if voice == "hibari" or not text:
-        speech = Synthesizer.shared().speak_all(text)
-    else:
-        speech = resample_poly(voices.speak(text, voice), RATE, voices.RATE)
-    return speech if pause is None else with_pause(speech, _middle(text, speech), pause)
+        return Synthesizer.shared().speak_all(text)
+    from benchmarks import voices  # here, because notebook 5 needs none of what it imports
+
+    return resample_poly(voices.speak(text, voice), RATE, voices.RATE)
 
 
-def _middle(text: str, speech: np.ndarray) -> int:
+def _middle(text: str, voice: str, speech: np.ndarray) -> int:
     """Return the sample between the two middle words of *text*: the quietest one near where they should be."""
     words = text.split()
     first, second = words[: len(words) // 2], words[len(words) // 2 :]
-    before, after = (len(Synthesizer.shared().speak_all(" ".join(half))) for half in (first, second))
+    before, after = (len(_spoken(" ".join(half), voice)) for half in (first, second))
     expected, reach = int(len(speech) * before / max(1, before + after)), RATE // 7
     start = max(0, expected - reach)
     power = np.convolve(np.square(speech[start : expected + reach]), np.ones(RATE // 50), "same")

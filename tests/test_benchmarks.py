@@ -20,6 +20,7 @@ from benchmarks.command import choose_queries, run
 from benchmarks.scripted_caller import Exchange
 from faqlab.config import RetrievalConfig
 from faqlab.encoder import Encoder
+from faqlab.errors import FaqlabError
 from faqlab.faqs import FaqSet
 from faqlab.queries import load_queries
 from faqlab.retriever import Retriever
@@ -258,6 +259,7 @@ def test_calls_are_measured_and_reported(
     labelled: pd.DataFrame, retriever: Retriever, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def place_calls(_: Any, queries: list[str], at_once: int = 1, *, progress: str, **options: Any) -> list[Exchange]:
+        voices.add(options["voice"])
         stopped = 0.4 if "interrupt" in options else None
         cut_in, reply = options.get("pause") == 0.8, "All" if options.get("interrupt") == "Right." else "All of it."
         return [
@@ -269,11 +271,13 @@ def test_calls_are_measured_and_reported(
         query: {"id": "", "outcome": "answer", "hits": [{"id": faq_id}], "choices": [], "milliseconds": {"voice": 80.0}}
         for query, faq_id in (("Where is my parcel?", "0"), ("How do I pay?", "1"), ("Can I return shoes?", "2"))
     }
+    voices: set[str] = set()
     monkeypatch.setattr(calls, "place_calls", place_calls)
     demo: Any = SimpleNamespace(calls=SimpleNamespace(records=()))
-    report = calls.measure(demo, retriever, labelled)
+    report = calls.measure(demo, retriever, labelled, voice="flite slt")
     assert "Interruptions" not in calls.format_report(report)
-    report |= calls.measure_turns(demo, retriever.faqs, labelled, "hibari")
+    report |= calls.measure_turns(demo, retriever.faqs, labelled, "flite slt")
+    assert voices == {"flite slt"}
     assert json.loads(json.dumps(report)) == report
     assert (report["right"], report["lost_at"]) == (2, {"decision": 1})
     assert report["first_right"] == {"answerable": 2, "calls": 2, "typed": 2}
@@ -284,6 +288,13 @@ def test_calls_are_measured_and_reported(
     text = calls.format_report(report)
     assert "a right entry first            2 of 2 (typed: 2)" in text
     assert "p50 650 ms, p95 650 ms" in text
+
+
+def test_a_voice_that_is_not_installed_is_refused_before_anything_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.voices.shutil.which", lambda program: None)
+    for voice in ("flite slt", "nobody"):
+        with pytest.raises(FaqlabError, match=f"--voice {voice}: expected hibari "):
+            calls.main(voice=voice)
 
 
 PUBLIC = {

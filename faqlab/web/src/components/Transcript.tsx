@@ -122,7 +122,7 @@ function Reply({ entry, expected, actions }: Pick<RowProps, "expected" | "action
               </button>
             </li>
           ))}
-          <li className="say">Tap one, say its number, or say a few words from it.</li>
+          <li className="say">Tap one, or say or type its number or a few of its words.</li>
         </ol>
       )}
       {last?.outcome === "answer" && said?.final && (actions || helpful !== undefined) && (

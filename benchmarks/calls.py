@@ -7,6 +7,7 @@ Caller, agent and LiveKit server share this machine, so no network adds to the t
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -39,9 +40,8 @@ PAUSES_S = (0.3, 0.5, 0.8)
 PAUSED_QUERIES = 8
 WORDS_TO_PAUSE = 4  # half of a shorter query would be a single word
 
-VoiceOption = Annotated[
-    str, command.typer.Option("--voice", help=f"Of the caller: one of {', '.join(FITTED + HELD_OUT)}.")
-]
+VOICES = ", ".join(FITTED + HELD_OUT)
+VoiceOption = Annotated[str, command.typer.Option("--voice", metavar="NAME", help=f"The caller's voice: {VOICES}.")]
 
 HANG_UP_AFTER_S = 1.0
 """Counted from the start of the answer: everything that is measured has happened by then."""
@@ -129,8 +129,8 @@ def measure(
         `answerable`, and for how many of these a right entry came first in the `calls` and when `typed`; `response`,
         see `response_times`; and `cut_in`, in how many the agent spoke before the caller had finished, without a pause.
     """
-    options: dict[str, Any] = {"voice": voice, "hang_up_after": HANG_UP_AFTER_S}
-    exchanges = place_calls(demo, list(queries["query"]), at_once, progress="Calls", **options)
+    asked = list(queries["query"])
+    exchanges = place_calls(demo, asked, at_once, progress="Calls", voice=voice, hang_up_after=HANG_UP_AFTER_S)
     calls = label_calls(call_table(exchanges, demo), queries, retriever)
     words, errors = np.sum([word_errors(of.query, looked_up(of)) for of in exchanges], axis=0)
     return {
@@ -150,9 +150,7 @@ def measure(
     }
 
 
-def measure_turns(
-    demo: LiveDemo, faqs: FaqSet, queries: pd.DataFrame, voice: str, pauses: Sequence[float] = PAUSES_S
-) -> dict[str, Any]:
+def measure_turns(demo: LiveDemo, faqs: FaqSet, queries: pd.DataFrame, voice: str) -> dict[str, Any]:
     """
     Ask some of *queries* with a pause in the middle, interrupt answers, say "okay" and the like over others, and tell
     a story: in one call at a time.
@@ -160,20 +158,19 @@ def measure_turns(
     Args:
         demo, queries, voice: As in `measure`.
         faqs: Its FAQ, whose longest answers are talked over.
-        pauses: Seconds of silence in the middle of a query.
 
     Returns:
-        Values for JSON: `pauses`, one `pause_figures` for each pause; `interruptions`, see `interruption_figures`;
-        `backchannels`, see `measure_backchannels`; and `monologue`, see `measure_monologue`.
+        Values for JSON: `pauses`, one `pause_figures` for each of `PAUSES_S`; `interruptions`, see
+        `interruption_figures`; `backchannels`, see `measure_backchannels`; and `monologue`, see `measure_monologue`.
     """
     long_enough = queries[[len(query.split()) >= WORDS_TO_PAUSE for query in queries["query"]]]
     some = list(command.choose_queries(long_enough, PAUSED_QUERIES)["query"])
-    options: dict[str, Any] = {"voice": voice, "hang_up_after": HANG_UP_AFTER_S}
-    paused = [place_calls(demo, some, progress=f"Pauses, {pause} s", pause=pause, **options) for pause in pauses]
-    options |= {"interrupt": INTERRUPTION, "interrupt_after": INTERRUPT_AFTER_S, "hang_up_after": 0}
-    interrupted = place_calls(demo, some, progress="Interruptions", **options)
+    call = partial(place_calls, demo, some, voice=voice)
+    paused = {s: call(progress=f"Pauses, {s} s", pause=s, hang_up_after=HANG_UP_AFTER_S) for s in PAUSES_S}
+    stop: dict[str, Any] = {"interrupt": INTERRUPTION, "interrupt_after": INTERRUPT_AFTER_S, "hang_up_after": 0}
+    interrupted = call(progress="Interruptions", **stop)
     return {
-        "pauses": [pause_figures(exchanges, pause) for exchanges, pause in zip(paused, pauses, strict=True)],
+        "pauses": [pause_figures(exchanges, pause) for pause, exchanges in paused.items()],
         "interruptions": interruption_figures(interrupted),
         "backchannels": measure_backchannels(demo, faqs, voice),
         "monologue": measure_monologue(demo, faqs, voice),
@@ -277,8 +274,8 @@ def measure_backchannels(demo: LiveDemo, faqs: FaqSet, voice: str) -> dict[str, 
 
 def measure_monologue(demo: LiveDemo, faqs: FaqSet, voice: str) -> dict[str, Any]:
     """Return how many `seconds` the `STORY` took, if it was `talked_over`, and if its question was `answered` right."""
-    options: dict[str, Any] = {"voice": voice, "hang_up_after": HANG_UP_AFTER_S}
-    [story] = place_calls(demo, [STORY + faqs.entries[0].question], progress="Monologue", **options)
+    asked = [STORY + faqs.entries[0].question]
+    [story] = place_calls(demo, asked, progress="Monologue", voice=voice, hang_up_after=HANG_UP_AFTER_S)
     found = [hits[0]["id"] for lookup in story.lookups if (hits := lookup["hits"])]
     answered = found == [faqs.entries[0].id] and story.first_audio_s is not None
     return {"seconds": round(story.speech_end_s), "talked_over": story.cut_in, "answered": answered}

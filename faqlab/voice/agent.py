@@ -167,8 +167,8 @@ class FaqAgent(Agent):
     def _take_agreement(self, words: str, said: float, speech: SpeechHandle) -> None:
         """Reply to *words* that came just before the end of a *speech* that asks whether to go on."""
         reply = next((item.text_content for item in speech.chat_items if isinstance(item, llm.ChatMessage)), None) or ""
-        agrees = asyncio.get_running_loop().time() < said + AGREES_SECONDS and self._intent(words) in BACKCHANNELS
-        if agrees and not speech.interrupted and reply.endswith(replies.GO_ON):
+        soon = asyncio.get_running_loop().time() < said + AGREES_SECONDS
+        if soon and not speech.interrupted and reply.endswith(replies.GO_ON) and self._intent(words) in BACKCHANNELS:
             self.session.generate_reply(user_input=words)
 
     async def on_user_turn_completed(self, turn_ctx: llm.ChatContext, new_message: llm.ChatMessage) -> None:

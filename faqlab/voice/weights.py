@@ -24,7 +24,7 @@ class Shared:
 
 
 def read_weights(file: Path, sha256: str | None, package: str) -> bytes:
-    """Return the content of *file*; FaqlabError unless it has this *sha256*, as in *package* ("name==version")."""
+    """Return what *file* of *package* ("name==version") holds; FaqlabError if not its *sha256*, unless that is None."""
     try:
         data = file.read_bytes()
         if sha256 in (None, hashlib.sha256(data).hexdigest()):

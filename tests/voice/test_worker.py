@@ -195,7 +195,7 @@ def test_with_all_lines_busy_its_load_is_just_below_what_livekit_allows() -> Non
 STARTED = """
 import asyncio, sys
 from faqlab.voice.livekit_server import LiveKit
-from faqlab.voice.worker import HIGHEST_LOAD, Worker
+from faqlab.voice.worker import Worker
 from livekit.rtc._ffi_client import FfiClient
 assert FfiClient._instance is None
 with Worker(LiveKit(*sys.argv[1:]), None, "tested", 1):

@@ -8,7 +8,7 @@ import { type CallOptions, openCall, type OpenCall } from "./room";
 
 export interface Actions {
   readonly join: () => void;
-  /** Join anew, and go on with the conversation. */
+  /** Join again, and go on with the conversation. */
   readonly reconnect: () => void;
   /** Ask by text: in the call, or in a new one without a microphone. */
   readonly ask: (question: string) => void;

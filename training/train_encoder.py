@@ -1,5 +1,5 @@
 """
-Fine-tune MiniLM on labelled queries of many FAQs, as a small adapter.
+Fine-tune an encoder on labelled queries of many FAQs, as a small adapter.
 
 Each query has a softmax over the entries of its FAQ and a class "none", whose cosine is the same for all queries:
 logit_i = scale · cos(query, entry_i), logit_none = scale · null_cosine. The other entries of the FAQ are the negatives,
@@ -31,7 +31,15 @@ from faqlab.evaluation import compare, evaluate, summarise
 from faqlab.faqs import FaqSet
 from faqlab.index import VIEWS
 from faqlab.queries import load_domains, load_queries
-from faqlab.reference import ADAPTER_FILES, MINILM, ReferenceEncoder, find_weights, load_sentence_transformer
+from faqlab.reference import (
+    ADAPTER_FILES,
+    BGE,
+    MINILM,
+    SERVED,
+    ReferenceEncoder,
+    find_weights,
+    load_sentence_transformer,
+)
 from faqlab.retriever import Retriever
 from faqlab.settings import PROJECT_ROOT, settings
 
@@ -62,14 +70,21 @@ class TrainingConfig:
     seed: int = 0
 
 
+RECIPES = {
+    MINILM: TrainingConfig(),
+    BGE: TrainingConfig(batch_size=224, learning_rate=8e-4, scale=30.0, none=0.7),  # its cosines are higher
+}
+
+
 def main(
     faqs: Annotated[Path | None, typer.Option(metavar="PATH", help="Your FAQ, a JSON file.")] = None,
     queries: Annotated[Path | None, typer.Option(metavar="PATH", help="Its labelled queries, a CSV file.")] = None,
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where to write the encoder.")] = Path("encoder"),
     epochs: Annotated[int | None, typer.Option(min=1, metavar="N", help="Passes over the queries.")] = None,
+    base: Annotated[str, typer.Option(metavar="NAME", help=f"{' or '.join(SERVED)}.")] = MINILM,
 ) -> None:
     """
-    Without --faqs and --queries, fine-tune MiniLM on data/training/train. With both, fine-tune the configured encoder
+    Without --faqs and --queries, fine-tune --base on data/training/train. With both, fine-tune the configured encoder
     on your tune split. Prints the gain on queries that weren't trained on.
     """
     if (faqs is None) != (queries is None):
@@ -80,9 +95,10 @@ def main(
         start = RetrievalConfig.load(settings().retrieval).encoder
     else:
         domains, judged_by = (load_domains(PROJECT_ROOT / "data/training" / part) for part in ("train", "validation"))
-        start = MINILM
+        start = base
     typer.echo(f"Training {start} on {faqs or 'data/training/train'}; the result goes to {out}.", err=True)
-    config = replace(TrainingConfig(), epochs=epochs) if epochs else TrainingConfig()
+    config = RECIPES[base] if start == base else TrainingConfig()
+    config = replace(config, epochs=epochs) if epochs else config
     for name, figures in train(domains, out, config, start=start, judged_by=judged_by).items():
         typer.echo(f"{name}: {verdict(figures)}")
     typer.echo(
@@ -145,15 +161,16 @@ def train(
 
     weights = find_weights(start)
     if weights is None:
-        raise FaqlabError(f"{start}: only {MINILM} and adapters to it can be trained.")
+        raise FaqlabError(f"{start}: only {' and '.join(SERVED)} and adapters to them can be trained.")
+    base = next(name for name, (folder, _) in SERVED.items() if folder == weights.folder)
     _check_out(out, weights.adapter)
     learned = {} if weights.adapter is None else json.loads((weights.adapter / "manifest.json").read_bytes())["learned"]
     config = replace(config, **learned)
     torch.manual_seed(config.seed)
-    model = _Trainee(config, weights.adapter)
+    model = _Trainee(config, base, weights.adapter)
     _fit(model, domains, config)
     manifest = {
-        "base": {"name": MINILM, "sha256": weights.sha256},
+        "base": {"name": base, "sha256": weights.sha256},
         "start": weights.fingerprint,
         "data": {name: sha256((f.sha256 + q.to_csv(index=False)).encode()) for name, (f, q) in domains.items()},
         "training": asdict(config) | {"views": TRAIN_VIEWS},
@@ -221,13 +238,14 @@ def _fit(model: _Trainee, domains: Domains, config: TrainingConfig) -> None:
 
 
 class _Trainee:
-    """MiniLM with a trainable adapter, the scale of the logits and the cosine of "none"."""
+    """An encoder with a trainable adapter, the scale of the logits and the cosine of "none"."""
 
-    def __init__(self, config: TrainingConfig, adapter: Path | None) -> None:
+    def __init__(self, config: TrainingConfig, base: str, adapter: Path | None) -> None:
         import torch
         from peft import LoraConfig, PeftModel, get_peft_model
 
-        sentence_transformer = load_sentence_transformer(MINILM)
+        sentence_transformer, self.base = load_sentence_transformer(base), base
+        self.pooling = sentence_transformer[1]
         self.tokenizer, self.max_tokens = sentence_transformer.tokenizer, sentence_transformer.max_seq_length
         transformer: Any = sentence_transformer[0].auto_model
         linear = [name for name, module in transformer.named_modules() if isinstance(module, torch.nn.Linear)]
@@ -271,8 +289,8 @@ class _Trainee:
             )
             with torch.autocast("cpu", torch.bfloat16, enabled=self.in_bfloat16):
                 hidden = self.transformer(**tokens).last_hidden_state.float()
-            weight = tokens["attention_mask"].unsqueeze(-1).to(hidden.dtype)
-            vectors.append((hidden * weight).sum(1) / weight.sum(1))
+            features = {"token_embeddings": hidden, "attention_mask": tokens["attention_mask"]}
+            vectors.append(self.pooling(features)["sentence_embedding"])
         return torch.nn.functional.normalize(torch.cat(vectors)[np.argsort(by_length)], dim=1)
 
     def save(self, out: Path) -> str:
@@ -281,7 +299,7 @@ class _Trainee:
 
         config = self.transformer.peft_config["default"]
         config.lora_alpha *= self.strength
-        config.base_model_name_or_path = f"sentence-transformers/{MINILM}"
+        config.base_model_name_or_path = self.base
         config.target_modules = sorted(config.target_modules)  # a set's order differs from run to run
         with tempfile.TemporaryDirectory() as folder:
             self.transformer.save_pretrained(folder, save_embedding_layers=False)

@@ -25,7 +25,7 @@ setup: .venv/.ready
 build: models livekit-server faqlab/web/dist/index.html
 
 models:
-	@"$(BIN)/python" -m training.serving_models
+	@"$(BIN)/python" -m training.bge; "$(BIN)/python" -m training.serving_models
 
 LIVEKIT_VERSION := $(shell sed -n 's/^VERSION = "\(.*\)"/\1/p' faqlab/voice/livekit_server.py)
 livekit-server:

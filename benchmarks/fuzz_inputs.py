@@ -89,7 +89,8 @@ FAQ_FILES = json_files(st.fixed_dictionaries({"questions": mostly(ENTRIES)}))
 
 VIEWS = st.lists(mostly(st.sampled_from(["question", "phrasings", "question_answer", "answer"]), TEXTS), max_size=4)
 NUMBERS = st.integers(0, 20) | st.floats(0, 1) | st.floats(-2, 1001)
-CONFIGURATION = dict.fromkeys([*RetrievalConfig.model_fields, "x"], NUMBERS) | {"encoder": TEXTS, "views": VIEWS}
+TEXT_FIELDS = {"encoder": TEXTS, "second_encoder": TEXTS, "views": VIEWS}
+CONFIGURATION = dict.fromkeys([*RetrievalConfig.model_fields, "x"], NUMBERS) | TEXT_FIELDS
 CONFIG_FILES = json_files(dictionaries(**CONFIGURATION))
 
 NAMES = st.sampled_from([*COLUMNS, "query ", "Query", "x" * 2000]) | TEXTS

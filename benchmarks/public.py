@@ -184,8 +184,9 @@ def evaluate_systems(
     if all(faq.answer == faq.question for faq in faqs):  # without answers, only the phrasings can be embedded
         config = config.with_changes(views=baseline.views)
     views = BASELINE.with_changes(views=config.views)
-    systems = {"baseline": baseline, "views": views, "encoder": views.with_changes(encoder=config.encoder)}
-    systems["tuned"] = config
+    encoder = views.with_changes(encoder=config.encoder)
+    both = encoder.with_changes(second_encoder=config.second_encoder)
+    systems = {"baseline": baseline, "views": views, "encoder": encoder, "both encoders": both, "tuned": config}
 
     def evaluate(faqs: FaqSet, system: RetrievalConfig) -> pd.DataFrame:
         with tempfile.TemporaryDirectory() as folder:  # these indexes aren't needed again

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from faqlab.config import RetrievalConfig
-from faqlab.encoder import load_encoder
+from faqlab.encoder import Encoder, load_encoder
 from faqlab.errors import FaqlabError
 from faqlab.faqs import FaqSet
 from faqlab.reference import ReferenceEncoder
@@ -28,12 +28,15 @@ def main(path: str, config: str, faqs: str, folder: str) -> None:
         folder: Where the index is kept.
     """
     chosen = RetrievalConfig.model_validate_json(config)
-    reference = path == "reference"
-    encoder = ReferenceEncoder(chosen.encoder) if reference else load_encoder(chosen.encoder, settings().cache_dir)
-    if not reference and isinstance(encoder, ReferenceEncoder):
-        raise FaqlabError(f"{chosen.encoder} isn't exported; run `python -m training.serving_models {chosen.encoder}`.")
-    entries = FaqSet.load(faqs)
-    retriever = Retriever.build(entries, chosen, encoder=encoder, cache_dir=Path(folder))
+    names = [*filter(None, [chosen.encoder, chosen.second_encoder])]
+    if path == "reference":
+        encoders: list[Encoder] = [*map(ReferenceEncoder, names)]
+    else:
+        encoders = [load_encoder(name, settings().cache_dir) for name in names]
+        if missing := [encoder.name for encoder in encoders if isinstance(encoder, ReferenceEncoder)]:
+            raise FaqlabError(f"{missing[0]} isn't exported; run `python -m training.serving_models {missing[0]}`.")
+    entries, encoder, second = FaqSet.load(faqs), *(*encoders, None)[:2]
+    retriever = Retriever.build(entries, chosen, encoder=encoder, second=second, cache_dir=Path(folder))
     retriever.answer(entries.entries[0].question)
     _print({"peak_mib": peak_mib()})
     for line in sys.stdin:

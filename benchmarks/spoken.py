@@ -19,7 +19,7 @@ from benchmarks import command
 from benchmarks.words import normalise_words
 from faqlab.decision import Outcome
 from faqlab.errors import FaqlabError
-from faqlab.evaluation import compare, evaluate, false_answer_rate_at
+from faqlab.evaluation import compare, evaluate
 from faqlab.evaluation import summarise as summarise_results
 from faqlab.faqs import FaqSet
 from faqlab.retriever import Retriever
@@ -201,7 +201,6 @@ def _measures(results: pd.DataFrame) -> dict[str, float]:
         "hit@1": values["hit@1"],
         "two turns": values["two_turn_success"],
         "AUROC": values["auroc"],
-        "false answers at 85%": false_answer_rate_at(results),
     }
 
 

@@ -43,7 +43,7 @@ class Similarities:
         """Compare *queries*, as `load_queries` returns them, with the entries of *retriever*."""
         texts, ids = queries["query"].tolist(), retriever.faqs.ids
         right = np.array([[faq_id in relevant for faq_id in ids] for relevant in queries["relevant"]])
-        return cls(retriever.index.similarities(retriever.embed(texts)), retriever.ngrams.cosines(texts), right)
+        return cls(retriever.similarities(texts), retriever.ngrams.cosines(texts), right)
 
 
 def fit(sets: Sequence[Similarities]) -> dict[str, float]:
@@ -51,34 +51,45 @@ def fit(sets: Sequence[Similarities]) -> dict[str, float]:
     Return the numbers of maximum likelihood over all *sets*, by their names in `RetrievalConfig`.
 
     `scale` and `ngram_weight` make the right entry probable among the best ones; `scope_scale`, `topic_weight` and
-    `null_cosine` are a logistic regression of whether a query is answerable. The formulas stand in `faqlab.decision`.
+    `null_cosine` are a logistic regression of whether a query is answerable, and `scope_weight`, `share_weight` and
+    `offset` one of whether the first entry is right. The formulas stand in `faqlab.decision`.
     """
     from scipy.optimize import minimize
 
     def of_right(parameters: np.ndarray) -> float:
-        losses = []
-        for of in sets:
-            inside = of.right.any(axis=1)
-            scores = of.cosines[inside] + parameters[1] * of.ngrams[inside]
-            best = np.argsort(-scores, axis=1)[:, :CONTENDERS]
-            odds = np.exp(np.exp(parameters[0]) * (np.take_along_axis(scores, best, 1) - scores.max(1, keepdims=True)))
-            p = (odds * np.take_along_axis(of.right[inside], best, 1)).sum(axis=1) / odds.sum(axis=1)
-            losses.append(-np.log(np.clip(p, 1e-3, 1)))  # clipped: no scale can help if a right entry isn't among them
-        return float(np.concatenate(losses).mean())
+        found = [_shares(of, np.exp(parameters[0]), parameters[1]) for of in sets]
+        p = np.concatenate([(shares * right).sum(axis=1) for shares, right in found])[answerable]
+        return float(-np.log(np.clip(p, 1e-3, 1)).mean())  # clipped: no scale can help if no right entry is among them
 
-    features = np.concatenate([np.stack([of.cosines.max(1), of.cosines.mean(1)], axis=1) for of in sets])
-    inside = np.concatenate([of.right.any(axis=1) for of in sets])
-
-    def of_scope(parameters: np.ndarray) -> float:
-        scope_scale, topic_weight, null_cosine = np.exp(parameters[0]), *parameters[1:]
-        logits = scope_scale * (features @ [1, topic_weight] - null_cosine)
-        return float(np.logaddexp(0, np.where(inside, -logits, logits)).mean())
-
+    answerable = np.concatenate([of.right.any(axis=1) for of in sets])
     ranking = minimize(of_right, [np.log(20.0), 0.2], method="Nelder-Mead", bounds=[(0, np.log(1000)), (0, 10)]).x
-    bounds = [(0, np.log(1000)), (-2, 10), (-1, 1)]
-    scope = minimize(of_scope, [np.log(20.0), 0.5, 0.4], method="Nelder-Mead", bounds=bounds).x
-    names = ("scale", "ngram_weight", "scope_scale", "topic_weight", "null_cosine")
-    return dict(zip(names, map(float, (np.exp(ranking[0]), ranking[1], np.exp(scope[0]), *scope[1:])), strict=True))
+    scale, ngram_weight = np.exp(ranking[0]), ranking[1]
+    features = np.concatenate([np.stack([of.cosines.max(1), of.cosines.mean(1)], axis=1) for of in sets])
+    slope, topic, constant = _regress(features, answerable, [(1, 1000), (-1000, 1000), (-1000, 1000)])
+    scope = slope, np.clip(topic / slope, -2, 10), np.clip(-constant / slope, -1, 1)
+    firsts = [(shares[:, 0], right[:, 0]) for of in sets for shares, right in [_shares(of, scale, ngram_weight)]]
+    share, right = map(np.concatenate, zip(*firsts, strict=True))
+    evidence = np.stack([slope * (features @ [1, scope[1]] - scope[2]), share], axis=1)
+    decision = _regress(evidence, right, [(0, 10), (0, 100), (-100, 100)])
+    names = ("scale", "ngram_weight", "scope_scale", "topic_weight", "null_cosine", "scope_weight", "share_weight")
+    return dict(zip((*names, "offset"), map(float, (scale, ngram_weight, *scope, *decision)), strict=True))
+
+
+def _shares(of: Similarities, scale: float, ngram_weight: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the shares of the `CONTENDERS` best entries for each query, best first, and whether each is right."""
+    scores = of.cosines + ngram_weight * of.ngrams
+    best = np.argsort(-scores, axis=1)[:, :CONTENDERS]
+    odds = np.exp(scale * (np.take_along_axis(scores, best, 1) - scores.max(axis=1, keepdims=True)))
+    return odds / odds.sum(axis=1, keepdims=True), np.take_along_axis(of.right, best, 1)
+
+
+def _regress(features: np.ndarray, targets: np.ndarray, bounds: list[tuple[float, float]]) -> np.ndarray:
+    """Return the weights and the constant, within *bounds*, of a logistic regression of *targets* on *features*."""
+    from scipy.optimize import minimize
+
+    signs = np.where(targets, -1, 1)
+    loss = lambda of: np.logaddexp(0, signs * (features @ of[:-1] + of[-1])).mean()  # noqa: E731
+    return minimize(loss, [1.0] * len(bounds), method="L-BFGS-B", bounds=bounds).x
 
 
 def thresholds(results: pd.DataFrame, limits: Limits = Limits()) -> dict[str, float]:

@@ -156,19 +156,17 @@ def evaluate(
     measures = evaluation.summarise(results)
     if top_k:
         measures.loc[f"hit@{top_k}"] = evaluation.interval(results["mrr"].dropna() >= 1 / top_k)
-    at_85 = evaluation.false_answer_rate_at(results, 0.85)
     outcomes, kinds = evaluation.outcomes(results), evaluation.by_kind(results)
     plain = _without_alternatives(retriever, table)
     if as_json:
         report: dict[Any, Any] = {"split": split if has_splits else None, "queries": len(table)}
-        report |= measures.to_dict("index") | {"false_answer_rate_at_85": at_85}
+        report |= measures.to_dict("index")
         report |= {"outcomes": outcomes.to_dict("index"), "by_kind": kinds.to_dict("index")}
         print_json(report | ({"without_alternatives": plain} if plain else {}))
         return
     typer.echo(f"{len(table)} queries from {path}, {len(retriever.faqs)} entries from {retriever.faqs.path}")
     if not has_splits or split == "tune":
         typer.echo("If the configuration was tuned on these queries, the figures are optimistic.")
-    measures.loc["false_answer_rate_at_85", "value"] = at_85
     headings = ("Measures, with 95% confidence intervals", "Outcomes, as shares of the queries", "By kind")
     for heading, rows in zip(headings, (measures, outcomes, kinds), strict=True):
         typer.echo(f"\n{heading}\n{rows.rename_axis(None).to_string(float_format='{:.3f}'.format, na_rep='–')}")

@@ -11,11 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from faqlab.cache import write_aside
 from faqlab.errors import FaqlabError, first_problem
-from faqlab.reference import MINILM
-from faqlab.settings import RETRIEVAL, exists
+from faqlab.reference import BGE, MINILM, find_weights
+from faqlab.settings import PROJECT_ROOT, RETRIEVAL, exists
 from faqlab.text import read_text
 
 log = logging.getLogger(__name__)
+
+ALONE = PROJECT_ROOT / "data/retrieval.minilm.json"  # tuned like the project's configuration, without a second encoder
 
 View = Literal["question", "phrasings", "question_answer", "answer"]
 
@@ -26,6 +28,7 @@ class RetrievalConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     encoder: str = Field(MINILM, min_length=1)  # a name or folder, as in `faqlab.encoder.load_encoder`
+    second_encoder: str = ""  # likewise: then a similarity is a weighted mean of both
     views: tuple[View, ...] = Field(("question",), min_length=1)  # which texts of each entry are embedded
     top_k: int = Field(3, ge=1)  # how many entries a look-up returns
     ngram_weight: float = Field(0.0, ge=0, le=10)  # of the n-gram overlap in the ranking; the similarity has weight 1
@@ -33,6 +36,9 @@ class RetrievalConfig(BaseModel):
     scope_scale: float = Field(20.0, ge=1, le=1000)  # inverse temperature of P(the FAQ has the answer)
     topic_weight: float = Field(0.0, ge=-2, le=10)  # of the mean similarity to all entries: is it the FAQ's topic?
     null_cosine: float = Field(0.5, ge=-1, le=1)  # the similarity for which that is 0.5
+    scope_weight: float = Field(1.0, ge=0, le=10)  # of its log odds in P(the first entry is right)
+    share_weight: float | None = Field(None, ge=0, le=100)  # of the entry's share in it; None: it's their product
+    offset: float = Field(0.0, ge=-100, le=100)  # added to both
     decline_below: float = Field(0.0, ge=0, le=1)  # decline if P(the FAQ has the answer) is lower
     answer_from: float = Field(0.0, ge=0, le=1)  # otherwise answer if P(the first entry is right) is at least this
 
@@ -57,7 +63,11 @@ class RetrievalConfig(BaseModel):
                 log.warning("%s: no such file, so the baseline is used; notebook 3 writes this file.", path)
             return cls()
         try:
-            return cls.model_validate_json(read_text(path, remedy))
+            config = cls.model_validate_json(read_text(path, remedy))
+            if (second := config.second_encoder) and (of := find_weights(second)) and not exists(of.folder):
+                log.warning("%s isn't set up (`make build` fetches it), so %s is used, not %s.", BGE, ALONE, path)
+                return cls.load(ALONE)
+            return config
         except ValidationError as error:
             known = f"known settings: {', '.join(cls.model_fields)}"
             raise FaqlabError(f"{path}: {first_problem(error)} ({known}); {remedy}.") from None

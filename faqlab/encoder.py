@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 from tqdm.auto import tqdm
 
-from faqlab.cache import Files, read_files, sha256
+from faqlab.cache import read_files, sha256
 from faqlab.errors import shorten
 from faqlab.reference import ReferenceEncoder, Weights, find_weights
 from faqlab.text import replace_surrogates
@@ -44,22 +44,32 @@ def load_encoder(name: str, cache_dir: Path) -> Encoder:
     """
     if not (weights := find_weights(name)):
         return ReferenceEncoder(name)
-    files, problem = read_files(*serving_cache(weights, cache_dir))
-    if files:
-        return ServingEncoder(weights, files)
-    why, remedy = problem or "it isn't exported", f"run `make build`, or `python -m training.serving_models {name}`"
-    log.warning(shorten(f"{name} starts and answers slowly: {why}; {remedy}."))
-    return ReferenceEncoder(name)
+    try:
+        return _serve(weights, cache_dir)
+    except LookupError as why:
+        remedy = f"run `make build`, or `python -m training.serving_models {name}`"
+        log.warning(shorten(f"{name} starts and answers slowly: {why}; {remedy}."))
+        return ReferenceEncoder(name)
+
+
+@lru_cache(maxsize=4)
+def _serve(weights: Weights, cache_dir: Path) -> ServingEncoder:
+    folder, names, made_from = serving_cache(weights, cache_dir)
+    files, problem = read_files(folder, names, made_from)
+    if not files:
+        raise LookupError(problem or "it isn't exported")
+    tokenizer = files[names[1]]
+    del files  # ONNX Runtime needs half the memory if it reads the model itself
+    return ServingEncoder(weights, folder / names[0], tokenizer)
 
 
 class ServingEncoder:
     """The weights on ONNX Runtime in fp32: the same vectors as the reference, faster and without torch."""
 
-    def __init__(self, weights: Weights, files: Files) -> None:
+    def __init__(self, weights: Weights, model: Path | bytes, tokenizer: bytes) -> None:
         import onnxruntime
         from tokenizers import Tokenizer
 
-        model, tokenizer = (files[name] for name in SERVING_FILES)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 2
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL  # done at export

@@ -131,15 +131,6 @@ def outcomes(results: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame.from_dict(shares, orient="index", columns=[str(outcome) for outcome in Outcome])
 
 
-def false_answer_rate_at(results: pd.DataFrame, answer_rate: float = 0.85) -> float:
-    """Return the false-answer rate at the highest confidence threshold that answers this share of the answerable."""
-    inside, outside = (results.loc[results["answerable"] == side, "confidence"].to_numpy() for side in (True, False))
-    if not inside.size or not outside.size:
-        return float("nan")
-    passing = int(np.ceil(answer_rate * len(inside) - 1e-9))
-    return float(np.mean(outside >= np.sort(inside)[-passing]))
-
-
 def auroc(inside: np.ndarray, outside: np.ndarray, axis: int = -1) -> np.ndarray:
     """Return the probability that a value of *inside* is higher than one of *outside*, ties counting half."""
     from scipy.stats import mannwhitneyu

@@ -14,7 +14,7 @@ from typing import Any, Self
 import numpy as np
 
 from faqlab.config import BASELINE, RetrievalConfig
-from faqlab.decision import CONTENDERS, Outcome, Reason, decide, probabilities
+from faqlab.decision import CONTENDERS, Outcome, Reason, decide, p_right, scope_and_shares
 from faqlab.encoder import Encoder, load_encoder
 from faqlab.errors import FaqlabError
 from faqlab.faqs import Faq, FaqSet
@@ -23,7 +23,9 @@ from faqlab.ngrams import NgramIndex
 from faqlab.settings import settings
 from faqlab.text import clean_query, has_words, is_blank
 
-THIRD_CHOICE = 0.1  # a third choice is offered if it has at least this share of the probability of the first three
+THIRD_CHOICE = 0.1  # a third choice is offered if it has at least this part of the shares of the first three
+
+SECOND = 0.7  # the weight of the second encoder's similarity, chosen on `calibration.OTHERS` and on public sets
 
 SAME_ANSWER = 0.85
 """Answers with at least this cosine say the same if their numbers and negations do: either will do."""
@@ -84,8 +86,10 @@ class Ranking:
 class Retriever:
     """Search over one FAQ with one configuration."""
 
-    def __init__(self, faqs: FaqSet, encoder: Encoder, index: VectorIndex, config: RetrievalConfig) -> None:
-        self.faqs, self.encoder, self.index, self.config = faqs, encoder, index, config
+    def __init__(
+        self, faqs: FaqSet, encoder: Encoder, index: VectorIndex, config: RetrievalConfig, beside: Self | None = None
+    ) -> None:
+        self.faqs, self.encoder, self.index, self.config, self.beside = faqs, encoder, index, config, beside
 
     @classmethod
     def build(
@@ -94,19 +98,24 @@ class Retriever:
         config: RetrievalConfig = BASELINE,
         *,
         encoder: Encoder | None = None,
+        second: Encoder | None = None,
         cache_dir: Path | None = None,
         progress: bool = False,
     ) -> Self:
-        """Return a retriever over *faqs*; *encoder* is the one that *config* names, if that's already loaded."""
-        cache_dir = cache_dir or settings().cache_dir
+        """Return a retriever over *faqs*; *encoder* and *second* are those of *config*, if they're already loaded."""
+        cache_dir, beside = cache_dir or settings().cache_dir, None
         encoder = encoder or load_encoder(config.encoder, cache_dir)
+        if config.second_encoder:
+            second = second or load_encoder(config.second_encoder, settings().cache_dir)
+            alone = config.with_changes(encoder=config.second_encoder, second_encoder="")
+            beside = cls.build(faqs, alone, encoder=second, cache_dir=cache_dir, progress=progress)
         index = VectorIndex.open(faqs, encoder, config.views, cache_dir, progress=progress)
-        return cls(faqs, encoder, index, config)
+        return cls(faqs, encoder, index, config, beside)
 
     def with_config(self, **changes: Any) -> Retriever:
         """Return a retriever that decides differently (top_k, thresholds, …) over the same vectors."""
         config = self.config.with_changes(**changes)
-        if (config.encoder, config.views) != (self.config.encoder, self.config.views):
+        if any(getattr(config, name) != getattr(self.config, name) for name in ("encoder", "second_encoder", "views")):
             raise ValueError("another encoder or view needs Retriever.build")
         other = copy(self)
         other.config = config
@@ -125,9 +134,9 @@ class Retriever:
     def answer(self, query: str) -> Answer:
         """Look *query* up and decide; FaqlabError if it's blank."""
         start = time.perf_counter()
-        vectors = self.embed([query])
+        similarities = self.similarities([query])
         embedded = time.perf_counter()
-        ranking = self._rank(query, self.index.similarities(vectors)[0])
+        ranking = self._rank(query, similarities[0])
         offered = ranking.offered if ranking.outcome is Outcome.CLARIFY else ()
         # A clarifying question's entries come first, so that a choice is a hit's place.
         order = [*offered, *(n for n in range(len(ranking.entries)) if n not in offered)]
@@ -143,8 +152,15 @@ class Retriever:
         """Rank the entries for each query and decide, as `answer` does; FaqlabError if one is blank."""
         if not len(queries):
             return []
-        similarities = self.index.similarities(self.embed(queries, progress=progress))
+        similarities = self.similarities(queries, progress=progress)
         return [self._rank(*row) for row in zip(queries, similarities, strict=True)]
+
+    def similarities(self, queries: Sequence[str], *, progress: bool = False) -> np.ndarray:
+        """Return the similarity of each query to each entry, −1 to 1, shape (queries, entries): see `VectorIndex`."""
+        found = self.index.similarities(self.embed(queries, progress=progress))
+        if self.beside is None:
+            return found
+        return (1 - SECOND) * found + SECOND * self.beside.similarities(queries, progress=progress)
 
     def embed(self, queries: Sequence[str], *, progress: bool = False) -> np.ndarray:
         """Return the queries' unit vectors, float32, shape (queries, dimension); FaqlabError if one is blank."""
@@ -165,15 +181,16 @@ class Retriever:
         if not has_words(query):  # "???" has a vector too, often close to an entry
             scores = np.zeros(len(entries))
             return Ranking(entries, squared_l2, scores, 0.0, Outcome.DECLINE, Reason.NO_WORDS)
-        in_scope, p = probabilities(similarities, bonus, config)
+        in_scope, shares = scope_and_shares(similarities, bonus, config)
         different = self._different_answers(entries[:CONTENDERS])
-        first = float(p[: len(different)][different == 0].sum())
+        share = shares[: len(different)][different == 0].sum()
+        first = p_right(in_scope, share, config)
         answer_from = config.answer_from if len(entries) > 1 else 0.0  # with one entry there is nothing to choose from
         outcome, reason = decide(in_scope, first, config.decline_below, answer_from)
         offered = [int(n) for n in np.unique(different)[:3]]
-        if len(offered) > 2 and p[offered[2]] < THIRD_CHOICE * p[offered].sum():
+        if len(offered) > 2 and shares[offered[2]] < THIRD_CHOICE * shares[offered].sum():
             offered.pop()
-        return Ranking(entries, squared_l2, p, in_scope, outcome, reason, first, tuple(offered))
+        return Ranking(entries, squared_l2, shares * (first / share), in_scope, outcome, reason, first, tuple(offered))
 
     def _different_answers(self, entries: np.ndarray) -> np.ndarray:
         """Return for each of *entries* the place of the first one with the same answer: its own, or an earlier one."""

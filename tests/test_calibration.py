@@ -11,7 +11,7 @@ import pytest
 
 from faqlab.calibration import Limits, Similarities, fit, thresholds, tune
 from faqlab.config import RetrievalConfig
-from faqlab.decision import CONTENDERS, decide, probabilities
+from faqlab.decision import CONTENDERS, decide, p_right, scope_and_shares
 from faqlab.evaluation import decide_again, evaluate, summarise
 from faqlab.queries import load_domains
 from faqlab.retriever import Retriever
@@ -28,16 +28,20 @@ def results(retriever: Retriever, queries: pd.DataFrame) -> pd.DataFrame:
 
 def test_the_probabilities_are_those_of_the_formulas() -> None:
     similarities, bonus = np.array([0.6, 0.5, 0.1]), np.array([0.0, 0.05, 0.0])
-    in_scope, p = probabilities(similarities, bonus, CONFIG.with_changes(topic_weight=0.5))
+    config = CONFIG.with_changes(topic_weight=0.5, scope_weight=0.7, share_weight=1.3, offset=-0.2)
+    in_scope, shares = scope_and_shares(similarities, bonus, config)
     assert in_scope == pytest.approx(1 / (1 + np.exp(-8 * (0.6 + 0.5 * 0.4 - 0.5))))
     odds = np.exp(10 * (similarities + bonus))
-    np.testing.assert_allclose(p, in_scope * odds / odds.sum())
+    np.testing.assert_allclose(shares, odds / odds.sum())
+    odds_of_right = (in_scope / (1 - in_scope)) ** 0.7 * np.exp(1.3 * 0.6 - 0.2)
+    assert p_right(in_scope, 0.6, config) == pytest.approx(odds_of_right / (1 + odds_of_right))
+    assert p_right(in_scope, 0.6, CONFIG) == pytest.approx(in_scope * 0.6)
 
 
 def test_only_the_best_entries_share_the_probability_so_more_entries_take_nothing_from_them() -> None:
     best = np.linspace(0.7, 0.5, CONTENDERS)
     few, many = (
-        probabilities(of, np.zeros(len(of)), CONFIG) for of in (best, np.concatenate([best, np.full(1000, 0.4)]))
+        scope_and_shares(of, np.zeros(len(of)), CONFIG) for of in (best, np.concatenate([best, np.full(1000, 0.4)]))
     )
     assert few[0] == pytest.approx(many[0])
     np.testing.assert_allclose(many[1][:CONTENDERS], few[1])
@@ -45,12 +49,14 @@ def test_only_the_best_entries_share_the_probability_so_more_entries_take_nothin
 
 
 def test_very_large_logits_do_not_overflow() -> None:
-    config = RetrievalConfig(scale=1000.0, scope_scale=1000.0, null_cosine=-1.0)
-    in_scope, p = probabilities(np.array([1.0, -1.0]), np.zeros(2), config)
-    assert (in_scope, p.tolist()) == (1, [1, 0])
+    config = RetrievalConfig(scale=1000.0, scope_scale=1000.0, null_cosine=-1.0, share_weight=2.0)
     with warnings.catch_warnings(action="error"):
-        in_scope, _ = probabilities(np.array([-1.0, -1.0]), np.zeros(2), config.with_changes(null_cosine=1.0))
-    assert in_scope == 0
+        in_scope, shares = scope_and_shares(np.array([1.0, -1.0]), np.zeros(2), config)
+        assert (in_scope, shares.tolist()) == (1, [1, 0])
+        assert p_right(in_scope, 1.0, config) == pytest.approx(1)
+        in_scope, _ = scope_and_shares(np.array([-1.0, -1.0]), np.zeros(2), config.with_changes(null_cosine=1.0))
+        assert in_scope == 0
+        assert p_right(in_scope, 1.0, config) == pytest.approx(0, abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -69,14 +75,15 @@ def test_the_fit_finds_the_numbers_that_the_labels_were_drawn_by() -> None:
     right = np.zeros((6000, 6), bool)
     for row in range(6000):
         order = np.argsort(-(cosines[row] + true.ngram_weight * ngrams[row]))
-        in_scope, p = probabilities(cosines[row, order], true.ngram_weight * ngrams[row, order], true)
+        in_scope, shares = scope_and_shares(cosines[row, order], true.ngram_weight * ngrams[row, order], true)
         if rng.uniform() < in_scope:
-            right[row, rng.choice(order, p=p / p.sum())] = True
+            right[row, rng.choice(order, p=shares)] = True
     found = fit([Similarities(cosines, ngrams, right)])
     fitted = true.with_changes(**found)
-    assert list(found) == ["scale", "ngram_weight", "scope_scale", "topic_weight", "null_cosine"]
+    of_right = ["scope_weight", "share_weight", "offset"]
+    assert list(found) == ["scale", "ngram_weight", "scope_scale", "topic_weight", "null_cosine", *of_right]
     for row in range(200):
-        (expected, _), (in_scope, _) = (probabilities(cosines[row], ngrams[row], of) for of in (true, fitted))
+        (expected, _), (in_scope, _) = (scope_and_shares(cosines[row], ngrams[row], of) for of in (true, fitted))
         assert in_scope == pytest.approx(expected, abs=0.08)
     for name in ("scale", "ngram_weight"):
         assert found[name] == pytest.approx(getattr(true, name), rel=0.15), name

@@ -243,7 +243,6 @@ def test_what_no_query_can_measure_is_null(cli: Cli, write_faqs: WriteFaqs, labe
         labels.write_text(f"query,relevant\n{row}\n")
         report = cli("evaluate", "--faqs", write_faqs(), "--queries", labels, "--json").json
         assert [report[name] for name in unmeasured] == [nothing] * len(unmeasured)
-        assert report["false_answer_rate_at_85"] is None
 
 
 def test_evaluate_prints_tables_and_says_when_they_are_optimistic(
@@ -254,7 +253,6 @@ def test_evaluate_prints_tables_and_says_when_they_are_optimistic(
     for word in (
         *RANKING,
         *RATES,
-        "false_answer_rate_at_85",
         "low",
         "high",
         "clarify",

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from faqlab.config import BASELINE, RetrievalConfig
+from faqlab.config import ALONE, BASELINE, RetrievalConfig
 from faqlab.errors import FaqlabError
+from faqlab.reference import BGE, SERVED
 
 
 @pytest.fixture
@@ -23,6 +24,7 @@ def test_an_empty_configuration_is_the_baseline(path: Path) -> None:
     assert RetrievalConfig.load(path) == BASELINE
     assert BASELINE.model_dump() == {
         "encoder": "all-MiniLM-L6-v2",
+        "second_encoder": "",
         "views": ("question",),
         "top_k": 3,
         "ngram_weight": 0.0,
@@ -30,6 +32,9 @@ def test_an_empty_configuration_is_the_baseline(path: Path) -> None:
         "scope_scale": 20.0,
         "topic_weight": 0.0,
         "null_cosine": 0.5,
+        "scope_weight": 1.0,
+        "share_weight": None,
+        "offset": 0.0,
         "decline_below": 0.0,
         "answer_from": 0.0,
     }
@@ -64,6 +69,22 @@ def test_a_missing_file_means_the_baseline_with_a_warning_unless_it_is_the_proje
     assert len(caplog.records) == 1
 
 
+def test_where_the_second_encoder_is_not_set_up_the_numbers_for_one_are_used(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    config = RetrievalConfig(encoder="data/encoder", second_encoder="data/encoder_bge", scale=20.0)
+    config.save(path)
+    monkeypatch.setitem(SERVED, BGE, (path.parent, SERVED[BGE][1]))
+    assert RetrievalConfig.load(path) == config
+    monkeypatch.setitem(SERVED, BGE, (tmp_path / "none", SERVED[BGE][1]))
+    alone = RetrievalConfig.load(path)
+    assert alone == RetrievalConfig.load(ALONE)
+    assert (alone.encoder, alone.second_encoder) == ("data/encoder", "")
+    assert {record.getMessage() for record in caplog.records} == {
+        f"bge-small-en-v1.5 isn't set up (`make build` fetches it), so {ALONE} is used, not {path}."
+    }
+
+
 def test_a_configuration_is_frozen_and_changes_are_checked() -> None:
     with pytest.raises(ValidationError):
         BASELINE.top_k = 4  # type: ignore[misc]
@@ -80,7 +101,7 @@ def test_a_configuration_is_frozen_and_changes_are_checked() -> None:
         ("[]", "Input should be an object"),
         (
             '{"top_n": 3}',
-            "top_n: extra inputs are not permitted (known settings: encoder, views, top_k, ngram",
+            "top_n: extra inputs are not permitted (known settings: encoder, second_encoder, views, top_k, ngram",
         ),
         ('{"top_k": 0}', "top_k: input should be greater than or equal to 1"),
         ('{"top_k": 2.5}', "top_k: input should be a valid integer"),

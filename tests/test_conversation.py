@@ -307,7 +307,7 @@ def reachable(encoder: Encoder, tmp_path_factory: pytest.TempPathFactory) -> Ret
 def test_who_wants_a_person_gets_the_contact_entry_if_there_is_one(
     returns: Retriever, reachable: Retriever, small_talk: SmallTalk, text: str, config: RetrievalConfig
 ) -> None:
-    settings = config.model_dump(exclude={"encoder", "views"})
+    settings = config.model_dump(exclude={"encoder", "second_encoder", "views"})
     without, conversation = (Conversation(r.with_config(**settings), small_talk) for r in (returns, reachable))
     assert conversation.intent(text) is None
     assert without.intent(text) in ("human", "angry")
@@ -424,7 +424,8 @@ def test_one_question_is_not_taken_for_two(conversation: Conversation, query: st
 
 
 def test_where_everything_is_answered_no_question_is_split(returns: Retriever, small_talk: SmallTalk) -> None:
-    conversation = Conversation(returns.with_config(**BASELINE.model_dump(exclude={"encoder", "views"})), small_talk)
+    always = BASELINE.model_dump(exclude={"encoder", "second_encoder", "views"})
+    conversation = Conversation(returns.with_config(**always), small_talk)
     assert conversation.ask("How do I pay and do you ship abroad?").reason == "uncalibrated"
 
 

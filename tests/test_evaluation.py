@@ -22,7 +22,6 @@ from faqlab.evaluation import (
     compare,
     decide_again,
     evaluate,
-    false_answer_rate_at,
     interval,
     judge,
     outcomes,
@@ -162,24 +161,16 @@ def test_auroc_is_scikit_learns_with_ties_counting_half(results: pd.DataFrame) -
     assert summarise(results.assign(confidence=1.0)).loc["auroc"].tolist() == [0.5, 0.5, 0.5]
 
 
-def test_the_false_answer_rate_is_that_of_the_strictest_threshold_that_answers_enough(results: pd.DataFrame) -> None:
-    # Confidences of the answerable: .9 .8 .8 .7 .6 .5 .4 .3; out of scope: .8 .45 .2 .1.
-    rates = [false_answer_rate_at(results, share) for share in (1 / 8, 2 / 8, 6 / 8, 7 / 8, 1)]
-    assert rates == [0, 1 / 4, 1 / 4, 2 / 4, 2 / 4]
-
-
 def test_what_cannot_be_measured_is_nan_and_the_rest_stands(results: pd.DataFrame) -> None:
     inside = results[results["answerable"]].reset_index(drop=True)
     summary = summarise(inside)
     assert summary.loc[["false_answer_rate", "auroc"]].isna().all(axis=None)
     assert summary.drop(["false_answer_rate", "auroc"]).notna().all(axis=None)
-    assert math.isnan(false_answer_rate_at(inside))
     outside = judge(labelled(("out",), ("far",)), [tuple("ab"), tuple("ba")], np.array([0.3, 0.2]))
     summary = summarise(outside)
     assert summary.loc["false_answer_rate"].tolist() == [1, 1, 1]
     assert evaluation.result_shares(outside).dropna().to_dict() == {"out of scope, answered": 1}
     assert summary.drop("false_answer_rate").isna().all(axis=None)
-    assert math.isnan(false_answer_rate_at(outside))
     assert all(math.isnan(value) for value in compare(outside, outside).values())
 
 

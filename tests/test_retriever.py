@@ -13,7 +13,7 @@ from faqlab.decision import Outcome, Reason
 from faqlab.encoder import Encoder
 from faqlab.errors import FaqlabError
 from faqlab.faqs import FaqSet
-from faqlab.retriever import Retriever
+from faqlab.retriever import SECOND, Retriever
 
 QUERY = "can I send shoes back?"
 
@@ -39,6 +39,15 @@ def test_the_baseline_answers_everything(retriever: Retriever) -> None:
     for query in ("who won the world cup in 1998?", "?"):
         answer = retriever.answer(query)
         assert (answer.outcome, answer.reason, answer.answered) == (Outcome.ANSWER, Reason.UNCALIBRATED, True)
+
+
+def test_with_a_second_encoder_a_similarity_is_the_weighted_mean_of_both(retriever: Retriever, cache_dir: Path) -> None:
+    config = retriever.config.with_changes(second_encoder="data/encoder")
+    both = Retriever.build(retriever.faqs, config, encoder=retriever.encoder, cache_dir=cache_dir)
+    second = Retriever.build(retriever.faqs, config.with_changes(encoder="data/encoder", second_encoder=""))
+    first, other, mean = (of.similarities([QUERY, "gift"]) for of in (retriever, second, both))
+    np.testing.assert_allclose(mean, (1 - SECOND) * first + SECOND * other, atol=1e-6)
+    assert both.answer(QUERY).confidence == pytest.approx(mean[0].max())
 
 
 def test_probabilities_and_two_thresholds_decide(retriever: Retriever) -> None:
@@ -129,7 +138,7 @@ def test_other_thresholds_share_index_and_n_grams_and_other_views_need_a_build(r
     n_grams.answer(QUERY)
     assert n_grams.with_config(top_k=1, ngram_weight=0.2).ngrams is n_grams.ngrams
     assert n_grams.index is retriever.index
-    for change in ({"views": ("answer",)}, {"encoder": "another"}):
+    for change in ({"views": ("answer",)}, {"encoder": "another"}, {"second_encoder": "another"}):
         with pytest.raises(ValueError, match=r"needs Retriever\.build"):
             retriever.with_config(**change)
 

@@ -1,4 +1,4 @@
-"""`make models`: export the encoders of the baseline and the configuration for ONNX Runtime, unless they are cached."""
+"""`make models`: export the encoders of baseline and configuration for ONNX Runtime, unless they are cached."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ from faqlab.settings import settings
 
 
 def main(*encoders: str) -> None:
-    """Export *encoders* or, if none is named, these two; a model that sentence-transformers serves isn't exported."""
-    for encoder in encoders or (BASELINE.encoder, RetrievalConfig.load(settings().retrieval).encoder):
+    """Export *encoders* or, if none is named, these; a model that sentence-transformers serves isn't exported."""
+    config = RetrievalConfig.load(settings().retrieval)
+    for encoder in encoders or (BASELINE.encoder, config.encoder, *filter(None, [config.second_encoder])):
         if weights := find_weights(encoder):
             cached = serving_cache(weights, settings().cache_dir)
             load_or_build(*cached, partial(export, weights), f"the ONNX model of {weights.name}")

@@ -50,7 +50,7 @@ class Reference(faqlab.encoder.ServingEncoder):
     def __init__(self, name):
         weights = faqlab.reference.find_weights(name)
         files, _ = faqlab.cache.read_files(*faqlab.encoder.serving_cache(weights, settings().cache_dir))
-        super().__init__(weights, files)
+        super().__init__(weights, *files.values())
 
     def encode(self, texts, *, progress=False):
         vectors = super().encode(texts)

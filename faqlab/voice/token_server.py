@@ -30,7 +30,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from faqlab import __version__
 from faqlab.errors import FaqlabError
-from faqlab.faqs import Faq, FaqSet
+from faqlab.faqs import FaqSet
 from faqlab.settings import Settings
 from faqlab.voice.livekit_server import LiveKit
 from faqlab.voice.services import BackgroundService
@@ -143,12 +143,10 @@ def create_app(livekit: LiveKit, settings: Settings, page: Path) -> FastAPI:
 
 def facts(livekit: LiveKit, settings: Settings) -> dict[str, Any]:
     """Return the page's title, the first question of each of some categories, and who receives what callers say."""
-    faqs: tuple[Faq, ...] = ()
-    with suppress(FaqlabError):  # where only the page is served, the FAQ may be missing
-        faqs = FaqSet.load(settings.faqs).entries
     firsts = dict[str, str]()  # by category
-    for faq in faqs:
-        firsts.setdefault(faq.category or faq.id, faq.question)
+    with suppress(FaqlabError):  # where only the page is served, the FAQ may be missing
+        for faq in FaqSet.load(settings.faqs):
+            firsts.setdefault(faq.category or faq.id, faq.question)
     return {
         "title": settings.title,
         "examples": [*firsts.values()][:EXAMPLES],
@@ -199,14 +197,8 @@ def _guard(app: FastAPI, livekit: LiveKit, settings: Settings) -> None:
 
 def mint_token(livekit: LiveKit, settings: Settings) -> str:
     """Return a token (JWT) for one caller and one room, which also has LiveKit dispatch the agent to that room."""
-    grants = VideoGrants(
-        room_join=True,
-        room=f"faq-{secrets.token_hex(16)}",
-        can_publish=True,
-        can_publish_sources=["microphone"],
-        can_subscribe=True,
-        can_publish_data=True,  # typed questions
-    )
+    # By default, it also allows to subscribe, and to publish data: typed questions.
+    grants = VideoGrants(room_join=True, room=f"faq-{secrets.token_hex(16)}", can_publish_sources=["microphone"])
     room = RoomConfiguration(
         empty_timeout=EMPTY_ROOM_SECONDS,
         departure_timeout=EMPTY_ROOM_SECONDS,

@@ -55,8 +55,6 @@ def gemini_agent(settings: Settings, http_options: types.HttpOptions | None = No
         api_key=settings.google_api_key.get_secret_value(),
         vertexai=False,  # otherwise GOOGLE_GENAI_USE_VERTEXAI decides
         tool_behavior=types.Behavior.BLOCKING,  # otherwise Gemini answers before the tool has
-        input_audio_transcription=types.AudioTranscriptionConfig(),
-        output_audio_transcription=types.AudioTranscriptionConfig(),
         conn_options=APIConnectOptions(max_retry=2, retry_interval=0.5, timeout=CONNECT_SECONDS),  # the caller waits
         http_options=options,
     )

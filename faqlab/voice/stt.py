@@ -53,7 +53,6 @@ class _TurnStream(stt.RecognizeStream):
                 for window in windows.push(audio):
                     samples = np.frombuffer(window.data, np.int16)
                     await turn.take(samples, vad.predict(samples))
-            await turn.finish()
         except Exception as error:  # livekit-agents reports no other kind, and stops transcribing
             raise APIError(f"speech recognition failed: {error}", retryable=False) from error
         finally:
@@ -65,18 +64,15 @@ class _TurnStream(stt.RecognizeStream):
         while True:
             try:
                 async with asyncio.timeout(patience if turn.time_matters else None):
-                    frame = await self._input_ch.recv()
+                    frame, patience = await self._input_ch.recv(), _MUTED_S
             except TimeoutError:
-                patience = _WINDOW_S
-                yield bytes(2 * VAD_WINDOW_SAMPLES)
-                continue
+                frame, patience = rtc.AudioFrame.create(SAMPLE_RATE, 1, VAD_WINDOW_SAMPLES), _WINDOW_S
             except aio.ChanClosed:
                 return
-            patience = _MUTED_S
             if isinstance(frame, rtc.AudioFrame):
                 yield bytes(frame.data)
             else:
-                await turn.finish()  # by flush()
+                await turn.finish()  # by flush(), also at the end of the input
 
 
 class Turn:

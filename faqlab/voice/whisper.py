@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from ctranslate2 import StorageView
 from faster_whisper import WhisperModel
+from faster_whisper.audio import pad_or_trim
 from faster_whisper.tokenizer import Tokenizer
 
 from faqlab.settings import settings
@@ -76,9 +77,7 @@ class Whisper(Shared):
 
     def _decode(self, audio: np.ndarray, window_s: float) -> Transcript:
         # faster-whisper's own `transcribe` (1.2) pads every window to 30 s, so its parts are called here.
-        frames = int(window_s * 100)
-        mel = self._model.feature_extractor(audio)[:, :frames]
-        mel = np.pad(mel, ((0, 0), (0, frames - mel.shape[1]))).astype(np.float32)
+        mel = pad_or_trim(self._model.feature_extractor(audio), int(window_s * 100)).astype(np.float32)
         result = self._model.model.generate(
             StorageView.from_array(mel[None]),
             [[*self._tokenizer.sot_sequence, self._tokenizer.no_timestamps]],
@@ -89,9 +88,7 @@ class Whisper(Shared):
             return_no_speech_prob=True,
         )[0]
         tokens = result.sequences_ids[0]
-        words = len(tokens)
-        while words and not has_words(self._tokenizer.decode(tokens[words - 1 : words])):
-            words -= 1
+        words = next((n for n in range(len(tokens), 0, -1) if has_words(self._tokenizer.decode([tokens[n - 1]]))), 0)
         logits = np.array(result.logits[0][min(words, len(result.logits[0]) - 1)]).ravel()
         odds = np.exp(logits - logits.max())
         endings = [float(odds[marks].sum() / odds.sum()) for marks in self._endings]

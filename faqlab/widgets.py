@@ -101,7 +101,7 @@ def query_box(query: str) -> Text:
 
 def table(rows: pd.DataFrame | Mapping[str, Any] | Sequence[Any]) -> HTML:
     """Return *rows*, without their index, as HTML: text whole and left-aligned, numbers short, a dash for NaN."""
-    styler = pd.DataFrame(rows).style.hide(axis="index").format(_cell, escape="html")
+    styler = pd.DataFrame(rows).style.hide(axis="index").format(_cell, na_rep="–", escape="html")
     styler.set_table_attributes('class="dataframe"').set_uuid("table")
     aligned: Any = [("text-align", "left"), ("vertical-align", "top"), ("max-width", "32em"), ("white-space", "normal")]
     styler.set_table_styles([{"selector": "th, td", "props": aligned}])
@@ -109,8 +109,6 @@ def table(rows: pd.DataFrame | Mapping[str, Any] | Sequence[Any]) -> HTML:
 
 
 def _cell(value: Any) -> str:
-    if value is None or pd.isna(value):
-        return "–"
     if isinstance(value, float):
         if 0 < abs(value) < 0.0005:
             return "&lt; 0.001" if value > 0 else "&gt; -0.001"

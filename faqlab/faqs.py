@@ -102,16 +102,12 @@ class FaqSet:
 class _File(BaseModel):
     questions: tuple[Faq, ...]
 
-    @field_validator("questions", mode="before")
+    @field_validator("questions", mode="wrap")
     @classmethod
-    def _number(cls, entries: Any) -> Any:
-        if not isinstance(entries, list):
+    def _numbered_and_unique(cls, given: Any, check: Callable[[Any], tuple[Faq, ...]]) -> tuple[Faq, ...]:
+        if not isinstance(given, list):
             raise ValueError("expected a list")
-        return tuple({"id": n, **entry} if isinstance(entry, dict) else entry for n, entry in enumerate(entries))
-
-    @field_validator("questions")
-    @classmethod
-    def _unique(cls, entries: tuple[Faq, ...]) -> tuple[Faq, ...]:
+        entries = check(tuple({"id": n, **e} if isinstance(e, dict) else e for n, e in enumerate(given)))
         if not entries:
             raise ValueError("none; add at least one")
         known: dict[tuple[str, str], int] = {}

@@ -115,7 +115,6 @@ class Call:
             return
         self._room.on("participant_connected", self._on_participant_came)
         self._room.on("participant_disconnected", self._on_participant_left)
-        self._room.on("disconnected", lambda reason: self._job.shutdown("the room is gone"))
         try:
             self._caller = (await asyncio.wait_for(self._job.wait_for_participant(), COMES_SECONDS)).identity
         except TimeoutError:

@@ -14,11 +14,9 @@ from typing import Any, Self
 
 import psutil
 from livekit import rtc
-from livekit.agents import AutoSubscribe, JobContext, llm
+from livekit.agents import AutoSubscribe, CloseReason, JobContext, llm, room_io
 from livekit.agents.types import TOPIC_CHAT
 from livekit.agents.voice import events
-from livekit.agents.voice.events import CloseReason
-from livekit.agents.voice.room_io import AudioInputOptions, RoomOptions
 
 from faqlab import replies
 from faqlab.config import RetrievalConfig
@@ -72,8 +70,7 @@ class Assistant:
         retriever = Retriever.build(entries, chosen, encoder=load_encoder(chosen.encoder, settings().cache_dir))
         retriever.answer(entries.entries[0].question)
         # Sentences that are needed at once, or when synthesis fails.
-        needed = (replies.GREETING, replies.CUT_OFF, replies.SORRY, replies.decline(entries))
-        pipeline.prewarm(needed)
+        pipeline.prewarm((replies.GREETING, replies.CUT_OFF, replies.SORRY, replies.decline(entries)))
         small_talk = SmallTalk.load(retriever.encoder)
         return cls(retriever, small_talk, pipeline, records, longest_minutes=settings().call_minutes)
 
@@ -88,8 +85,7 @@ class Call:
     def __init__(self, assistant: Assistant, job: JobContext, livekit: LiveKit) -> None:
         self._assistant, self._job, self._livekit, self._room = assistant, job, livekit, job.room
         conversation = Conversation(assistant.retriever, assistant.small_talk)
-        publish = partial(self._send, LOOKUP_TOPIC)
-        self._lookups = Lookups(conversation, assistant.records, job.job.room.name, publish)
+        self._lookups = Lookups(conversation, assistant.records, job.job.room.name, partial(self._send, LOOKUP_TOPIC))
         if job.job.metadata == AGAIN:
             self._lookups.greeting = replies.CUT_OFF
         self._session = new_session(self._lookups, assistant.silence_seconds)
@@ -99,7 +95,6 @@ class Call:
         self._ending: asyncio.Task[None] | None = None
         self._caller: str | None = None
         self._leaving: asyncio.TimerHandle | None = None
-        self._limit: asyncio.TimerHandle | None = None
         self._subscribed: rtc.RemoteTrackPublication | None = None
 
     async def begin(self) -> None:
@@ -131,11 +126,11 @@ class Call:
         self._session.on("conversation_item_added", self._on_item)
         self._session.on("error", self._on_error)
         self._session.on("close", lambda event: self._job.shutdown(event.reason.value))
-        options = RoomOptions(
+        options = room_io.RoomOptions(
             participant_identity=self._caller,
             text_input=False,  # livekit would read texts of any length
             # The rate of Whisper and Gemini, so no frame is resampled twice.
-            audio_input=AudioInputOptions(sample_rate=16_000, frame_size_ms=20, pre_connect_audio=False),
+            audio_input=room_io.AudioInputOptions(sample_rate=16_000, frame_size_ms=20, pre_connect_audio=False),
             close_on_disconnect=False,  # a caller may come back
         )
         await self._assistant.pipeline.start(
@@ -143,11 +138,10 @@ class Call:
         )
         if self._leaving is None and self._caller not in self._room.remote_participants:
             self._job.shutdown(LEFT)
-        loop = asyncio.get_running_loop()
-        self._limit = loop.call_later(60 * self._assistant.longest_minutes, self._end, replies.TIME_IS_UP)
+        asyncio.get_running_loop().call_later(60 * self._assistant.longest_minutes, self._end, replies.TIME_IS_UP)
 
     async def _finish(self, reason: str) -> None:
-        for pending in (self._leaving, self._prompting, self._ending, self._limit):
+        for pending in (self._leaving, self._prompting, self._ending):
             if pending:
                 pending.cancel()
         self._lookups.log_pending()
@@ -199,8 +193,7 @@ class Call:
     def _on_user_state(self, event: events.UserStateChangedEvent) -> None:
         if event.new_state == "away":
             self._prompting = asyncio.create_task(self._prompt())
-            return
-        if self._prompting:
+        elif self._prompting:
             self._prompting.cancel()
         if "speaking" in (event.old_state, event.new_state):
             ended = event.created_at if event.old_state == "speaking" else None

@@ -12,9 +12,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from livekit.agents import StopResponse, function_tool, llm, stt
+from livekit.agents import StopResponse, UserTurnExceededEvent, function_tool, llm, stt
 from livekit.agents.voice import Agent, AgentSession, ModelSettings, RunContext, SpeechHandle
-from livekit.agents.voice.events import UserTurnExceededEvent
 
 from faqlab import replies
 from faqlab.conversation import Conversation
@@ -60,9 +59,8 @@ class Lookups:
         async with self._lock:  # a model may call the tool twice at once
             self.log_pending()
             retriever, self.answer, self._logged = self.conversation.retriever, None, ""
-            threshold = retriever.config.decline_below or None
             query = question_in(query)
-            record = LookupRecord(query, self.room, threshold)
+            record = LookupRecord(query, self.room, retriever.config.decline_below or None)
             try:
                 answer = await asyncio.to_thread(self.conversation.ask, query)
             except Exception:
@@ -175,12 +173,10 @@ class FaqAgent(Agent):
         """Don't look up what is probably another language: ask to say it again, and the next time say why."""
         text, confidence = new_message.text_content or "", new_message.transcript_confidence
         unsure = confidence is not None and confidence < LEAST_CONFIDENCE and has_words(text)
-        if not unsure or await asyncio.to_thread(self._is_reply, text):
-            self._unsure = 0
-            return
-        self._unsure += 1
-        self.session.say(replies.ENGLISH_ONLY if self._unsure == 2 else replies.SAY_AGAIN)
-        raise StopResponse
+        self._unsure = self._unsure + 1 if unsure and not await asyncio.to_thread(self._is_reply, text) else 0
+        if self._unsure:
+            self.session.say(replies.ENGLISH_ONLY if self._unsure == 2 else replies.SAY_AGAIN)
+            raise StopResponse
 
     def _is_reply(self, text: str) -> bool:
         """Whether *text* is small talk or a choice from what was offered: another language seldom looks like either."""

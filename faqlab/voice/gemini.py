@@ -125,8 +125,7 @@ class Failover:
     @cached_property
     def _loading(self) -> asyncio.Task[None]:
         """The task that loads the offline models, begun when this is first read."""
-        needed = (replies.APOLOGY, replies.INVITATION, replies.SORRY)
-        return asyncio.create_task(asyncio.to_thread(load_speech, needed))
+        return asyncio.create_task(asyncio.to_thread(load_speech, (replies.APOLOGY, replies.INVITATION, replies.SORRY)))
 
     def _on_error(self, event: events.ErrorEvent) -> None:
         if isinstance(event.error, llm.RealtimeModelError) and not event.error.recoverable:

@@ -10,9 +10,7 @@ from typing import Any
 
 import numpy as np
 from livekit import rtc
-from livekit.agents import DEFAULT_API_CONNECT_OPTIONS, APIConnectOptions, APIError, LanguageCode, stt
-from livekit.agents.utils import aio
-from livekit.agents.utils.audio import AudioByteStream
+from livekit.agents import DEFAULT_API_CONNECT_OPTIONS, APIConnectOptions, APIError, LanguageCode, stt, utils
 from livekit.local_inference import VAD, VAD_WINDOW_SAMPLES
 
 from faqlab.voice.endpointing import REJOIN_S, SURE_S, wait_after
@@ -46,7 +44,7 @@ class _TurnStream(stt.RecognizeStream):
 
     async def _run(self) -> None:
         turn = Turn(self._stt.whisper, self._event_ch.send_nowait)
-        windows = AudioByteStream(SAMPLE_RATE, 1, VAD_WINDOW_SAMPLES)
+        windows = utils.audio.AudioByteStream(SAMPLE_RATE, 1, VAD_WINDOW_SAMPLES)
         try:
             vad = VAD()
             async for audio in self._audio(turn):
@@ -67,7 +65,7 @@ class _TurnStream(stt.RecognizeStream):
                     frame, patience = await self._input_ch.recv(), _MUTED_S
             except TimeoutError:
                 frame, patience = rtc.AudioFrame.create(SAMPLE_RATE, 1, VAD_WINDOW_SAMPLES), _WINDOW_S
-            except aio.ChanClosed:
+            except utils.aio.ChanClosed:
                 return
             if isinstance(frame, rtc.AudioFrame):
                 yield bytes(frame.data)

@@ -20,8 +20,7 @@ from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse, Response
 from limits import RateLimitItemPerMinute
-from limits.aio.storage import MemoryStorage
-from limits.aio.strategies import SlidingWindowCounterRateLimiter
+from limits.aio import storage, strategies
 from livekit.api import AccessToken, RoomAgentDispatch, RoomConfiguration, VideoGrants
 from starlette.middleware.base import RequestResponseEndpoint
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -159,7 +158,7 @@ def facts(livekit: LiveKit, settings: Settings) -> dict[str, Any]:
 def rate_limit(per_minute: int) -> Callable[[Request], Awaitable[None]]:
     """Return a dependency that lets *per_minute* requests of an address through, and ten times as many in all."""
     # The other strategies of limits 5.8 go on refusing for as long as the wall clock is set back.
-    window = SlidingWindowCounterRateLimiter(MemoryStorage())
+    window = strategies.SlidingWindowCounterRateLimiter(storage.MemoryStorage())
     each, in_all = RateLimitItemPerMinute(per_minute), RateLimitItemPerMinute(10 * per_minute)
 
     async def limit(request: Request) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import zlib
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,6 +12,7 @@ from ctranslate2 import StorageView
 from faster_whisper import WhisperModel
 from faster_whisper.audio import pad_or_trim
 from faster_whisper.tokenizer import Tokenizer
+from faster_whisper.transcribe import get_compression_ratio
 
 from faqlab.settings import settings
 from faqlab.text import has_words
@@ -54,8 +54,7 @@ class Whisper(Shared):
         files = {other: read_weights(folder / other, None, packages) for other in others}
         files["model.bin"] = b"".join(read_weights(file, sha256, packages) for file, sha256 in weights.items())
         self._model = WhisperModel(name, files=files, device="cpu", compute_type="int8", cpu_threads=1)
-        multilingual = self._model.model.is_multilingual
-        self._tokenizer = Tokenizer(self._model.hf_tokenizer, multilingual, "transcribe", "en")
+        self._tokenizer = Tokenizer(self._model.hf_tokenizer, self._model.model.is_multilingual, "transcribe", "en")
         encode = self._model.hf_tokenizer.encode
         self._endings = [[encode(mark, add_special_tokens=False).ids[0] for mark in kind] for kind in ENDINGS]
 
@@ -105,8 +104,7 @@ def _weights(package: str) -> Path:
 
 def _repeats(text: str) -> bool:
     """Whether *text* repeats itself: whether it compresses too well, which is Whisper's own measure."""
-    data = text.encode()
-    return len(data) > max(60, 2.4 * len(zlib.compress(data)))
+    return len(text.encode()) > 60 and get_compression_ratio(text) > 2.4
 
 
 def _is_credible(transcript: Transcript) -> bool:

@@ -64,9 +64,8 @@ def ranked_answers(query: str, hits: Sequence[Hit], relevant: Sequence[str] = ()
     names = [f"{n}. {textwrap.shorten(hit.faq.question, 68, placeholder=' …')}" for n, hit in enumerate(hits, 1)]
     colours = [BLUE if hit.faq.id in relevant else GREY for hit in hits]
     bars = ax.barh(names, [hit.squared_l2 for hit in hits], 0.62, color=colours)
-    scores = [f", P = {hit.score:.2f}" if decision else "" for hit in hits]
-    marks = ["  right" if hit.faq.id in relevant else "" for hit in hits]
-    labels = [f"{hit.squared_l2:.2f}{score}{mark}" for hit, score, mark in zip(hits, scores, marks, strict=True)]
+    label = "{0.squared_l2:.2f}, P = {0.score:.2f}" if decision else "{0.squared_l2:.2f}"
+    labels = [label.format(hit) + ("  right" if hit.faq.id in relevant else "") for hit in hits]
     ax.bar_label(bars, labels, padding=4)
     ax.invert_yaxis()
     ax.set(xlim=(0, max(2.0, *(hit.squared_l2 * 1.1 for hit in hits))), xlabel="squared L2 distance from the query")

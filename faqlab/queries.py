@@ -6,7 +6,6 @@ import csv
 import io
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from faqlab.errors import FaqlabError
@@ -35,7 +34,7 @@ def load_queries(path: str | Path, faqs: FaqSet, split: str | None = None) -> pd
     table = _read_csv(path)
     table["relevant"] = [tuple(dict.fromkeys(cell.split())) for cell in table["relevant"]]
     table["answerable"] = table["relevant"].map(bool)
-    kinds = np.where(table["answerable"], "answerable", "out_of_scope")
+    kinds = table["answerable"].map({True: "answerable", False: "out_of_scope"})
     defaults = {"id": [f"q{n + 1}" for n in range(len(table))], "kind": kinds, "split": ""}
     table = pd.DataFrame({**defaults, **table}, table.index)
     _check_rows(path, table, faqs)

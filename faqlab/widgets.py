@@ -12,10 +12,9 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-import ipywidgets
 import pandas as pd
-from IPython.display import HTML
-from ipywidgets import Button, FloatSlider, Image, IntSlider, Layout, Text, VBox
+from IPython import display
+from ipywidgets import HTML, Button, FloatSlider, Image, IntSlider, Layout, Text, VBox
 from matplotlib.figure import Figure
 
 from faqlab import evaluation, plots
@@ -36,7 +35,7 @@ class Panel(VBox):
 def panel(draw: Callable[..., Figure], *controls: Any) -> Panel:
     """Return *controls* above the figure that *draw* makes of their values, or the sentence of its `FaqlabError`."""
     picture = Image(format="png", layout=Layout(max_width="100%", align_self="flex-start"))
-    message = ipywidgets.HTML()
+    message = HTML()
 
     def redraw(_: object = None) -> None:
         try:
@@ -73,7 +72,7 @@ def threshold_tuner(results: pd.DataFrame, config: RetrievalConfig, path: Path, 
     wrong = FloatSlider(limits.wrong, max=1, step=0.01, description="answered wrong, at most")
     false = FloatSlider(limits.false, max=1, step=0.01, description="out of scope answered, at most")
     declined = FloatSlider(limits.declined, max=1, step=0.01, description="answerable declined, at most")
-    button, saved = Button(description="Save these thresholds", layout=Layout(width="200px")), ipywidgets.HTML()
+    button, saved = Button(description="Save these thresholds", layout=Layout(width="200px")), HTML()
 
     def draw(wrong: float, false: float, declined: float) -> Figure:
         kept.update(thresholds(results, Limits(wrong, false, declined)))
@@ -99,13 +98,13 @@ def query_box(query: str) -> Text:
     return Text(query, description="question", placeholder="type a question, then press Enter")
 
 
-def table(rows: pd.DataFrame | Mapping[str, Any] | Sequence[Any]) -> HTML:
+def table(rows: pd.DataFrame | Mapping[str, Any] | Sequence[Any]) -> display.HTML:
     """Return *rows*, without their index, as HTML: text whole and left-aligned, numbers short, a dash for NaN."""
     styler = pd.DataFrame(rows).style.hide(axis="index").format(_cell, na_rep="–", escape="html")
     styler.set_table_attributes('class="dataframe"').set_uuid("table")
     aligned: Any = [("text-align", "left"), ("vertical-align", "top"), ("max-width", "32em"), ("white-space", "normal")]
     styler.set_table_styles([{"selector": "th, td", "props": aligned}])
-    return HTML(styler.to_html())
+    return display.HTML(styler.to_html())
 
 
 def _cell(value: Any) -> str:

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 import psutil
@@ -62,10 +62,9 @@ class LiveDemo:
         settings: Settings | None = None,
         progress: Callable[[str], None] = print,
     ) -> None:
-        chosen = settings or read_settings()
         paths = {"faqs": faqs, "retrieval": config, "records": records}
-        named = {"port": port, **{name: path and Path(path) for name, path in paths.items()}}
-        self.settings = chosen.model_copy(update={name: value for name, value in named.items() if value})
+        named = {name: Path(path) for name, path in paths.items() if path} | ({"port": port} if port else {})
+        self.settings = (settings or read_settings()).model_copy(update=named)
         self._progress = progress
         self.calls = LookupLog(self.settings.records)
         self.watchers: list[Callable[[], None]] = []
@@ -186,14 +185,13 @@ class _Command(ChildProcess):
         return "it was suspended"
 
     def _take_line(self, line: str) -> None:
-        event = None
+        event: dict[str, Any] = {}
         with suppress(ValueError):
-            event = json.loads(line) if line.startswith("{") else None
-        if event is None:
+            event = json.loads(line) if line.startswith("{") else {}
+        if not event:
             super()._take_line(line)
             if not line.startswith("faqlab: "):  # that is why it ends
                 log.warning("%s", line)
-            return
         if "progress" in event and not self._ready.done():
             self._say(event["progress"])
         if "lookup" in event:
@@ -203,9 +201,11 @@ class _Command(ChildProcess):
             self._environment["FAQLAB_PORT"] = str(urlsplit(self.ready_as).port or "")  # the page's, which callers know
             self._is_up()
 
-    async def _clear_up(self) -> None:
-        if self.ready_as.startswith("agent-"):
+    async def _run_once(self) -> str:
+        why = await super()._run_once()
+        if self.ready_as.startswith("agent-") and not self._stopping.is_set():
             await self._livekit.remove_participants(self.ready_as)
+        return why
 
 
 def _environment(settings: Settings) -> dict[str, str]:

@@ -7,7 +7,7 @@ import os
 import signal
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from subprocess import PIPE, Popen
 from typing import IO
@@ -33,9 +33,7 @@ class ChildProcess(BackgroundService):
 
     pid: int
 
-    def __init__(
-        self, name: str, command: Sequence[str], environment: dict[str, str], say: Callable[[str], None]
-    ) -> None:
+    def __init__(self, name: str, command: list[str], environment: dict[str, str], say: Callable[[str], None]) -> None:
         super().__init__(name)
         self._command, self._environment, self._say = command, environment, say
         self._output: deque[str] = deque(maxlen=8)  # the last lines that it wrote
@@ -51,9 +49,6 @@ class ChildProcess(BackgroundService):
     async def _prepare_end(self) -> None:
         """Do what has to be done before it is asked to end."""
 
-    async def _clear_up(self) -> None:
-        """Do what has to be done after it ended unexpectedly."""
-
     def _is_up(self) -> None:
         if self._ready.done():
             self._say(f"{self.name} is running again.")
@@ -67,13 +62,14 @@ class ChildProcess(BackgroundService):
             if self._stopping.is_set():
                 return
             if not self._ready.done():
-                raise FaqlabError(self._first_failure(why))
+                ours = [line.removeprefix("faqlab: ") for line in self._output if line.startswith("faqlab: ")]
+                end = f"{self.name} didn't start ({why}). The end of its output:\n" + "\n".join(self._output)
+                raise FaqlabError(ours[0] if ours else end)  # a sentence of our own program says it best
             failures = failures + 1 if now() - began < STEADY_SECONDS else 1
             if failures > RESTARTS:
                 self._say(f"{self.name} stopped unexpectedly ({why}), too often to be started again.")
                 raise ChildProcessError(why)
             self._say(f"{self.name} stopped unexpectedly ({why}); it is started again.")
-            await self._clear_up()
             with suppress(TimeoutError):  # the first time at once, then after 1, 3, 7 and 15 s
                 await asyncio.wait_for(self._stopping.wait(), 2 ** (failures - 1) - 1)
 
@@ -123,10 +119,3 @@ class ChildProcess(BackgroundService):
         with stream:
             for line in stream:
                 self._loop.call_soon_threadsafe(self._take_line, line.rstrip())
-
-    def _first_failure(self, why: str) -> str:
-        """Return a sentence of our own program, or the end of what another one wrote."""
-        for line in self._output:
-            if line.startswith("faqlab: "):
-                return line.removeprefix("faqlab: ")
-        return f"{self.name} didn't start ({why}). The end of its output:\n" + "\n".join(self._output)

@@ -78,10 +78,8 @@ class BackgroundService(ABC):
         except BaseException as error:
             self._failure = error
         if not ready.done():
-            failure = self._failure or RuntimeError("it was stopped first")
-            ready.set_exception(
-                failure if isinstance(failure, FaqlabError) else FaqlabError(f"{self.name} couldn't start: {failure}.")
-            )
+            sentence = f"{self.name} couldn't start: {self._failure or 'it was stopped first'}."
+            ready.set_exception(self._failure if isinstance(self._failure, FaqlabError) else FaqlabError(sentence))
 
     def _is_ready(self, *_: object) -> None:
         if not self._ready.done():

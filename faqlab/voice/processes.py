@@ -85,18 +85,15 @@ class ChildProcess(BackgroundService):
                 stdout=PIPE,
                 stderr=PIPE,
                 start_new_session=True,
-                encoding="utf-8",
-                errors="replace",
             ) as process:
                 self.pid = process.pid
                 return await self._until_ended(process)
         except OSError as error:  # no memory, or too many open files
             return str(error)
 
-    async def _until_ended(self, process: Popen[str]) -> str:
-        streams = filter(None, (process.stdout, process.stderr))
-        read = asyncio.gather(*(asyncio.to_thread(self._read, stream) for stream in streams))
-        ended, watching = asyncio.create_task(asyncio.to_thread(process.wait)), asyncio.create_task(self._watch())
+    async def _until_ended(self, process: Popen[bytes]) -> str:
+        read = asyncio.gather(self._read(process.stdout), self._read(process.stderr))
+        ended, watching = asyncio.create_task(_end_of(process)), asyncio.create_task(self._watch())
         try:
             await self._until_stopped(ended, watching)
             if self._stopping.is_set() and not ended.done():
@@ -115,7 +112,13 @@ class ChildProcess(BackgroundService):
         last = [line.removeprefix("faqlab: ") for line in self._output][-1:]
         return ": ".join([f"status {process.returncode}", *last])
 
-    def _read(self, stream: IO[str]) -> None:
-        with stream:
-            for line in stream:
-                self._loop.call_soon_threadsafe(self._take_line, line.rstrip())
+    async def _read(self, pipe: IO[bytes] | None) -> None:
+        lines = asyncio.StreamReader(limit=2**30)
+        await self._loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), pipe)
+        async for line in lines:
+            self._loop.call_soon(self._take_line, line.decode(errors="replace").rstrip())
+
+
+async def _end_of(process: Popen[bytes]) -> None:
+    while process.poll() is None:  # in a thread of asyncio's, waiting would keep this process from ending
+        await asyncio.sleep(0.05)

@@ -167,6 +167,11 @@ def test_ctrl_c_does_not_reach_it_and_it_dies_with_a_killed_owner(livekit_progra
         wait_until_gone(process)
 
 
+def test_an_owner_can_end_without_stopping_it(livekit_program: Path) -> None:
+    command = [sys.executable, "-c", OWNER.partition("while")[0], str(livekit_program)]
+    subprocess.run(command, check=True)
+
+
 def test_it_inherits_no_key(livekit_program: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("GOOGLE_API_KEY", "LIVEKIT_KEYS", "LIVEKIT_API_SECRET"):
         monkeypatch.setenv(name, "private")

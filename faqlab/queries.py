@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -20,9 +21,9 @@ def load_queries(path: str | Path, faqs: FaqSet, split: str | None = None) -> pd
     """
     Read labelled queries from a CSV file; its `id`, `kind` and `split` are optional.
 
-    `relevant` holds the ids of the entries of *faqs* that answer the query, separated by spaces; it's empty if the
-    query is out of scope. With *split*, only the queries of `tune` or `test` are kept; a file without splits is used
-    whole.
+    `relevant` holds the ids of the entries of *faqs* that answer the query, separated by spaces, commas or semicolons;
+    it's empty if the query is out of scope. With *split*, only the queries of `tune` or `test` are kept; a file without
+    splits is used whole.
 
     Returns:
         One row per query, in the order of the file: the `COLUMNS`, `relevant` as a tuple, and `answerable`.
@@ -32,11 +33,11 @@ def load_queries(path: str | Path, faqs: FaqSet, split: str | None = None) -> pd
     """
     path = Path(path)
     table = _read_csv(path)
-    table["relevant"] = [tuple(dict.fromkeys(cell.split())) for cell in table["relevant"]]
+    table["relevant"] = [_labels(cell, faqs) for cell in table["relevant"]]
     table["answerable"] = table["relevant"].map(bool)
     kinds = table["answerable"].map({True: "answerable", False: "out_of_scope"})
     defaults = {"id": [f"q{n + 1}" for n in range(len(table))], "kind": kinds, "split": ""}
-    table = pd.DataFrame({**defaults, **table}, table.index)
+    table = pd.DataFrame({**defaults, **table}, table.index).replace({"split": {"train": "tune"}})
     _check_rows(path, table, faqs)
     if split and (table["split"] != "").any():
         table = table[table["split"] == split]
@@ -49,20 +50,22 @@ def _read_csv(path: Path) -> pd.DataFrame:
     """Return the cells of the file as text, indexed by the line in which each row ends."""
     # pandas.read_csv fills short rows and shifts long ones, so that labels get lost without a warning.
     text = read_text(path, "name your queries with --queries or FAQLAB_QUERIES")
-    first = next(filter(str.strip, text.splitlines()), "")
-    if "," not in first and set(first) & set(";\t"):
-        raise FaqlabError(f"{path}: columns are separated by semicolons or tabs; save the file with commas.")
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    first = next(filter(str.strip, text.split("\n")), "")
+    if first.startswith("sep="):  # Excel's own line
+        text, first = text.replace(first, "", 1), first[4:]
     csv.field_size_limit(2**31 - 1)
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count), strict=True)
     try:
-        rows = {line: row for row, line in ((row, reader.line_num) for row in reader) if row}
+        rows = {line: row for row, line in ((row, reader.line_num) for row in reader) if not all(map(is_blank, row))}
     except csv.Error as error:
         remedy = 'close every quotation mark, and write "" for one inside a text'
         raise FaqlabError(f"{path}: not CSV ({error}); {remedy}.") from None
     if not rows:
         raise FaqlabError(f"{path}: empty; the first row names the columns: {', '.join(COLUMNS)}.")
     header = [column.strip() for column in rows.pop(min(rows))]
-    problems = [f"unknown column {column!r}" for column in header if column not in COLUMNS]
+    named = [n for n, column in enumerate(header) if column]  # a spreadsheet's others have no name
+    problems = [f"unknown column {column!r}" for column in header if column not in (*COLUMNS, "")]
     problems += [f"no column {column!r}" for column in ("query", "relevant") if column not in header]
     problems += [f"two columns {column!r}" for column in COLUMNS if header.count(column) > 1]
     if problems:
@@ -72,7 +75,15 @@ def _read_csv(path: Path) -> pd.DataFrame:
         if len(row) != len(header):
             remedy = "put quotation marks around a query that contains a comma"
             raise FaqlabError(f"{path}: line {line} has {len(row)} cells, the header {len(header)}; {remedy}.")
-    return pd.DataFrame(list(rows.values()), index=list(rows), columns=header, dtype=str)
+    cells = [[row[n] for n in named] for row in rows.values()]
+    return pd.DataFrame(cells, index=list(rows), columns=[header[n] for n in named], dtype=str)
+
+
+def _labels(cell: str, faqs: FaqSet) -> tuple[str, ...]:
+    """Return the ids in *cell*; 3.0 means 3, and a spreadsheet's NaN means none."""
+    words = [re.sub(r"(?<=\d)\.0$", "", word) for word in re.split(r"[\s,;|]+", cell) if word]
+    empty = len(words) == 1 and words[0].casefold() in ("nan", "none", "null") and words[0] not in faqs.position
+    return () if empty else tuple(dict.fromkeys(words))
 
 
 def _check_rows(path: Path, table: pd.DataFrame, faqs: FaqSet) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from functools import lru_cache
 from pathlib import Path
@@ -60,9 +61,17 @@ APOSTROPHES = str.maketrans(dict.fromkeys("‘’ʼ´`", "'"))
 
 
 def read_text(path: Path, remedy: str) -> str:
-    """Return the text of a UTF-8 file, without a byte order mark; FaqlabError, with a remedy, if it can't be read."""
+    """Return the text of a UTF-8, UTF-16 or Windows-1252 file; FaqlabError, with a remedy, if it can't be read."""
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        data = path.read_bytes()
+        if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            return data.decode("utf-16")
+        try:
+            return data.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            if b"\0" in data:
+                raise
+            return data.decode("cp1252")
     except FileNotFoundError:
         raise FaqlabError(f"{path}: no such file; {remedy}.") from None
     except UnicodeDecodeError as error:

@@ -23,8 +23,8 @@ BAD = {
     "cut off": (b'{"questions": [', "Invalid JSON: EOF"),
     "empty": (b"", "Invalid JSON"),
     "nested too deeply": (b"[" * 100_000, "Invalid JSON: recursion limit"),
-    "Latin-1": ('{"questions": [{"question": "für"'.encode("latin-1"), "not UTF-8 (byte 30); save the file as UTF-8."),
-    "UTF-16": (entries(GOOD).decode().encode("utf-16"), "not UTF-8 (byte 0)"),
+    "binary": (b'{"questions": "\xff\0"', "not UTF-8 (byte 15); save the file as UTF-8."),
+    "half of UTF-16": (entries(GOOD).decode().encode("utf-16")[:-1], "not UTF-8 (byte "),
     "half a character": (entries({**GOOD, "question": "A\ud83d"}), "Invalid JSON"),
     "a list of entries": (b"[" + json.dumps(GOOD).encode() + b"]", "Input should be an object; expected {"),
     "a text": (b'"questions"', "Input should be an object; expected {"),
@@ -120,6 +120,12 @@ def test_ids_are_optional_may_be_numbers_and_default_to_the_position(path: Path)
         Faq("17", "Who?", "Me.", "people", ("your name", "who?")),
     ]
     assert (faqs["17"].question, faqs.position["17"], len(faqs)) == ("Who?", 1, 3)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1252"])
+def test_other_encodings_are_read(encoding: str, path: Path) -> None:
+    path.write_text('{"questions": [{"question": "Café?", "answer": "5 €"}]}', encoding=encoding)
+    assert FaqSet.load(path).entries == (Faq("0", "Café?", "5 €"),)
 
 
 def test_any_script_is_read(path: Path) -> None:

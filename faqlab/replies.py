@@ -43,24 +43,20 @@ def contact() -> str:
 
 def reply(answer: Answer, faqs: FaqSet) -> str:
     """Return what the assistant says: an entry's answer, a clarifying question, or that it has no answer."""
-    match answer.reason:
-        case Reason.TWO_QUESTIONS:
-            found = " ".join(plain_text(hit.faq.answer) for hit in answer.hits)
-            return found if len(answer.hits) > 1 else f"{SAY.ONE_OF_TWO} {found} {SAY.OTHER_QUESTION}"
-        case Reason.AMBIGUOUS:
-            return clarifying_question(answer.choices)
-        case Reason.NO_CHOICE:
-            return f"{SAY.NOT_UNDERSTOOD} {clarifying_question(answer.choices)}"
-        case Reason.BELOW_THRESHOLD:
-            return decline(faqs)
-        case Reason.UNRESOLVED:
-            return f"{SAY.UNRESOLVED} {contact()}"
-        case Reason.NO_WORDS:
-            return SAY.SAY_AGAIN
-        case Reason.REJECTED:
-            return SAY.REJECTED
-        case _:
-            return plain_text(answer.hits[0].faq.answer)
+    if answer.answered:
+        both = answer.reason is Reason.TWO_QUESTIONS
+        found = " ".join(plain_text(hit.faq.answer) for hit in (answer.hits if both else answer.hits[:1]))
+        return f"{SAY.ONE_OF_TWO} {found} {SAY.OTHER_QUESTION}" if both and len(answer.hits) == 1 else found
+    if answer.reason is Reason.UNRESOLVED:
+        return f"{SAY.UNRESOLVED} {contact()}"
+    said: dict[str, str] = {
+        Reason.AMBIGUOUS: clarifying_question(answer.choices),
+        Reason.NO_CHOICE: f"{SAY.NOT_UNDERSTOOD} {clarifying_question(answer.choices)}",
+        Reason.BELOW_THRESHOLD: decline(faqs),
+        Reason.NO_WORDS: SAY.SAY_AGAIN,
+        Reason.REJECTED: SAY.REJECTED,
+    }
+    return said[answer.reason]
 
 
 def clarifying_question(choices: Sequence[str]) -> str:

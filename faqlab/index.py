@@ -37,12 +37,11 @@ texts has to be nearer than one of two. Both numbers were chosen on `calibration
 def pieces(answer: str) -> list[str]:
     """Return *answer* in pieces of at most `PIECE` words, which end with a sentence wherever one ends in reach."""
     texts: list[list[str]] = [[]]
-    for sentence in map(str.split, re.split(r"(?<=[.!?])\s+|\n+", answer)):
-        if texts[-1] and len(texts[-1]) + len(sentence) > PIECE:
+    sentences = map(str.split, re.split(r"(?<=[.!?])\s+|\n+", answer))
+    for words in (of[start : start + PIECE] for of in sentences for start in range(0, len(of), PIECE)):
+        if len(texts[-1]) + len(words) > PIECE:
             texts.append([])
-        for start in range(0, len(sentence), PIECE):
-            texts += [[]] if start else []
-            texts[-1] += sentence[start : start + PIECE]
+        texts[-1] += words
     return [" ".join(words) for words in texts]
 
 

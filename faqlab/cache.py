@@ -31,8 +31,7 @@ def load_or_build(
     files depend on, such as hashes and versions, as JSON values; *what* names the files in the log. A build deletes
     everything else in *folder*.
     """
-    files, problem = read_files(folder, names, made_from)
-    if files:
+    if files := read_files(folder, names, made_from)[0]:
         return files
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 
-from faqlab.cache import load_or_build, sha256
+from faqlab.cache import Files, load_or_build, sha256
 from faqlab.encoder import Encoder
 from faqlab.index import VectorIndex
 from faqlab.settings import PROJECT_ROOT, settings
@@ -45,7 +44,7 @@ class SmallTalk:
         intents = tuple(intent for intent in phrasings if intent not in ("follow_up", "question"))
         targets = np.array([[label == intent for intent in (*intents, "follow_up")] for label in labels], float)
 
-        def fit() -> Mapping[str, bytes]:
+        def fit() -> Files:
             vectors = encoder.encode(texts)
             weights = np.linalg.solve(_kernel(vectors @ vectors.T) + RIDGE * np.eye(len(vectors)), targets)
             return {VECTORS: vectors.tobytes(), WEIGHTS: weights.tobytes()}

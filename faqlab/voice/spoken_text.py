@@ -38,10 +38,9 @@ def sentences(text: str) -> list[str]:
         goes_on |= re.fullmatch(r"[A-Z]\.|St\.", last) is not None
         if last in WORDS["ends"] or re.fullmatch(r"(?i)[ap]\.m\.", last):
             goes_on = not part[0].isupper() or part[:3] in WORDS["days"]
-        if found and goes_on:
-            found[-1].append(part)
-        else:
-            found.append([part])
+        if not (found and goes_on):
+            found.append([])
+        found[-1].append(part)
     return [" ".join(parts) for parts in found]
 
 

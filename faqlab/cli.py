@@ -32,12 +32,7 @@ if TYPE_CHECKING:
     from faqlab.voice.livekit_server import LiveKit
     from faqlab.voice.services import BackgroundService
 
-app = typer.Typer(
-    help="Ask an FAQ, talk to it, and measure how often a question finds its answer.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 Query = Annotated[str, typer.Argument(help="The question.", metavar="QUERY")]
 Faqs = Annotated[Path | None, typer.Option("--faqs", metavar="PATH", help="The FAQ, a JSON file.")]
@@ -49,6 +44,7 @@ PerQuery = Annotated[Path | None, typer.Option(metavar="FILE", help="Write a CSV
 Fresh = Annotated[bool, typer.Option("--fresh", help="Make each line a new conversation.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Events = Annotated[bool, typer.Option("--json", help="Print lines of JSON, for a program that runs this one.")]
+Out = Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="Where to write the configuration.")]
 Port = Annotated[
     int | None, typer.Option(metavar="N", min=1, max=65535, help="The page's port (default: 8000 or the next free).")
 ]
@@ -79,8 +75,9 @@ def main() -> None:
         os._exit(2)  # at an ordinary exit, Python would write what is left of the output
 
 
-@app.callback(invoke_without_command=True)
-def _version(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+@app.callback(invoke_without_command=True, no_args_is_help=True)
+def _faqlab(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    """Ask an FAQ, talk to it, and measure how often a question finds its answer."""
     if version:
         typer.echo(f"faqlab {faqlab.__version__}")
         raise typer.Exit
@@ -157,7 +154,7 @@ def evaluate(
     if top_k:
         measures.loc[f"hit@{top_k}"] = evaluation.interval(results["mrr"].dropna() >= 1 / top_k)
     outcomes, kinds = evaluation.outcomes(results), evaluation.by_kind(results)
-    plain = _without_alternatives(retriever, table)
+    plain = evaluation.without_alternatives(retriever, table)
     if as_json:
         report: dict[Any, Any] = {"split": split if has_splits else None, "queries": len(table)}
         report |= measures.to_dict("index")
@@ -176,12 +173,7 @@ def evaluate(
 
 
 @app.command()
-def tune(
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="Where to write the configuration.")],
-    faqs: Faqs = None,
-    queries: Queries = None,
-    config: Config = None,
-) -> None:
+def tune(out: Out, faqs: Faqs = None, queries: Queries = None, config: Config = None) -> None:
     """Find the numbers of the configuration on your `tune` queries and some other FAQs, as notebook 3 does."""
     import pandas as pd
 
@@ -200,19 +192,6 @@ def tune(
     typer.echo(shares.to_string(float_format="{:.3f}".format, na_rep="–"))
     typer.echo("The numbers were found on these queries, so the figures are optimistic.")
     typer.echo(f"Written to {out}. To use it, set FAQLAB_RETRIEVAL={out} or name it with --config.")
-
-
-def _without_alternatives(retriever: Retriever, queries: pd.DataFrame) -> dict[str, float] | None:
-    """Return three measures of the same retriever without the entries' alternatives; None if it has none."""
-    from faqlab import evaluation
-
-    if "phrasings" not in retriever.config.views or not any(faq.alternatives for faq in retriever.faqs):
-        return None
-    views = ["question" if view == "phrasings" else view for view in retriever.config.views]
-    config = retriever.config.with_changes(views=tuple(views))
-    results = evaluation.evaluate(type(retriever).build(retriever.faqs, config, encoder=retriever.encoder), queries)
-    measures = evaluation.summarise(results)["value"]
-    return {name: float(measures[name]) for name in ("hit@1", "right_at_once", "wrong_at_once")}
 
 
 def _write_per_query(results: pd.DataFrame, path: Path) -> None:
@@ -307,13 +286,12 @@ def _until_ctrl_c(server: LiveDemo | BackgroundService) -> Iterator[None]:
 
     handle(interrupt)  # also in a background job of a script, for which shells have SIGINT ignored
     try:
-        yield
-        while not (problem := server.problem):
-            time.sleep(1)
-        _progress(f"faqlab: {problem}")
-        raise typer.Exit(1)
-    except KeyboardInterrupt:
-        pass
+        with suppress(KeyboardInterrupt):
+            yield
+            while not (problem := server.problem):
+                time.sleep(1)
+            _progress(f"faqlab: {problem}")
+            raise typer.Exit(1)
     finally:
         handle(signal.SIG_IGN)
         server.stop()

@@ -8,6 +8,7 @@ from typing import Any
 import ir_measures
 import numpy as np
 import pandas as pd
+import scipy  # which loads scipy.stats, a second's work, when it's first used
 from ir_measures import RR, R, Success, nDCG
 
 from faqlab.decision import Outcome, Reason, decide
@@ -102,11 +103,21 @@ def summarise(results: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index", columns=["value", "low", "high"]).rename_axis("measure")
 
 
+def without_alternatives(retriever: Retriever, queries: pd.DataFrame) -> dict[str, float]:
+    """Return three measures of the same retriever without the entries' alternatives; none if there are none."""
+    views = retriever.config.views
+    if "phrasings" not in views or not any(faq.alternatives for faq in retriever.faqs):
+        return {}
+    config = retriever.config.with_changes(views=tuple("question" if view == "phrasings" else view for view in views))
+    plain = Retriever.build(retriever.faqs, config, encoder=retriever.encoder)
+    measures = summarise(evaluate(plain, queries))["value"]
+    return {name: float(measures[name]) for name in ("hit@1", "right_at_once", "wrong_at_once")}
+
+
 def by_kind(results: pd.DataFrame) -> pd.DataFrame:
     """Return one row per kind: `queries`, `hit@1`, `hit@3`, `mrr`, `two_turns` (NaN: out of scope), `answered`."""
-    groups = results.groupby("kind", sort=False)
-    table = groups[["hit@1", "hit@3", "mrr", "two_turns", "answered"]].mean()
-    table.insert(0, "queries", groups.size())
+    means = {name: (name, "mean") for name in ("hit@1", "hit@3", "mrr", "two_turns", "answered")}
+    table = results.groupby("kind", sort=False).agg(queries=("id", "size"), **means)
     return table.sort_values(["hit@1", "answered"], ascending=False)
 
 
@@ -133,25 +144,20 @@ def outcomes(results: pd.DataFrame) -> pd.DataFrame:
 
 def auroc(inside: np.ndarray, outside: np.ndarray, axis: int = -1) -> np.ndarray:
     """Return the probability that a value of *inside* is higher than one of *outside*, ties counting half."""
-    from scipy.stats import mannwhitneyu
-
-    u = mannwhitneyu(inside, outside, axis=axis, method="asymptotic").statistic
+    u = scipy.stats.mannwhitneyu(inside, outside, axis=axis, method="asymptotic").statistic
     return np.asarray(u / (inside.shape[axis] * outside.shape[axis]))
 
 
 def interval(*samples: Sequence[float] | pd.Series, statistic: Callable[..., Any] = np.mean) -> tuple[float, ...]:
     """Return a statistic of *samples* and its 95% percentile bootstrap interval; NaN if a sample is empty."""
-    from scipy.stats import bootstrap
-
     values = [np.asarray(sample, float) for sample in samples]
     if not all(map(len, values)):
         return (float("nan"),) * 3
     value = float(statistic(*values, axis=-1))
     if min(map(len, values)) < 2:
         return (value,) * 3
-    rng = np.random.default_rng(SEED)
-    limits = bootstrap(values, statistic, n_resamples=2000, method="percentile", rng=rng).confidence_interval
-    return value, float(limits.low), float(limits.high)
+    found = scipy.stats.bootstrap(values, statistic, n_resamples=2000, method="percentile", rng=SEED)
+    return value, *map(float, found.confidence_interval)
 
 
 def compare(results: pd.DataFrame, baseline: pd.DataFrame, measure: str = "hit@1") -> dict[str, float]:
@@ -161,8 +167,6 @@ def compare(results: pd.DataFrame, baseline: pd.DataFrame, measure: str = "hit@1
     p comes from a paired randomisation test (Smucker, Allan and Carterette, CIKM 2007). All four are NaN without
     answerable queries. ValueError if the two results are for different queries.
     """
-    from scipy.stats import permutation_test
-
     if list(results["id"]) != list(baseline["id"]):
         raise ValueError("the two results are for different queries")
     difference = (results[measure].to_numpy(float) - baseline[measure].to_numpy(float))[results["answerable"]]
@@ -171,6 +175,6 @@ def compare(results: pd.DataFrame, baseline: pd.DataFrame, measure: str = "hit@1
     moved = difference[difference != 0]
     p = 1.0 if len(difference) else float("nan")
     if moved.size > 1:  # with a single pair p is 1, by symmetry, and SciPy raises an error
-        rng = np.random.default_rng(SEED)
-        p = float(permutation_test((moved,), np.sum, permutation_type="samples", vectorized=True, rng=rng).pvalue)
+        test = scipy.stats.permutation_test
+        p = float(test((moved,), np.sum, permutation_type="samples", vectorized=True, rng=SEED).pvalue)
     return {"difference": value, "low": low, "high": high, "p": p}

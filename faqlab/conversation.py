@@ -140,17 +140,14 @@ class Conversation:
             return _choose(offer, *places)
         if self._chosen is not None or PERSON & intents:
             return again if named else None
-        rejected = _unsearched(offer, outcome=Outcome.DECLINE, reason=Reason.REJECTED, choices=())
-        if places == set():
-            return rejected
+        if places == set() or (not about and {"no", "complaint"} & intents):
+            return _unsearched(offer, outcome=Outcome.DECLINE, reason=Reason.REJECTED, choices=())
         affirmed = DENIED.sub("", about)
         if has_words(affirmed):
             return self._reply_about(offer, affirmed)
         if about:  # "not the gift": of two, it's the other
             place = self._nearest(offer, about)
             return again if place is None or len(offer.choices) > 2 else _choose(offer, 1 - place)
-        if {"no", "complaint"} & intents:
-            return rejected
         place = self._nearest(offer, named) if named and places is None else None
         return again if place is None else _choose(offer, place)
 

@@ -175,8 +175,6 @@ def evaluate(
 @app.command()
 def tune(out: Out, faqs: Faqs = None, queries: Queries = None, config: Config = None) -> None:
     """Find the numbers of the configuration on your `tune` queries and some other FAQs, as notebook 3 does."""
-    import pandas as pd
-
     from faqlab import calibration, evaluation
     from faqlab.queries import load_queries
 
@@ -187,7 +185,7 @@ def tune(out: Out, faqs: Faqs = None, queries: Queries = None, config: Config = 
     before = evaluation.result_shares(evaluation.evaluate(retriever, table))
     found, judged = calibration.tune(retriever, table)
     found.save(out)
-    shares = pd.DataFrame({"before": before, "after": evaluation.result_shares(judged["this FAQ"])}).T
+    shares = before.to_frame("before").assign(after=evaluation.result_shares(judged["this FAQ"])).T
     typer.echo(f"{len(table)} queries to {retriever.faqs.path}, tuned with {len(judged) - 1} other FAQs:")
     typer.echo(shares.to_string(float_format="{:.3f}".format, na_rep="–"))
     typer.echo("The numbers were found on these queries, so the figures are optimistic.")

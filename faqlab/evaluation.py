@@ -175,6 +175,6 @@ def compare(results: pd.DataFrame, baseline: pd.DataFrame, measure: str = "hit@1
     moved = difference[difference != 0]
     p = 1.0 if len(difference) else float("nan")
     if moved.size > 1:  # with a single pair p is 1, by symmetry, and SciPy raises an error
-        test = scipy.stats.permutation_test
-        p = float(test((moved,), np.sum, permutation_type="samples", vectorized=True, rng=SEED).pvalue)
+        test = scipy.stats.permutation_test((moved,), np.sum, permutation_type="samples", vectorized=True, rng=SEED)
+        p = float(test.pvalue)
     return {"difference": value, "low": low, "high": high, "p": p}

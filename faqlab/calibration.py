@@ -9,6 +9,7 @@ from typing import Self
 
 import numpy as np
 import pandas as pd
+import scipy
 
 from faqlab.config import RetrievalConfig
 from faqlab.decision import CONTENDERS
@@ -54,7 +55,6 @@ def fit(sets: Sequence[Similarities]) -> dict[str, float]:
     `null_cosine` are a logistic regression of whether a query is answerable, and `scope_weight`, `share_weight` and
     `offset` one of whether the first entry is right. The formulas stand in `faqlab.decision`.
     """
-    from scipy.optimize import minimize
 
     def of_right(parameters: np.ndarray) -> float:
         found = [_shares(of, np.exp(parameters[0]), parameters[1]) for of in sets]
@@ -62,7 +62,9 @@ def fit(sets: Sequence[Similarities]) -> dict[str, float]:
         return float(-np.log(np.clip(p, 1e-3, 1)).mean())  # clipped: no scale can help if no right entry is among them
 
     answerable = np.concatenate([of.right.any(axis=1) for of in sets])
-    ranking = minimize(of_right, [np.log(20.0), 0.2], method="Nelder-Mead", bounds=[(0, np.log(1000)), (0, 10)]).x
+    ranking = scipy.optimize.minimize(
+        of_right, [np.log(20.0), 0.2], method="Nelder-Mead", bounds=[(0, np.log(1000)), (0, 10)]
+    ).x
     scale, ngram_weight = np.exp(ranking[0]), ranking[1]
     features = np.concatenate([np.stack([of.cosines.max(1), of.cosines.mean(1)], axis=1) for of in sets])
     slope, topic, constant = _regress(features, answerable, [(1, 1000), (-1000, 1000), (-1000, 1000)])
@@ -85,11 +87,12 @@ def _shares(of: Similarities, scale: float, ngram_weight: float) -> tuple[np.nda
 
 def _regress(features: np.ndarray, targets: np.ndarray, bounds: list[tuple[float, float]]) -> np.ndarray:
     """Return the weights and the constant, within *bounds*, of a logistic regression of *targets* on *features*."""
-    from scipy.optimize import minimize
-
     signs = np.where(targets, -1, 1)
-    loss = lambda of: np.logaddexp(0, signs * (features @ of[:-1] + of[-1])).mean()  # noqa: E731
-    return minimize(loss, [1.0] * len(bounds), method="L-BFGS-B", bounds=bounds).x
+
+    def loss(of: np.ndarray) -> float:
+        return float(np.logaddexp(0, signs * (features @ of[:-1] + of[-1])).mean())
+
+    return scipy.optimize.minimize(loss, [1.0] * len(bounds), method="L-BFGS-B", bounds=bounds).x
 
 
 def thresholds(results: pd.DataFrame, limits: Limits = Limits()) -> dict[str, float]:

@@ -128,7 +128,7 @@ READERS: dict[str, Callable[[Path], dict[str, Labelled]]] = {
 
 
 def read_written() -> dict[str, Labelled]:
-    """Return the project's own sets: the shop's `test` split and the FAQs that the encoder wasn't trained on."""
+    """Return the project's own sets: the shop's `test` split and the FAQs that the encoders weren't trained on."""
     faqs = FaqSet.load(PROJECT_ROOT / "data/ecommerce.json")
     sets = {"shop (test)": (faqs, load_queries(PROJECT_ROOT / "data/queries.csv", faqs, "test"))}
     for part in ("validation", "final"):

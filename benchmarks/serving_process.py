@@ -35,8 +35,8 @@ def main(path: str, config: str, faqs: str, folder: str) -> None:
         encoders = [load_encoder(name, settings().cache_dir) for name in names]
         if missing := [encoder.name for encoder in encoders if isinstance(encoder, ReferenceEncoder)]:
             raise FaqlabError(f"{missing[0]} isn't exported; run `python -m training.serving_models {missing[0]}`.")
-    entries, encoder, second = FaqSet.load(faqs), *(*encoders, None)[:2]
-    retriever = Retriever.build(entries, chosen, encoder=encoder, second=second, cache_dir=Path(folder))
+    entries, second = FaqSet.load(faqs), encoders[1] if len(encoders) > 1 else None
+    retriever = Retriever.build(entries, chosen, encoder=encoders[0], second=second, cache_dir=Path(folder))
     retriever.answer(entries.entries[0].question)
     _print({"peak_mib": peak_mib()})
     for line in sys.stdin:

@@ -11,13 +11,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from faqlab.cache import write_aside
 from faqlab.errors import FaqlabError, first_problem
-from faqlab.reference import BGE, MINILM, find_weights
+from faqlab.reference import MINILM, WEIGHTS, find_weights
 from faqlab.settings import PROJECT_ROOT, RETRIEVAL, exists
 from faqlab.text import read_text
 
 log = logging.getLogger(__name__)
 
-ALONE = PROJECT_ROOT / "data/retrieval.minilm.json"  # tuned like the project's configuration, without a second encoder
+WITHOUT_SECOND = PROJECT_ROOT / "data/retrieval.minilm.json"
+"""The project's configuration tuned without a second encoder, for where that isn't set up."""
 
 View = Literal["question", "phrasings", "question_answer", "answer"]
 
@@ -36,18 +37,16 @@ class RetrievalConfig(BaseModel):
     scope_scale: float = Field(20.0, ge=1, le=1000)  # inverse temperature of P(the FAQ has the answer)
     topic_weight: float = Field(0.0, ge=-2, le=10)  # of the mean similarity to all entries: is it the FAQ's topic?
     null_cosine: float = Field(0.5, ge=-1, le=1)  # the similarity for which that is 0.5
-    scope_weight: float = Field(1.0, ge=0, le=10)  # of its log odds in P(the first entry is right)
-    share_weight: float | None = Field(None, ge=0, le=100)  # of the entry's share in it; None: it's their product
-    offset: float = Field(0.0, ge=-100, le=100)  # added to both
     decline_below: float = Field(0.0, ge=0, le=1)  # decline if P(the FAQ has the answer) is lower
-    answer_from: float = Field(0.0, ge=0, le=1)  # otherwise answer if P(the first entry is right) is at least this
+    scope_from: float = Field(0.0, ge=0, le=1)  # otherwise answer if P(the FAQ has the answer) is at least this …
+    answer_from: float = Field(0.0, ge=0, le=1)  # … and P(the first entry is right) at least this; else clarify
 
     @model_validator(mode="after")
     def _views_differ_and_thresholds_have_a_scale(self) -> Self:
         if len(set(self.views)) < len(self.views):
             raise ValueError("views: one is named twice; name each once")
-        if self.scale is None and (self.decline_below or self.answer_from):
-            raise ValueError("decline_below and answer_from need a scale: add one, or leave both out")
+        if self.scale is None and (self.decline_below or self.scope_from or self.answer_from):
+            raise ValueError("decline_below, scope_from and answer_from need a scale: add one, or leave them out")
         return self
 
     @classmethod
@@ -64,9 +63,11 @@ class RetrievalConfig(BaseModel):
             return cls()
         try:
             config = cls.model_validate_json(read_text(path, remedy))
-            if (second := config.second_encoder) and (of := find_weights(second)) and not exists(of.folder):
-                log.warning("%s isn't set up (`make build` fetches it), so %s is used, not %s.", BGE, ALONE, path)
-                return cls.load(ALONE)
+            second = config.second_encoder and find_weights(config.second_encoder)
+            if second and not exists(second.folder / WEIGHTS) and path != WITHOUT_SECOND:
+                missing = "%s isn't set up (`make build` fetches it), so %s is used, not %s."
+                log.warning(missing, second.folder.name, WITHOUT_SECOND, path)
+                return cls.load(WITHOUT_SECOND)
             return config
         except ValidationError as error:
             known = f"known settings: {', '.join(cls.model_fields)}"

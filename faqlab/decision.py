@@ -1,12 +1,11 @@
 """
 Answer, clarify or decline.
 
-Two probabilities decide. P(the FAQ has the answer) is σ(x) with x = scope_scale · (best + topic_weight · mean −
-null_cosine). Here *best* is the highest similarity of the query to an entry and *mean* is that to all entries: unlike a
-sum over the entries, neither grows with the FAQ. An entry's *share* is a softmax of scale · (similarity + bonus) over
-the `CONTENDERS` best; the bonus is the overlap in character n-grams (`faqlab.ngrams`), which shows which entry is
-meant, but not whether the FAQ has the answer. P(the first entry is right) is σ(scope_weight · x + share_weight · share
-+ offset) or, without a share_weight, σ(x) · share. `faqlab.calibration` finds all numbers from labelled queries.
+Two probabilities decide. P(the FAQ has the answer) is σ(scope_scale · (best + topic_weight · mean − null_cosine)).
+Here *best* is the highest similarity of the query to an entry and *mean* is that to all entries: unlike a sum over the
+entries, neither grows with the FAQ. P(an entry is right) is a share of it, by a softmax of scale · (similarity + bonus)
+over the `CONTENDERS` best; the bonus is the overlap in character n-grams (`faqlab.ngrams`), which shows which entry is
+meant, but not whether the FAQ has the answer. `faqlab.calibration` finds all numbers from labelled queries.
 """
 
 from __future__ import annotations
@@ -44,40 +43,28 @@ class Reason(StrEnum):
 CONTENDERS = 8  # how many of the best entries share the probability
 
 
-def scope_and_shares(similarities: np.ndarray, bonus: np.ndarray, config: RetrievalConfig) -> tuple[float, np.ndarray]:
+def probabilities(similarities: np.ndarray, bonus: np.ndarray, config: RetrievalConfig) -> tuple[float, np.ndarray]:
     """
-    Return the probability that the FAQ has the answer, and the entries' shares, shape (entries,), which add up to 1.
+    Return the probability that the FAQ has the answer, and for each entry that it's the right one.
 
     *similarities* and *bonus* of one query have the shape (entries,) and are in the order of their sum, highest first.
     """
     assert config.scale is not None
     excess = similarities.max() + config.topic_weight * similarities.mean() - config.null_cosine
+    in_scope = float(np.exp(-np.logaddexp(0, -config.scope_scale * excess)))  # σ without overflow
     scores = (similarities + bonus)[:CONTENDERS]
     odds = np.exp(config.scale * (scores - scores[0]))
     shares = np.zeros(len(similarities))
     shares[:CONTENDERS] = odds / odds.sum()
-    return _sigmoid(config.scope_scale * excess), shares
+    return in_scope, in_scope * shares
 
 
-def p_right(in_scope: float, share: float, config: RetrievalConfig) -> float:
-    """Return P(the first entry is right), whose *share* includes those of the entries with the same answer."""
-    if config.share_weight is None:
-        return in_scope * share
-    x = np.log(in_scope + TINY) - np.log(1 - in_scope + TINY)
-    return _sigmoid(config.scope_weight * x + config.share_weight * share + config.offset)
-
-
-TINY = 1e-12  # instead of the logarithm of 0
-
-
-def _sigmoid(x: float) -> float:
-    return float(np.exp(-np.logaddexp(0, -x)))  # without overflow
-
-
-def decide(in_scope: float, first: float, decline_below: float, answer_from: float) -> tuple[Outcome, Reason]:
+def decide(
+    in_scope: float, first: float, decline_below: float, answer_from: float, scope_from: float = 0.0
+) -> tuple[Outcome, Reason]:
     """Return what to do, and why: *in_scope* is P(the FAQ has the answer), *first* is P(the first entry is right)."""
     if in_scope < decline_below:
         return Outcome.DECLINE, Reason.BELOW_THRESHOLD
-    if first >= answer_from:
+    if in_scope >= scope_from and first >= answer_from:
         return Outcome.ANSWER, Reason.CONFIDENT
     return Outcome.CLARIFY, Reason.AMBIGUOUS

@@ -55,11 +55,13 @@ def judge(
     return _with_results(results.join(_scores(results)))
 
 
-def decide_again(results: pd.DataFrame, decline_below: float, answer_from: float) -> pd.DataFrame:
+def decide_again(
+    results: pd.DataFrame, decline_below: float, answer_from: float, scope_from: float = 0.0
+) -> pd.DataFrame:
     """Return what *results* of a calibrated retriever would be with other thresholds."""
     worded = results[results["reason"] != Reason.NO_WORDS]
     chances = worded[["confidence", "first"]].to_numpy().tolist()
-    decisions = [decide(in_scope, first, decline_below, answer_from) for in_scope, first in chances]
+    decisions = [decide(in_scope, first, decline_below, answer_from, scope_from) for in_scope, first in chances]
     again = results.copy()
     again.update(pd.DataFrame(decisions, worded.index, ["outcome", "reason"], dtype=str))
     return _with_results(again)

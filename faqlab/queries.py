@@ -52,19 +52,19 @@ def _read_csv(path: Path) -> pd.DataFrame:
     text = read_text(path, "name your queries with --queries or FAQLAB_QUERIES")
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     first = next(filter(str.strip, text.split("\n")), "")
-    if first.startswith("sep="):  # Excel's own line
-        text, first = text.replace(first, "", 1), first[4:]
+    if first.strip('" ').casefold().startswith("sep="):  # Excel's own line
+        text, first = text.replace(first, "", 1), first.strip('" ')[4:]
     csv.field_size_limit(2**31 - 1)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count), strict=True)
     try:
         rows = {line: row for row, line in ((row, reader.line_num) for row in reader) if not all(map(is_blank, row))}
     except csv.Error as error:
         remedy = 'close every quotation mark, and write "" for one inside a text'
-        raise FaqlabError(f"{path}: not CSV ({error}); {remedy}.") from None
+        raise FaqlabError(f"{path}: not CSV ({error}, line {reader.line_num}); {remedy}.") from None
     if not rows:
         raise FaqlabError(f"{path}: empty; the first row names the columns: {', '.join(COLUMNS)}.")
     header = [column.strip() for column in rows.pop(min(rows))]
-    named = [n for n, column in enumerate(header) if column]  # a spreadsheet's others have no name
+    named = [n for n, column in enumerate(header) if column]  # a spreadsheet's empty columns have no name
     problems = [f"unknown column {column!r}" for column in header if column not in (*COLUMNS, "")]
     problems += [f"no column {column!r}" for column in ("query", "relevant") if column not in header]
     problems += [f"two columns {column!r}" for column in COLUMNS if header.count(column) > 1]
@@ -72,7 +72,8 @@ def _read_csv(path: Path) -> pd.DataFrame:
         expected = f"expected {', '.join(COLUMNS)}; id, kind and split are optional"
         raise FaqlabError(f"{path}: {problems[0]} ({expected}).")
     for line, row in rows.items():
-        if len(row) != len(header):
+        unnamed = (cell for n, cell in enumerate(row) if n and n not in named)  # the first may count the rows
+        if len(row) != len(header) or not all(map(is_blank, unnamed)):
             remedy = "put quotation marks around a query that contains a comma"
             raise FaqlabError(f"{path}: line {line} has {len(row)} cells, the header {len(header)}; {remedy}.")
     cells = [[row[n] for n in named] for row in rows.values()]
@@ -81,9 +82,11 @@ def _read_csv(path: Path) -> pd.DataFrame:
 
 def _labels(cell: str, faqs: FaqSet) -> tuple[str, ...]:
     """Return the ids in *cell*; 3.0 means 3, and a spreadsheet's NaN means none."""
-    words = [re.sub(r"(?<=\d)\.0$", "", word) for word in re.split(r"[\s,;|]+", cell) if word]
-    empty = len(words) == 1 and words[0].casefold() in ("nan", "none", "null") and words[0] not in faqs.position
-    return () if empty else tuple(dict.fromkeys(words))
+    ids = faqs.position
+    if cell.strip().casefold() in ("nan", "none", "null") and cell.strip() not in ids:
+        return ()
+    words = [word for part in cell.split() for word in ([part] if part in ids else re.split("[,;]", part)) if word]
+    return tuple(dict.fromkeys(word if word in ids else re.sub(r"(?<=\d)\.0$", "", word) for word in words))
 
 
 def _check_rows(path: Path, table: pd.DataFrame, faqs: FaqSet) -> None:

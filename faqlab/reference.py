@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 MINILM, BGE = "all-MiniLM-L6-v2", "bge-small-en-v1.5"
 BGE_FOLDER = PROJECT_ROOT / "embeddings_cache" / BGE  # from `python -m training.bge`, as no Python package has it
+WEIGHTS = "model.safetensors"
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 
@@ -50,7 +51,6 @@ def load_sentence_transformer(name: str) -> SentenceTransformer:
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()
-    transformers_logging.set_verbosity_error()  # a pooler that no encoder here uses isn't in every file of weights
     warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)  # peft uses the old name
     weights = find_weights(name)
     if not weights:
@@ -59,11 +59,15 @@ def load_sentence_transformer(name: str) -> SentenceTransformer:
         except (OSError, ValueError) as error:
             why = str(error).split("\n")[0]
             raise FaqlabError(f"{name!r} is no encoder's folder, and isn't on the Hugging Face hub ({why}).") from None
-    file = weights.folder / "model.safetensors"
-    if not exists(file) or sha256(file.read_bytes()) != weights.sha256:
-        remedy = "reinstall its package, or delete its folder and run `make build`"
+    file = weights.folder / WEIGHTS
+    remedy = "reinstall its package, or delete its folder and run `make build`"
+    if not file.is_file() or sha256(file.read_bytes()) != weights.sha256:
         raise FaqlabError(f"{file}: missing, damaged or of another version (SHA-256); {remedy}.")
-    model = SentenceTransformer(str(weights.folder), device="cpu", local_files_only=True)
+    transformers_logging.set_verbosity_error()  # a pooler that no encoder here uses isn't in every file of weights
+    try:
+        model = SentenceTransformer(str(weights.folder), device="cpu", local_files_only=True)
+    except (OSError, ValueError):
+        raise FaqlabError(f"{weights.folder}: files are missing or damaged; {remedy}.") from None
     if weights.adapter:
         from peft import PeftModel
 

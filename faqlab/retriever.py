@@ -14,7 +14,7 @@ from typing import Any, Self
 import numpy as np
 
 from faqlab.config import BASELINE, RetrievalConfig
-from faqlab.decision import CONTENDERS, Outcome, Reason, decide, p_right, scope_and_shares
+from faqlab.decision import CONTENDERS, Outcome, Reason, decide, probabilities
 from faqlab.encoder import Encoder, load_encoder
 from faqlab.errors import FaqlabError
 from faqlab.faqs import Faq, FaqSet
@@ -23,12 +23,14 @@ from faqlab.ngrams import NgramIndex
 from faqlab.settings import settings
 from faqlab.text import clean_query, has_words, is_blank
 
-THIRD_CHOICE = 0.1  # a third choice is offered if it has at least this part of the shares of the first three
+THIRD_CHOICE = 0.1  # a third choice is offered if it has at least this share of the probability of the first three
 
-SECOND = 0.7  # the weight of the second encoder's similarity, chosen on `calibration.OTHERS` and on public sets
+SECOND_WEIGHT = 0.7  # of the second encoder's similarity; chosen on `calibration.OTHERS` and on public sets
 
 SAME_ANSWER = 0.85
 """Answers with at least this cosine say the same if their numbers and negations do: either will do."""
+
+SHORT_ANSWER = 12  # words: shorter ones may differ in a single word ("room five", "room six")
 
 NEGATIONS = re.compile(r"\b(?:no|not|never|without|cannot)\b|n['’]t\b", re.IGNORECASE)
 
@@ -123,8 +125,9 @@ class Retriever:
 
     @cached_property
     def _facts(self) -> list[str]:
-        """What the encoder blurs in each answer: its numbers, and how often it negates."""
-        numbers = [sorted({*re.findall(r"[0-9]+", faq.answer)}) for faq in self.faqs]
+        """What the encoder blurs in each answer: how often it negates, its numbers, and a short one's other words."""
+        words = [faq.answer.casefold().split() for faq in self.faqs]
+        numbers = [of if len(of) <= SHORT_ANSWER else sorted({*re.findall(r"[0-9]+", " ".join(of))}) for of in words]
         return [f"{of} {len(NEGATIONS.findall(faq.answer))}" for of, faq in zip(numbers, self.faqs, strict=True)]
 
     @cached_property
@@ -160,7 +163,15 @@ class Retriever:
         found = self.index.similarities(self.embed(queries, progress=progress))
         if self.beside is None:
             return found
-        return (1 - SECOND) * found + SECOND * self.beside.similarities(queries, progress=progress)
+        return (1 - SECOND_WEIGHT) * found + SECOND_WEIGHT * self.beside.similarities(queries, progress=progress)
+
+    def cosines(self, query: str, texts: Sequence[str]) -> np.ndarray:
+        """Return the similarities of *query* to other *texts*, on the same scale, shape (texts,)."""
+        first, *others = self.encoder.encode([query, *texts])
+        found = np.stack(others) @ first
+        if self.beside is None:
+            return found
+        return (1 - SECOND_WEIGHT) * found + SECOND_WEIGHT * self.beside.cosines(query, texts)
 
     def embed(self, queries: Sequence[str], *, progress: bool = False) -> np.ndarray:
         """Return the queries' unit vectors, float32, shape (queries, dimension); FaqlabError if one is blank."""
@@ -181,16 +192,17 @@ class Retriever:
         if not has_words(query):  # "???" has a vector too, often close to an entry
             scores = np.zeros(len(entries))
             return Ranking(entries, squared_l2, scores, 0.0, Outcome.DECLINE, Reason.NO_WORDS)
-        in_scope, shares = scope_and_shares(similarities, bonus, config)
+        in_scope, p = probabilities(similarities, bonus, config)
         different = self._different_answers(entries[:CONTENDERS])
-        share = shares[: len(different)][different == 0].sum()
-        first = p_right(in_scope, share, config)
-        answer_from = config.answer_from if len(entries) > 1 else 0.0  # with one entry there is nothing to choose from
-        outcome, reason = decide(in_scope, first, config.decline_below, answer_from)
+        first = float(p[: len(different)][different == 0].sum())
+        sure = (
+            (config.answer_from, config.scope_from) if len(entries) > 1 else (0.0, 0.0)
+        )  # one: nothing to choose from
+        outcome, reason = decide(in_scope, first, config.decline_below, *sure)
         offered = [int(n) for n in np.unique(different)[:3]]
-        if len(offered) > 2 and shares[offered[2]] < THIRD_CHOICE * shares[offered].sum():
+        if len(offered) > 2 and p[offered[2]] < THIRD_CHOICE * p[offered].sum():
             offered.pop()
-        return Ranking(entries, squared_l2, shares * (first / share), in_scope, outcome, reason, first, tuple(offered))
+        return Ranking(entries, squared_l2, p, in_scope, outcome, reason, first, tuple(offered))
 
     def _different_answers(self, entries: np.ndarray) -> np.ndarray:
         """Return for each of *entries* the place of the first one with the same answer: its own, or an earlier one."""

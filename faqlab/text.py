@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import codecs
+import logging
 import re
 from functools import lru_cache
 from pathlib import Path
 
 from faqlab.errors import FaqlabError
+
+log = logging.getLogger(__name__)
 
 
 def is_blank(text: str) -> bool:
@@ -69,8 +72,10 @@ def read_text(path: Path, remedy: str) -> str:
         try:
             return data.decode("utf-8-sig")
         except UnicodeDecodeError:
-            if b"\0" in data:
+            damaged = not data.decode("utf-8", "ignore").isascii()  # Windows-1252 hardly ever looks like UTF-8
+            if damaged or b"\0" in data:
                 raise
+            log.warning("%s: not UTF-8, so it is read as Windows-1252.", path)
             return data.decode("cp1252")
     except FileNotFoundError:
         raise FaqlabError(f"{path}: no such file; {remedy}.") from None

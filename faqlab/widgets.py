@@ -68,7 +68,7 @@ def explorer(retriever: Retriever, query: str) -> Panel:
 def threshold_tuner(results: pd.DataFrame, config: RetrievalConfig, path: Path, limits: Limits) -> Panel:
     """Return sliders for limits above the *results* at the thresholds within them, and a button that saves those."""
     kept: dict[str, float] = {}
-    shown = "decline below {decline_below:.2f}, answer from {answer_from:.2f}"
+    shown = "decline below {decline_below:.2f}, answer from {scope_from:.2f} and {answer_from:.2f}"
     wrong = FloatSlider(limits.wrong, max=1, step=0.01, description="answered wrong, at most")
     false = FloatSlider(limits.false, max=1, step=0.01, description="out of scope answered, at most")
     declined = FloatSlider(limits.declined, max=1, step=0.01, description="answerable declined, at most")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from faqlab.config import ALONE, BASELINE, RetrievalConfig
+from faqlab.config import BASELINE, WITHOUT_SECOND, RetrievalConfig
 from faqlab.errors import FaqlabError
 from faqlab.reference import BGE, SERVED
 
@@ -32,10 +32,8 @@ def test_an_empty_configuration_is_the_baseline(path: Path) -> None:
         "scope_scale": 20.0,
         "topic_weight": 0.0,
         "null_cosine": 0.5,
-        "scope_weight": 1.0,
-        "share_weight": None,
-        "offset": 0.0,
         "decline_below": 0.0,
+        "scope_from": 0.0,
         "answer_from": 0.0,
     }
 
@@ -74,14 +72,15 @@ def test_where_the_second_encoder_is_not_set_up_the_numbers_for_one_are_used(
 ) -> None:
     config = RetrievalConfig(encoder="data/encoder", second_encoder="data/encoder_bge", scale=20.0)
     config.save(path)
-    monkeypatch.setitem(SERVED, BGE, (path.parent, SERVED[BGE][1]))
+    (tmp_path / "model.safetensors").touch()
+    monkeypatch.setitem(SERVED, BGE, (tmp_path, SERVED[BGE][1]))
     assert RetrievalConfig.load(path) == config
-    monkeypatch.setitem(SERVED, BGE, (tmp_path / "none", SERVED[BGE][1]))
+    monkeypatch.setitem(SERVED, BGE, (tmp_path / "bge-small-en-v1.5", SERVED[BGE][1]))
     alone = RetrievalConfig.load(path)
-    assert alone == RetrievalConfig.load(ALONE)
+    assert alone == RetrievalConfig.load(WITHOUT_SECOND)
     assert (alone.encoder, alone.second_encoder) == ("data/encoder", "")
     assert {record.getMessage() for record in caplog.records} == {
-        f"bge-small-en-v1.5 isn't set up (`make build` fetches it), so {ALONE} is used, not {path}."
+        f"bge-small-en-v1.5 isn't set up (`make build` fetches it), so {WITHOUT_SECOND} is used, not {path}."
     }
 
 
@@ -108,7 +107,7 @@ def test_a_configuration_is_frozen_and_changes_are_checked() -> None:
         ('{"top_k": "3"}', "top_k: input should be a valid integer"),
         ('{"scale": 0}', "scale: input should be greater than or equal to 1"),
         ('{"decline_below": NaN}', "decline_below: input should be a finite number"),
-        ('{"answer_from": 0.5}', "decline_below and answer_from need a scale: add one, or leave both out"),
+        ('{"answer_from": 0.5}', "decline_below, scope_from and answer_from need a scale: add one, or leave them out"),
         ('{"views": []}', "views: tuple should have at least 1 item"),
         ('{"views": ["title"]}', "views.0: input should be 'question', 'phrasings', 'question_answer' or 'answer'"),
         ('{"views": ["answer", "question", "answer"]}', "views: one is named twice; name each once (known settings: "),

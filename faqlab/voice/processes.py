@@ -49,6 +49,9 @@ class ChildProcess(BackgroundService):
     async def _prepare_end(self) -> None:
         """Do what has to be done before it is asked to end."""
 
+    async def _clear_up(self) -> None:
+        """Do what has to be done after it ended unexpectedly."""
+
     def _is_up(self) -> None:
         if self._ready.done():
             self._say(f"{self.name} is running again.")
@@ -70,6 +73,7 @@ class ChildProcess(BackgroundService):
                 self._say(f"{self.name} stopped unexpectedly ({why}), too often to be started again.")
                 raise ChildProcessError(why)
             self._say(f"{self.name} stopped unexpectedly ({why}); it is started again.")
+            await self._clear_up()
             with suppress(TimeoutError):  # the first time at once, then after 1, 3, 7 and 15 s
                 await asyncio.wait_for(self._stopping.wait(), 2 ** (failures - 1) - 1)
 
@@ -113,7 +117,7 @@ class ChildProcess(BackgroundService):
         return ": ".join([f"status {process.returncode}", *last])
 
     async def _read(self, pipe: IO[bytes] | None) -> None:
-        lines = asyncio.StreamReader(limit=2**30)
+        lines = asyncio.StreamReader(limit=2**30)  # a look-up's line may be long
         await self._loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), pipe)
         async for line in lines:
             self._loop.call_soon(self._take_line, line.decode(errors="replace").rstrip())

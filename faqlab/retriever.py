@@ -161,17 +161,13 @@ class Retriever:
     def similarities(self, queries: Sequence[str], *, progress: bool = False) -> np.ndarray:
         """Return the similarity of each query to each entry, −1 to 1, shape (queries, entries): see `VectorIndex`."""
         found = self.index.similarities(self.embed(queries, progress=progress))
-        if self.beside is None:
-            return found
-        return (1 - SECOND_WEIGHT) * found + SECOND_WEIGHT * self.beside.similarities(queries, progress=progress)
+        return _mean(found, self.beside.similarities(queries, progress=progress)) if self.beside else found
 
     def cosines(self, query: str, texts: Sequence[str]) -> np.ndarray:
         """Return the similarities of *query* to other *texts*, on the same scale, shape (texts,)."""
         first, *others = self.encoder.encode([query, *texts])
         found = np.stack(others) @ first
-        if self.beside is None:
-            return found
-        return (1 - SECOND_WEIGHT) * found + SECOND_WEIGHT * self.beside.cosines(query, texts)
+        return _mean(found, self.beside.cosines(query, texts)) if self.beside else found
 
     def embed(self, queries: Sequence[str], *, progress: bool = False) -> np.ndarray:
         """Return the queries' unit vectors, float32, shape (queries, dimension); FaqlabError if one is blank."""
@@ -195,9 +191,8 @@ class Retriever:
         in_scope, p = probabilities(similarities, bonus, config)
         different = self._different_answers(entries[:CONTENDERS])
         first = float(p[: len(different)][different == 0].sum())
-        sure = (
-            (config.answer_from, config.scope_from) if len(entries) > 1 else (0.0, 0.0)
-        )  # one: nothing to choose from
+        # With one entry there is nothing to choose from.
+        sure = (config.answer_from, config.scope_from) if len(entries) > 1 else (0.0, 0.0)
         outcome, reason = decide(in_scope, first, config.decline_below, *sure)
         offered = [int(n) for n in np.unique(different)[:3]]
         if len(offered) > 2 and p[offered[2]] < THIRD_CHOICE * p[offered].sum():
@@ -211,3 +206,8 @@ class Retriever:
         similar = (answers @ answers.T >= SAME_ANSWER) & (facts[:, None] == facts)
         same = (similar | np.eye(len(answers), dtype=bool)).argmax(axis=1)
         return np.asarray(same[same])  # if A says the same as B and B as C, C counts with A
+
+
+def _mean(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return the mean similarity of both encoders."""
+    return (1 - SECOND_WEIGHT) * first + SECOND_WEIGHT * second

@@ -21,7 +21,6 @@ from livekit.agents.voice import events
 from faqlab import replies
 from faqlab.config import RetrievalConfig
 from faqlab.conversation import Conversation
-from faqlab.encoder import load_encoder
 from faqlab.faqs import FaqSet
 from faqlab.retriever import Retriever
 from faqlab.settings import settings
@@ -67,7 +66,7 @@ class Assistant:
     def load(cls, pipeline: Pipeline, records: LookupLog, faqs: Path, config: Path) -> Self:
         """Load the FAQ and the models, and run each once, so that the first call is as fast as the others."""
         entries, chosen = FaqSet.load(faqs), RetrievalConfig.load(config)
-        retriever = Retriever.build(entries, chosen, encoder=load_encoder(chosen.encoder, settings().cache_dir))
+        retriever = Retriever.build(entries, chosen)
         retriever.answer(entries.entries[0].question)
         # Sentences that are needed at once, or when synthesis fails.
         pipeline.prewarm((replies.GREETING, replies.CUT_OFF, replies.SORRY, replies.decline(entries)))

@@ -18,7 +18,7 @@ from faqlab.text import replace_surrogates
 
 SERVING_FILES = ("model.onnx", "tokenizer.json")
 BATCH = 32
-EXPORT_VERSION = 3  # increase it when `training.serving_models` makes something else of the same weights
+EXPORT_VERSION = 4  # increase it when `training.serving_models` makes something else of the same weights
 
 log = logging.getLogger(__name__)
 

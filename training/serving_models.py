@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import tempfile
 import warnings
@@ -9,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import onnx
 import onnxruntime
 from tokenizers import Tokenizer
 
@@ -16,7 +18,7 @@ from faqlab.cache import Files, load_or_build
 from faqlab.config import BASELINE, RetrievalConfig
 from faqlab.encoder import SERVING_FILES, serving_cache
 from faqlab.errors import FaqlabError
-from faqlab.reference import Weights, find_weights, load_sentence_transformer
+from faqlab.reference import BGE_FOLDER, Weights, find_weights, load_sentence_transformer
 from faqlab.settings import settings
 
 
@@ -45,10 +47,28 @@ def export(weights: Weights) -> Files:
         optimize_model(plain, "bert", *shape, fusion, opt_level=0).save_model_to_file(fused)
         onnxruntime.set_default_logger_severity(3)  # otherwise it warns that the graph is for this kind of processor
         graph = Path(optimize_by_onnxruntime(fused, optimized_model_path=optimised)).read_bytes()
+        if weights.folder == BGE_FOLDER:
+            graph = _in_eight_bits(graph)
     tokenizer = Tokenizer.from_file(str(weights.folder / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.enable_truncation(model.max_seq_length)
     return dict(zip(SERVING_FILES, (graph, tokenizer.to_str().encode()), strict=True))
+
+
+def _in_eight_bits(graph: bytes) -> bytes:
+    """
+    Return *graph* with matrix products in 8 bits: the model loads faster and a query takes three quarters of the time.
+
+    Weights and inputs are scaled in blocks of 32, so a text has the same vector alone and in a batch.
+    """
+    from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+
+    logging.getLogger(MatMulNBitsQuantizer.__module__).setLevel(logging.WARNING)  # else a line for each node
+    quantizer = MatMulNBitsQuantizer(
+        onnx.load_from_string(graph), bits=8, block_size=32, is_symmetric=True, accuracy_level=4
+    )
+    quantizer.process()
+    return bytes(quantizer.model.model.SerializeToString())
 
 
 def _trace(model: Any, path: str) -> None:

@@ -91,6 +91,16 @@ def test_serving_and_reference_agree_on_odd_texts_and_cut_them_at_256_tokens(
         assert (one.name, one.dimension, one.fingerprint) == (CONFIG.encoder, 384, serving.fingerprint)
 
 
+def test_a_text_has_the_same_vector_alone_and_in_a_batch_and_nearly_the_reference_s(queries: pd.DataFrame) -> None:
+    """bge's matrix products are in 8 bits, scaled in blocks of a token: other texts in a batch change nothing."""
+    name = CONFIG.second_encoder or CONFIG.encoder
+    encoder, asked = load_encoder(name, MODEL_FOLDER.parent), queries["query"].tolist()[:64]
+    assert isinstance(encoder, ServingEncoder)
+    together, alone = encoder.encode(asked), np.concatenate([encoder.encode([query]) for query in asked])
+    assert cosines(together, alone).min() >= 0.99999
+    assert cosines(together, ReferenceEncoder(name).encode(asked)).min() >= 0.999
+
+
 def test_without_an_undamaged_export_the_reference_serves_and_the_log_says_what_to_do(
     encoder: Encoder, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

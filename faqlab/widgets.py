@@ -55,7 +55,7 @@ def explorer(query: str, **retrievers: Retriever) -> Panel:
 
     def draw(typed: str, k: int) -> display.HTML:
         found = "".join(_explanation(name, of, typed, k) for name, of in retrievers.items())
-        return display.HTML(f'<div style="display: flex; flex-wrap: wrap; column-gap: 3em">{found}</div>')
+        return display.HTML(f'<style>{SIDE_BY_SIDE}</style><div class="side-by-side">{found}</div>')
 
     most = min(20, *(len(of.faqs) for of in retrievers.values()))
     return panel(draw, query_box(query), IntSlider(min(5, most), 1, most, description="entries"))
@@ -79,6 +79,14 @@ def _explanation(name: str, retriever: Retriever, query: str, k: int) -> str:
         columns["+ n-grams"] = config.ngram_weight * retriever.ngrams.cosines([query])[0, best]
     columns["squared L2"] = ranking.squared_l2[:k]
     return f"<div><p><b>{escape(name)}: {decision}</b></p>{table(columns).data}</div>"
+
+
+SIDE_BY_SIDE = """
+.side-by-side {display: flex; flex-wrap: wrap; column-gap: 2em; line-height: 1.4}
+.side-by-side > div {flex: 1 1 30em}
+.side-by-side :is(td, th) {padding: 0.2em 0.5em}
+.side-by-side td:first-child {min-width: 11em}
+"""
 
 
 def threshold_tuner(results: pd.DataFrame, config: RetrievalConfig, path: Path, limits: Limits) -> Panel:

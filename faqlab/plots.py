@@ -7,8 +7,6 @@ Every colour is paired with a marker or hatching, so the figures also work in gr
 from __future__ import annotations
 
 import base64
-import textwrap
-from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -19,8 +17,6 @@ from IPython.core.pylabtools import print_figure
 from IPython.display import HTML
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
-
-from faqlab.retriever import Hit
 
 STYLE = Path(__file__).with_suffix(".mplstyle")  # for `plt.style.use(plots.STYLE)`, once in each notebook
 
@@ -47,20 +43,6 @@ def show(figure: Figure, alt: str) -> HTML:
     # As HTML, because neither JupyterLab nor nbconvert takes an alternative text from a PNG's metadata.
     png = base64.b64encode(print_figure(figure, bbox_inches=None, metadata={"Software": None})).decode()
     return HTML(f'<img alt="{escape(alt)}" src="data:image/png;base64,{png}" style="max-width: 100%">')
-
-
-def ranked_answers(query: str, hits: Sequence[Hit], relevant: Sequence[str] = ()) -> Figure:
-    """Draw the squared L2 distances of the *hits* for *query*, best on top; those with a *relevant* id are marked."""
-    figure, ax = plt.subplots(figsize=(9.0, 1.5 + 0.4 * len(hits)))
-    names = [f"{n}. {textwrap.shorten(hit.faq.question, 68, placeholder=' …')}" for n, hit in enumerate(hits, 1)]
-    colours = [BLUE if hit.faq.id in relevant else GREY for hit in hits]
-    bars = ax.barh(names, [hit.squared_l2 for hit in hits], 0.62, color=colours)
-    ax.bar_label(bars, [f"{hit.squared_l2:.2f}{'  right' * (hit.faq.id in relevant)}" for hit in hits], padding=4)
-    ax.invert_yaxis()
-    ax.set(xlim=(0, max(2.0, *(hit.squared_l2 * 1.1 for hit in hits))), xlabel="squared L2 distance from the query")
-    title = textwrap.fill(textwrap.shorten(f"“{query}”", 300, placeholder=" …"), 100)
-    figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
-    return figure
 
 
 def result_bars(counts: pd.DataFrame, title: str) -> Figure:

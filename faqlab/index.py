@@ -121,7 +121,7 @@ class VectorIndex:
         cosines[np.nonzero(found)[0], rows[found]] = 1 - np.clip(squared_l2[found], 0.0, 4.0) / 2
         sums = np.add.reduceat(np.exp(SHARPNESS * cosines), self._starts, axis=1)
         soft, hard = np.log(sums / self._texts) / SHARPNESS, np.maximum.reduceat(cosines, self._starts, axis=1)
-        by_view = np.where(self._pieces, hard, soft).reshape(len(vectors), -1, len(self._views))
+        by_view = np.where(self._pieces, hard, soft).reshape(len(vectors), len(self.texts), len(self._views))
         return (1 - NEAREST) * by_view.mean(axis=2) + NEAREST * by_view.max(axis=2)
 
     def nearest(self, vectors: np.ndarray) -> np.ndarray:

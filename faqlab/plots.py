@@ -7,8 +7,6 @@ Every colour is paired with a marker or hatching, so the figures also work in gr
 from __future__ import annotations
 
 import base64
-import textwrap
-from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -19,8 +17,6 @@ from IPython.core.pylabtools import print_figure
 from IPython.display import HTML
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
-
-from faqlab.retriever import Hit
 
 STYLE = Path(__file__).with_suffix(".mplstyle")  # for `plt.style.use(plots.STYLE)`, once in each notebook
 
@@ -41,37 +37,12 @@ CATEGORIES = list(zip(_HUES.split(), "os^Dv*PX<>ph", strict=True))
 """Colour and marker of each category, in no particular order."""
 
 
-def to_png(figure: Figure) -> bytes:
-    """Return *figure* as a PNG, and close it."""
-    plt.close(figure)  # otherwise the notebook shows it a second time
-    return print_figure(figure, bbox_inches=None, metadata={"Software": None})
-
-
 def show(figure: Figure, alt: str) -> HTML:
-    """Return *figure* for a notebook's cell, with *alt* for those who can't see it."""
+    """Return *figure* as a PNG for a notebook's cell, with *alt* for those who can't see it, and close it."""
+    plt.close(figure)  # otherwise the notebook shows it a second time
     # As HTML, because neither JupyterLab nor nbconvert takes an alternative text from a PNG's metadata.
-    png = base64.b64encode(to_png(figure)).decode()
+    png = base64.b64encode(print_figure(figure, bbox_inches=None, metadata={"Software": None})).decode()
     return HTML(f'<img alt="{escape(alt)}" src="data:image/png;base64,{png}" style="max-width: 100%">')
-
-
-def ranked_answers(query: str, hits: Sequence[Hit], relevant: Sequence[str] = (), decision: str = "") -> Figure:
-    """
-    Draw the squared L2 distances of the *hits* for *query*, best on top; those with a *relevant* id are marked.
-
-    The *decision* of a calibrated retriever goes under the query, and the hits' probabilities beside the distances.
-    """
-    figure, ax = plt.subplots(figsize=(9.0, 1.5 + 0.4 * len(hits)))
-    names = [f"{n}. {textwrap.shorten(hit.faq.question, 68, placeholder=' …')}" for n, hit in enumerate(hits, 1)]
-    colours = [BLUE if hit.faq.id in relevant else GREY for hit in hits]
-    bars = ax.barh(names, [hit.squared_l2 for hit in hits], 0.62, color=colours)
-    label = "{0.squared_l2:.2f}, P = {0.score:.2f}" if decision else "{0.squared_l2:.2f}"
-    labels = [label.format(hit) + ("  right" if hit.faq.id in relevant else "") for hit in hits]
-    ax.bar_label(bars, labels, padding=4)
-    ax.invert_yaxis()
-    ax.set(xlim=(0, max(2.0, *(hit.squared_l2 * 1.1 for hit in hits))), xlabel="squared L2 distance from the query")
-    title = f"{textwrap.fill(textwrap.shorten(f'“{query}”', 300, placeholder=' …'), 100)}\n{decision}".strip()
-    figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
-    return figure
 
 
 def result_bars(counts: pd.DataFrame, title: str) -> Figure:

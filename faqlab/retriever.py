@@ -153,8 +153,6 @@ class Retriever:
 
     def rank(self, queries: Sequence[str], *, progress: bool = False) -> list[Ranking]:
         """Rank the entries for each query and decide, as `answer` does; FaqlabError if one is blank."""
-        if not len(queries):
-            return []
         similarities = self.similarities(queries, progress=progress)
         return [self._rank(*row) for row in zip(queries, similarities, strict=True)]
 

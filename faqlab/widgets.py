@@ -1,7 +1,7 @@
 """
-Controls in the notebooks, above a picture that is redrawn when they change.
+Controls in the notebooks, above a figure or table that follows them.
 
-The kernel redraws it and sends it as a PNG, without threads or captured output, so that widgets work both in JupyterLab
+The kernel makes it and sends it as HTML, without threads or captured output, so that widgets work both in JupyterLab
 and under nbmake.
 """
 
@@ -14,32 +14,30 @@ from typing import Any
 
 import pandas as pd
 from IPython import display
-from ipywidgets import HTML, Button, FloatSlider, Image, IntSlider, Layout, Text, VBox
-from matplotlib.figure import Figure
+from ipywidgets import HTML, Button, FloatSlider, IntSlider, Layout, Text, VBox
 
 from faqlab import evaluation, plots
 from faqlab.calibration import Limits, thresholds
 from faqlab.config import RetrievalConfig
-from faqlab.decision import Reason
+from faqlab.decision import Outcome
 from faqlab.errors import FaqlabError
-from faqlab.retriever import Retriever
+from faqlab.retriever import SECOND_WEIGHT, Retriever
 
 
 class Panel(VBox):
-    """Controls above a picture; where widgets can't be shown, a line of text."""
+    """Controls above what they choose; where widgets can't be shown, a line of text."""
 
     def __repr__(self) -> str:
         return "[a widget: open this notebook in JupyterLab and run its cells to use it]"
 
 
-def panel(draw: Callable[..., Figure], *controls: Any) -> Panel:
-    """Return *controls* above the figure that *draw* makes of their values, or the sentence of its `FaqlabError`."""
-    picture = Image(format="png", layout=Layout(max_width="100%", align_self="flex-start"))
-    message = HTML()
+def panel(draw: Callable[..., display.HTML], *controls: Any) -> Panel:
+    """Return *controls* above what *draw* makes of their values, or the sentence of its `FaqlabError`."""
+    shown, message = HTML(), HTML()
 
     def redraw(_: object = None) -> None:
         try:
-            picture.value = plots.to_png(draw(*(control.value for control in controls)))
+            shown.value = draw(*(control.value for control in controls)).data
             message.value = ""
         except FaqlabError as error:
             message.value = f"<b>{escape(str(error))}</b>"
@@ -49,20 +47,46 @@ def panel(draw: Callable[..., Figure], *controls: Any) -> Panel:
         control.continuous_update = False
         control.observe(redraw, "value")
     redraw()
-    return Panel([*controls, message, picture])
+    return Panel([*controls, message, shown])
 
 
-def explorer(retriever: Retriever, query: str) -> Panel:
-    """Return a box for a question and a slider for k, above the entries found, and the decision if calibrated."""
+def explorer(query: str, **retrievers: Retriever) -> Panel:
+    """Return a box for a question and a slider for k, above what each of *retrievers* makes of the question."""
 
-    def draw(typed: str, k: int) -> Figure:
-        answer = retriever.with_config(top_k=k).answer(typed)
-        decision = f"{answer.outcome}; P(FAQ has the answer) = {answer.confidence:.2f}"
-        calibrated = answer.reason is not Reason.UNCALIBRATED
-        return plots.ranked_answers(typed, answer.hits[:k], decision=decision if calibrated else "")
+    def draw(typed: str, k: int) -> display.HTML:
+        found = "".join(_explanation(name, of, typed, k) for name, of in retrievers.items())
+        return display.HTML(f'<style>{SIDE_BY_SIDE}</style><div class="side-by-side">{found}</div>')
 
-    most = min(20, len(retriever.faqs))
+    most = min(20, *(len(of.faqs) for of in retrievers.values()))
     return panel(draw, query_box(query), IntSlider(min(5, most), 1, most, description="entries"))
+
+
+def _explanation(name: str, retriever: Retriever, query: str, k: int) -> str:
+    """Return as HTML what *retriever* decides, and how each of its parts rates the best *k* entries for *query*."""
+    config, ranking = retriever.config, retriever.rank([query])[0]
+    best, decision = ranking.entries[:k], f"{ranking.outcome} ({ranking.reason.replace('_', ' ')})"
+    columns: dict[str, Any] = {"entry": [retriever.faqs.entries[n].question for n in best]}
+    if ranking.outcome is Outcome.CLARIFY:
+        columns["offered"] = ["yes" if place in ranking.offered else "" for place in range(len(best))]
+    if config.scale is not None:
+        columns["P(right)"] = ranking.scores[:k]
+        decision += f"; P(FAQ has the answer) = {ranking.confidence:.2f}, P(first entry is right) = {ranking.first:.2f}"
+    second = retriever.beside
+    parts = [(1 - SECOND_WEIGHT, retriever), (SECOND_WEIGHT, second)] if second else [(1.0, retriever)]
+    for weight, one in parts:
+        columns[f"{weight:.0%} {one.config.encoder}"] = one.index.similarities(one.embed([query]))[0, best]
+    if config.ngram_weight:
+        columns["+ n-grams"] = config.ngram_weight * retriever.ngrams.cosines([query])[0, best]
+    columns["squared L2"] = ranking.squared_l2[:k]
+    return f"<div><p><b>{escape(name)}: {decision}</b></p>{table(columns).data}</div>"
+
+
+SIDE_BY_SIDE = """
+.side-by-side {display: flex; flex-wrap: wrap; column-gap: 2em; line-height: 1.4}
+.side-by-side > div {flex: 1 1 30em}
+.side-by-side :is(td, th) {padding: 0.2em 0.5em}
+.side-by-side td:first-child {min-width: 11em}
+"""
 
 
 def threshold_tuner(results: pd.DataFrame, config: RetrievalConfig, path: Path, limits: Limits) -> Panel:
@@ -74,10 +98,11 @@ def threshold_tuner(results: pd.DataFrame, config: RetrievalConfig, path: Path, 
     declined = FloatSlider(limits.declined, max=1, step=0.01, description="answerable declined, at most")
     button, saved = Button(description="Save these thresholds", layout=Layout(width="200px")), HTML()
 
-    def draw(wrong: float, false: float, declined: float) -> Figure:
+    def draw(wrong: float, false: float, declined: float) -> display.HTML:
         kept.update(thresholds(results, Limits(wrong, false, declined)))
         counts = evaluation.result_counts(evaluation.decide_again(results, **kept))
-        return plots.result_bars(counts, shown.format(**kept).capitalize())
+        title = shown.format(**kept).capitalize()
+        return plots.show(plots.result_bars(counts, title), f"Shares of the five results: {title}")
 
     def save(_: Button) -> None:
         try:

@@ -71,9 +71,15 @@ def pictures(notebook: dict) -> dict[str, bytes]:
     }
 
 
+def short(text: str) -> float:
+    """Return the number as JavaScript writes it, 1 and not 1.0, so that saving in JupyterLab changes nothing."""
+    value = float(text)
+    return int(value) if value.is_integer() else value
+
+
 def main(path: Path) -> None:
     """Tidy the notebook at *path*, number its widgets, and write its tagged figures."""
-    notebook = json.loads(path.read_text(encoding="utf-8"))
+    notebook = json.loads(path.read_text(encoding="utf-8"), parse_float=short)
     tidy(notebook)
     text = json.dumps(notebook, indent=1, ensure_ascii=False)
     state = notebook["metadata"].get("widgets", {}).get(WIDGET_STATE, {}).get("state", {})

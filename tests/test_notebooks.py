@@ -153,16 +153,14 @@ def test_tidy_drops_progress_and_unsaved_outputs_and_keeps_the_rest() -> None:
     assert ["".join(output.get("text", "")) for output in outputs(notebook)] == ["A warning.\n", ""]
 
 
-def test_saved_widgets_are_numbered_and_a_tagged_figure_is_written(tmp_path: Path) -> None:
+def test_saved_widgets_are_numbered_numbers_are_short_and_a_tagged_figure_is_written(tmp_path: Path) -> None:
     tidy = load_tidy()
     plot = VBox([HTML("a figure")])
     cell = nbformat.v4.new_code_cell("…", execution_count=1, metadata={"tags": ["docs/some.png"]})
     png = base64.b64encode(b"a picture").decode()
     view = {"text/plain": "VBox()", tidy.WIDGET_VIEW: {"model_id": plot.model_id}}
-    cell.outputs = [
-        nbformat.v4.new_output("execute_result", data, execution_count=1)
-        for data in (view, {"text/html": f'<img alt="…" src="data:image/png;base64,{png}">'})
-    ]
+    bundles = view, {"text/html": f'<img alt="…" src="data:image/png;base64,{png}">'}, {"application/json": [1.0, 1.5]}
+    cell.outputs = [nbformat.v4.new_output("execute_result", data, execution_count=1) for data in bundles]
     metadata = {"widgets": {tidy.WIDGET_STATE: {"state": dependency_state([plot])}}}
     path = tmp_path / "notebooks" / "some.ipynb"
     path.parent.mkdir()
@@ -171,5 +169,6 @@ def test_saved_widgets_are_numbered_and_a_tagged_figure_is_written(tmp_path: Pat
     tidy.main(path)
     saved = json.loads(path.read_text())
     assert outputs(saved)[0]["data"][tidy.WIDGET_VIEW] == {"model_id": "widget-01"}
+    assert str(outputs(saved)[2]["data"]["application/json"]) == "[1, 1.5]"  # as JupyterLab would save it
     assert (tmp_path / "docs/some.png").read_bytes() == b"a picture"
     nbformat.validate(nbformat.read(path, 4))

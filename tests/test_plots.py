@@ -13,8 +13,6 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from faqlab import evaluation, plots
-from faqlab.faqs import Faq
-from faqlab.retriever import Hit
 
 COUNTS = pd.DataFrame([[3, 1, 0, 1, 0], [0, 0, 1, 0, 4]], ["answerable", "out of scope"], list(evaluation.RESULTS))
 
@@ -24,10 +22,6 @@ def in_the_notebooks_style() -> Iterator[None]:
     with plt.style.context(plots.STYLE):
         yield
     plt.close("all")
-
-
-def hits(*distances: float, question: str = "Do you ship abroad?") -> list[Hit]:
-    return [Hit(Faq(str(n), question, "Yes."), d, 1 - d / 2) for n, d in enumerate(distances, start=1)]
 
 
 def texts(figure: Figure) -> str:
@@ -58,7 +52,8 @@ def test_every_result_and_category_has_a_look_of_its_own() -> None:
 
 
 def test_a_figure_becomes_a_png_that_is_always_the_same_and_is_closed() -> None:
-    assert plots.to_png(plots.result_bars(COUNTS, "title")) == plots.to_png(plots.result_bars(COUNTS, "title"))
+    first, second = (plots.show(plots.result_bars(COUNTS, "title"), "alt").data for _ in range(2))
+    assert first == second
     assert not plt.get_fignums()
 
 
@@ -69,14 +64,9 @@ def test_a_picture_has_its_alternative_text_escaped() -> None:
 
 
 def test_dollars_in_an_faq_are_not_read_as_formulas() -> None:
-    figure = plots.ranked_answers("is $5 more than $4?", hits(0.5, 1.0, question="What do I get for $20^_ or $30?"))
-    assert plots.to_png(figure)  # as a formula, 20^_ can't be drawn
-    assert "“is $5 more than $4?”" in texts(figure)
-
-
-def test_a_very_long_query_stays_on_the_page() -> None:
-    figure = plots.ranked_answers("word " * 10_000, hits(0.5))
-    assert all(len(line) <= 100 for line in texts(figure).split("\n"))
+    figure = plots.result_bars(COUNTS, "What do I get for $20^_ or $30?")
+    assert plots.show(figure, "alt")  # as a formula, 20^_ can't be drawn
+    assert "for $20^_ or $30?" in texts(figure)
 
 
 def test_shares_add_up_to_one_and_numbers_of_queries_are_named() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from copy import copy
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,10 @@ from faqlab.retriever import Retriever
 FAQS = FaqSet(tuple(Faq(str(n), question, answer) for n, (question, answer) in enumerate(SMALL)))
 
 
+def tables(html: str) -> list[pd.DataFrame]:
+    return pd.read_html(StringIO(html))
+
+
 @pytest.fixture(scope="module")
 def tuned(encoder: Encoder, tmp_path_factory: pytest.TempPathFactory) -> Retriever:
     config = RetrievalConfig(scale=20.0, answer_from=0.6)
@@ -33,23 +39,45 @@ def results(tuned: Retriever) -> pd.DataFrame:
     return evaluation.evaluate(tuned, queries.assign(kind="x", split="", answerable=[True, False]))
 
 
-def test_the_explorer_redraws_when_a_question_is_typed_or_more_entries_are_wanted(tuned: Retriever) -> None:
-    text, k, message, picture = widgets.explorer(tuned, "send shoes back").children
-    pictures = [picture.value]
-    text.value = "do you deliver to Norway?"
-    pictures.append(picture.value)
-    k.value = 2
-    pictures.append(picture.value)
-    assert len(set(pictures)) == 3
+def test_the_explorer_follows_the_question_and_how_many_entries_are_wanted(tuned: Retriever) -> None:
+    text, k, message, shown = widgets.explorer("send shoes back", tuned=tuned).children
+    assert len(tables(shown.value)[0]) == len(FAQS)
+    text.value, k.value = SMALL[0][0], 2
+    (found,) = tables(shown.value)
+    assert (len(found), found["entry"][0]) == (2, SMALL[0][0])
     assert (k.max, message.value) == (len(FAQS), "")
 
 
-def test_an_empty_question_is_answered_in_a_sentence_and_the_picture_stays(tuned: Retriever) -> None:
-    text, _, message, picture = widgets.explorer(tuned, "can I send shoes back?").children
-    before = picture.value
+def test_the_explorer_says_what_each_configuration_decides_and_what_each_part_adds(tuned: Retriever) -> None:
+    both = copy(tuned.with_config(ngram_weight=0.5))
+    both.beside = tuned
+    baseline = Retriever(FAQS, tuned.encoder, tuned.index, RetrievalConfig())
+    html = widgets.explorer("send shoes back", baseline=baseline, both=both).children[-1].value
+    alone, found = tables(html)
+    ranking = both.rank(["send shoes back"])[0]
+    assert "baseline: answer (uncalibrated)<" in html
+    assert f"both: {ranking.outcome} (" in html
+    assert f"P(FAQ has the answer) = {ranking.confidence:.2f}, P(first entry is right) = {ranking.first:.2f}" in html
+    assert list(alone) == ["entry", "100% all-MiniLM-L6-v2", "squared L2"]
+    assert found["entry"].tolist() == [FAQS.entries[n].question for n in ranking.entries]
+    similarity = 0.3 * found["30% all-MiniLM-L6-v2"] + 0.7 * found["70% all-MiniLM-L6-v2"]
+    assert np.allclose(2 - 2 * similarity, found["squared L2"], atol=0.01)
+    assert (similarity + found["+ n-grams"]).is_monotonic_decreasing
+
+
+def test_the_explorer_marks_the_entries_that_a_clarifying_question_offers(tuned: Retriever) -> None:
+    unsure = tuned.with_config(answer_from=1.0)
+    (found,) = tables(widgets.explorer("send shoes back", unsure=unsure).children[-1].value)
+    offered = unsure.answer("send shoes back").choices
+    assert set(found["entry"][found["offered"] == "yes"]) == set(offered)
+
+
+def test_an_empty_question_is_answered_in_a_sentence_and_the_table_stays(tuned: Retriever) -> None:
+    text, _, message, shown = widgets.explorer("can I send shoes back?", tuned=tuned).children
+    before = shown.value
     text.value = "   "
     assert "empty" in message.value
-    assert picture.value == before
+    assert shown.value == before
     text.value = "shoes"
     assert message.value == ""
 
@@ -81,7 +109,7 @@ def test_a_file_that_cannot_be_written_is_reported_in_a_sentence(
 
 
 def test_a_widget_that_cannot_be_shown_says_what_to_do(tuned: Retriever) -> None:
-    assert repr(widgets.explorer(tuned, "shoes")) == (
+    assert repr(widgets.explorer("shoes", tuned=tuned)) == (
         "[a widget: open this notebook in JupyterLab and run its cells to use it]"
     )
 

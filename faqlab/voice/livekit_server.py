@@ -7,7 +7,6 @@ import json
 import os
 import secrets
 import socket
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
+import yaml
 from google.protobuf.message import DecodeError
 from livekit import api as lk
 
@@ -24,6 +24,7 @@ from faqlab.settings import Settings
 from faqlab.voice.processes import ChildProcess
 
 VERSION = "1.13.5"
+CONFIG = Path(__file__).with_name("livekit.yaml")
 START_SECONDS = 60.0
 PATIENCE_SECONDS = 1.0  # a server that twice takes longer to answer hangs, and is started again
 
@@ -151,18 +152,6 @@ def free_port(kind: socket.SocketKind) -> int:
 
 def server_config(livekit: LiveKit, tcp_port: int, udp_port: int) -> dict[str, Any]:
     """Return the configuration of a livekit-server that listens on loopback only, at these ports."""
-    return {
-        "port": tcp_port,
-        "bind_addresses": ["127.0.0.1"],
-        "keys": {livekit.api_key: livekit.api_secret},
-        "logging": {"level": "warn", "pion_level": "error"},
-        "rtc": {
-            "tcp_port": 0,
-            "udp_port": udp_port,
-            "use_external_ip": False,
-            "node_ip": "127.0.0.1",
-            "enable_loopback_candidate": True,
-            "interfaces": {"includes": ["lo0" if sys.platform == "darwin" else "lo"]},
-            "stun_servers": [],
-        },
-    }
+    config: dict[str, Any] = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
+    config["rtc"]["udp_port"] = udp_port
+    return config | {"port": tcp_port, "keys": {livekit.api_key: livekit.api_secret}}

@@ -1,4 +1,4 @@
-"""The command line: `faqlab ask`, `chat`, `evaluate` and `tune`; `serve`, `agent` and `tokens` for calls."""
+"""The command line: `faqlab ask`, `chat`, `evaluate`, `tune` and `import`; `serve`, `agent` and `tokens` for calls."""
 
 from __future__ import annotations
 
@@ -35,8 +35,9 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 Query = Annotated[str, typer.Argument(help="The question.", metavar="QUERY")]
-Faqs = Annotated[Path | None, typer.Option("--faqs", metavar="PATH", help="The FAQ, a JSON file.")]
-Queries = Annotated[Path | None, typer.Option("--queries", metavar="PATH", help="Labelled queries, a CSV file.")]
+Faqs = Annotated[Path | None, typer.Option("--faqs", metavar="PATH", help="The FAQ, in any format of data/README.md.")]
+FaqFile = Annotated[Path, typer.Argument(help="The FAQ.", metavar="FILE")]
+Queries = Annotated[Path | None, typer.Option("--queries", metavar="PATH", help="Labelled queries: CSV or XLSX.")]
 Split = Annotated[Literal["tune", "test"], typer.Option(help="Which queries, if the file has splits.")]
 Config = Annotated[Path | None, typer.Option("--config", metavar="PATH", help="The configuration, a JSON file.")]
 TopK = Annotated[int | None, typer.Option("--top-k", metavar="N", help="How many entries to return.")]
@@ -190,6 +191,15 @@ def tune(out: Out, faqs: Faqs = None, queries: Queries = None, config: Config = 
     typer.echo(shares.to_string(float_format="{:.3f}".format, na_rep="–"))
     typer.echo("The numbers were found on these queries, so the figures are optimistic.")
     typer.echo(f"Written to {out}. To use it, set FAQLAB_RETRIEVAL={out} or name it with --config.")
+
+
+@app.command("import")
+def import_faqs(file: FaqFile, out: Annotated[Path, typer.Option("--out", "-o", metavar="NEW")]) -> None:
+    """Read an FAQ from JSON, YAML, CSV, XLSX, Markdown or HTML, and write it as the JSON file that you'll edit."""
+    from faqlab.faqs import FaqSet
+
+    FaqSet.load(file).save(out)
+    typer.echo(f"Written to {out}. To use it, set FAQLAB_FAQS={out} or name it with --faqs.")
 
 
 def _write_per_query(results: pd.DataFrame, path: Path) -> None:

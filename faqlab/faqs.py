@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import re
-from collections.abc import Callable, Iterator
-from functools import cached_property
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, TypeAdapter, ValidationError, field_validator
+from pydantic import AfterValidator, BeforeValidator, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from faqlab.cache import sha256
 from faqlab.errors import FaqlabError, first_problem
-from faqlab.text import is_blank, read_text
+from faqlab.formats import read_entries
+from faqlab.text import is_blank
+
+log = logging.getLogger(__name__)
 
 
 def _not_blank(text: str) -> str:
@@ -31,7 +36,7 @@ def _one_word(text: str) -> str:
 
 
 Text = Annotated[str, AfterValidator(_not_blank)]
-Id = Annotated[Text, BeforeValidator(lambda v: str(v) if type(v) is int else v), AfterValidator(_one_word)]
+Id = Annotated[Text, BeforeValidator(lambda v: re.sub(r"^(\d+)\.0$", r"\1", str(v))), AfterValidator(_one_word)]
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,7 @@ class FaqSet:
     @classmethod
     def load(cls, path: str | Path) -> FaqSet:
         """
-        Read an FAQ from a JSON file `{"questions": [{"question": …, "answer": …}, …]}`.
+        Read an FAQ from a JSON file `{"questions": [{"question": …, "answer": …}, …]}`, or as `formats` reads.
 
         Optional: `id` (default: the position, from 0), `category` and `alternatives`, a list of other ways to ask the
         question. Other fields are ignored.
@@ -63,16 +68,29 @@ class FaqSet:
         Raises:
             FaqlabError: The file can't be read, or something in it is missing, wrong or a duplicate.
         """
-        text = read_text(Path(path), "name your FAQ with --faqs or FAQLAB_FAQS")
+        path = Path(path)
+        found, how = read_entries(path, "name your FAQ with --faqs or FAQLAB_FAQS")
+        expected = 'expected {"questions": [{"question": "…", "answer": "…"}, …]}'
+        if not found:
+            raise FaqlabError(f"{path}: no questions and answers found; {expected}, or columns or headings with them.")
         try:
-            data = READERS.get(Path(path).suffix.lower(), read_json)(text)
-            return cls(_File.model_validate(data).questions, Path(path))
+            entries = TypeAdapter(tuple[Faq, ...]).validate_python([{"id": n} | entry for n, entry in enumerate(found)])
         except ValidationError as error:
-            problem = re.sub(r"a (?:valid )?dictionary or (?:an )?instance of \w+", "an object", first_problem(error))
-            problem = problem.replace("a valid tuple", "a list of texts")
-            problem = re.sub(r"^questions\.(\d+)(?:\.|: )", r"question \1 (counted from 0): ", problem)
-            expected = '{"questions": [{"question": "…", "answer": "…"}, …]}'
-            raise FaqlabError(f"{path}: {problem}; expected {expected}.") from None
+            problem = re.sub(r"^(\d+)(?:\.|: )", r"question \1 (counted from 0): ", first_problem(error))
+            raise FaqlabError(f"{path}: {problem}; {expected}.") from None
+        faqs = cls(_distinct(entries, path), path)
+        if how:
+            _say(f"{len(faqs)} entries from {path}: {how}.")
+        return faqs
+
+    def save(self, path: Path) -> None:
+        """Write the entries as JSON to a new file; FaqlabError if it exists or can't be written."""
+        questions = [{field: value for field, value in dataclasses.asdict(faq).items() if value} for faq in self]
+        try:
+            with path.open("x", encoding="utf-8") as file:
+                json.dump({"questions": questions}, file, indent=2, ensure_ascii=False)
+        except OSError as error:
+            raise FaqlabError(f"{path}: can't be written ({error.strerror}); name a new file with -o.") from None
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -88,6 +106,11 @@ class FaqSet:
         """Where each id is in `entries`, from 0."""
         return {faq.id: position for position, faq in enumerate(self.entries)}
 
+    @cached_property
+    def by_question(self) -> dict[str, str]:
+        """The ids by questions and alternatives, `normalised`."""
+        return {normalised(text): faq.id for faq in self for text in (*faq.alternatives, faq.question)}
+
     @property
     def ids(self) -> list[str]:
         return list(self.position)
@@ -99,28 +122,33 @@ class FaqSet:
         return sha256(json.dumps(texts, ensure_ascii=False).encode())
 
 
-class _File(BaseModel):
-    questions: tuple[Faq, ...]
-
-    @field_validator("questions", mode="wrap")
-    @classmethod
-    def _numbered_and_unique(cls, given: Any, check: Callable[[Any], tuple[Faq, ...]]) -> tuple[Faq, ...]:
-        if not isinstance(given, list):
-            raise ValueError("expected a list")
-        entries = check(tuple({"id": n, **e} if isinstance(e, dict) else e for n, e in enumerate(given)))
-        if not entries:
-            raise ValueError("none; add at least one")
-        known: dict[tuple[str, str], int] = {}
-        for position, faq in enumerate(entries):
-            asked = {" ".join(text.casefold().split()) for text in (faq.question, *faq.alternatives)}
-            for what, text in (("id", faq.id), *(("question", text) for text in sorted(asked))):
-                first = known.setdefault((what, text), position)
-                if first != position:
-                    places = f"{first} and {position} (counted from 0)"
-                    raise ValueError(f"{places} have the same {what} {text!r}: rename or merge them")
-        return entries
+def normalised(text: str) -> str:
+    """Return *text* as questions are compared: without case, with single spaces."""
+    return " ".join(text.casefold().split())
 
 
-read_json = TypeAdapter(Any).validate_json
-READERS: dict[str, Callable[[str], Any]] = {".json": read_json}
-"""Formats of FAQ files, by suffix. A reader turns the file's text into the same structure as the JSON format."""
+def _distinct(entries: Sequence[Faq], path: Path) -> tuple[Faq, ...]:
+    """Return *entries*, each once; FaqlabError if two that aren't the same share an id or a phrasing."""
+    first = {(normalised(faq.question), normalised(faq.answer)): faq for faq in reversed(entries)}
+    if repeated := len(entries) - len(first):
+        _say(f"{path}: {repeated} entries repeat a question and its answer; they are left out.")
+    answers = Counter(question for question, _ in first)
+    kept, places = list[Faq](), defaultdict[tuple[str, str], list[str]](list)
+    for place, faq in enumerate(entries):
+        question = normalised(faq.question)
+        if first[question, normalised(faq.answer)] is faq:
+            if faq.category and answers[question] > 1:  # a clarifying question and a label have to tell them apart
+                faq = dataclasses.replace(faq, question=f"{faq.question} ({faq.category})")
+            kept.append(faq)
+            asked = {("question", normalised(text)) for text in (faq.question, *faq.alternatives)}
+            for what in (("id", faq.id), *sorted(asked)):
+                places[what].append(str(place))
+    shared = [f"{' and '.join(at)} have the same {of} {text!r}" for (of, text), at in places.items() if len(at) > 1]
+    if shared:
+        more = f"; and {len(shared) - 2} more such groups" if len(shared) > 2 else ""
+        remedy = "merge them, or give each another question, id or category"
+        raise FaqlabError(f"{path}: questions {'; '.join(shared[:2])} (counted from 0){more}: {remedy}.")
+    return tuple(kept)
+
+
+_say = lru_cache(log.warning)  # once, though several parts of a program may load the FAQ

@@ -14,14 +14,14 @@ import numpy as np
 from faqlab.cache import load_or_build, sha256
 from faqlab.encoder import Encoder
 from faqlab.faqs import Faq, FaqSet
-from faqlab.text import clean_query
+from faqlab.text import clean_query, plain_text
 
 INDEX_FILE = "faiss_index.bin"
 VIEWS: Mapping[str, Callable[[Faq], list[str]]] = {
     "question": lambda faq: [faq.question],
     "phrasings": lambda faq: [faq.question, *faq.alternatives],
-    "question_answer": lambda faq: [f"{faq.question} {piece}" for piece in pieces(faq.answer)],
-    "answer": lambda faq: pieces(faq.answer),
+    "question_answer": lambda faq: [f"{faq.question} {piece}" for piece in pieces(plain_text(faq.answer))],
+    "answer": lambda faq: pieces(plain_text(faq.answer)),
 }
 """Which texts of an entry are embedded, by the name of the view."""
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from pathlib import Path
 
 import pandas as pd
 
 from faqlab.errors import FaqlabError
-from faqlab.faqs import FaqSet
-from faqlab.text import is_blank, read_text
+from faqlab.faqs import FaqSet, normalised
+from faqlab.formats import KNOWN, read_table
+from faqlab.text import is_blank
 
 COLUMNS = ("id", "query", "relevant", "kind", "split")
 SPLITS = ("tune", "test")
@@ -19,11 +18,11 @@ SPLITS = ("tune", "test")
 
 def load_queries(path: str | Path, faqs: FaqSet, split: str | None = None) -> pd.DataFrame:
     """
-    Read labelled queries from a CSV file; its `id`, `kind` and `split` are optional.
+    Read labelled queries from a CSV or XLSX file; its `id`, `kind` and `split` are optional.
 
-    `relevant` holds the ids of the entries of *faqs* that answer the query, separated by spaces, commas or semicolons;
-    it's empty if the query is out of scope. With *split*, only the queries of `tune` or `test` are kept; a file without
-    splits is used whole.
+    `relevant` holds the ids of the entries of *faqs* that answer the query, separated by spaces, commas or semicolons,
+    or their questions, separated by |; it's empty if the query is out of scope. With *split*, only the queries of
+    `tune` or `test` are kept; a file without splits is used whole.
 
     Returns:
         One row per query, in the order of the file: the `COLUMNS`, `relevant` as a tuple, and `answerable`.
@@ -32,7 +31,7 @@ def load_queries(path: str | Path, faqs: FaqSet, split: str | None = None) -> pd
         FaqlabError: The file can't be read, or something in it is missing, wrong or a duplicate.
     """
     path = Path(path)
-    table = _read_csv(path)
+    table = _read(path)
     table["relevant"] = [_labels(cell, faqs) for cell in table["relevant"]]
     table["answerable"] = table["relevant"].map(bool)
     kinds = table["answerable"].map({True: "answerable", False: "out_of_scope"})
@@ -46,47 +45,30 @@ def load_queries(path: str | Path, faqs: FaqSet, split: str | None = None) -> pd
     return table[[*COLUMNS, "answerable"]].reset_index(drop=True)
 
 
-def _read_csv(path: Path) -> pd.DataFrame:
+def _read(path: Path) -> pd.DataFrame:
     """Return the cells of the file as text, indexed by the line in which each row ends."""
-    # pandas.read_csv fills short rows and shifts long ones, so that labels get lost without a warning.
-    text = read_text(path, "name your queries with --queries or FAQLAB_QUERIES")
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
-    first = next(filter(str.strip, text.split("\n")), "")
-    if first.strip('" ').casefold().startswith("sep="):  # Excel's own line
-        text, first = text.replace(first, "", 1), first.strip('" ')[4:]
-    csv.field_size_limit(2**31 - 1)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count), strict=True)
-    try:
-        rows = {line: row for row, line in ((row, reader.line_num) for row in reader) if not all(map(is_blank, row))}
-    except csv.Error as error:
-        remedy = 'close every quotation mark, and write "" for one inside a text'
-        raise FaqlabError(f"{path}: not CSV ({error}, line {reader.line_num}); {remedy}.") from None
-    if not rows:
-        raise FaqlabError(f"{path}: empty; the first row names the columns: {', '.join(COLUMNS)}.")
-    header = [column.strip() for column in rows.pop(min(rows))]
-    named = [n for n, column in enumerate(header) if column]  # a spreadsheet's empty columns have no name
-    problems = [f"unknown column {column!r}" for column in header if column not in (*COLUMNS, "")]
+    header, rows = read_table(path, "name your queries with --queries or FAQLAB_QUERIES")
+    ours = {name: column for column, names in KNOWN["queries"].items() for name in names}
+    header = [ours.get(name.casefold(), name) for name in header]
+    problems = [f"unknown column {column!r}" for column in header if column not in COLUMNS]
     problems += [f"no column {column!r}" for column in ("query", "relevant") if column not in header]
     problems += [f"two columns {column!r}" for column in COLUMNS if header.count(column) > 1]
     if problems:
         expected = f"expected {', '.join(COLUMNS)}; id, kind and split are optional"
         raise FaqlabError(f"{path}: {problems[0]} ({expected}).")
-    for line, row in rows.items():
-        unnamed = (cell for n, cell in enumerate(row) if n and n not in named)  # the first may count the rows
-        if len(row) != len(header) or not all(map(is_blank, unnamed)):
-            remedy = "put quotation marks around a query that contains a comma"
-            raise FaqlabError(f"{path}: line {line} has {len(row)} cells, the header {len(header)}; {remedy}.")
-    cells = [[row[n] for n in named] for row in rows.values()]
-    return pd.DataFrame(cells, index=list(rows), columns=[header[n] for n in named], dtype=str)
+    return pd.DataFrame([*rows.values()], index=list(rows), columns=header, dtype=str)
 
 
 def _labels(cell: str, faqs: FaqSet) -> tuple[str, ...]:
-    """Return the ids in *cell*; 3.0 means 3, and a spreadsheet's NaN means none."""
-    ids = faqs.position
-    if cell.strip().casefold() in ("nan", "none", "null") and cell.strip() not in ids:
+    """Return the ids in *cell*, or those of the questions in it; 3.0 means 3, and a spreadsheet's NaN means none."""
+    ids, asked = faqs.position, [faqs.by_question.get(normalised(text)) for text in re.split(r"[|\n]", cell)]
+    if cell.casefold() in KNOWN["values"]["nothing"] and cell not in ids:
         return ()
-    words = [word for part in cell.split() for word in ([part] if part in ids else re.split("[,;]", part)) if word]
-    return tuple(dict.fromkeys(word if word in ids else re.sub(r"(?<=\d)\.0$", "", word) for word in words))
+    words = [word for part in cell.split() for word in ([part] if part in ids else re.split("[,;|]", part)) if word]
+    words = [word if word in ids else re.sub(r"(?<=\d)\.0$", "", word) for word in words]
+    if not ids.keys() >= {*words}:
+        words = [*filter(None, asked)] if all(asked) else words if ids.keys() & {*words} else [cell]
+    return tuple(dict.fromkeys(words))
 
 
 def _check_rows(path: Path, table: pd.DataFrame, faqs: FaqSet) -> None:

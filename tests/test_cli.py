@@ -135,7 +135,7 @@ def test_the_users_mistakes_are_one_sentence_each(
         cli(*ask, faqs, "--config", tmp_path / "none.json"), "none.json: no such file; leave out --config"
     )
     assert_one_sentence(cli(*ask, tmp_path / "none.json"), "none.json: no such file; name your FAQ with --faqs or")
-    assert_one_sentence(cli(*ask, bad), bad, "questions: field required; expected {")
+    assert_one_sentence(cli(*ask, bad), bad, "no questions and answers found; expected {")
     assert_one_sentence(cli(*evaluate, bad), bad, "unknown column")
     assert_one_sentence(
         cli(*evaluate, labels, "--per-query", tmp_path), "can't be written (Is a directory); name another"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from conftest import WriteFaqs
 
@@ -14,7 +15,7 @@ from faqlab.queries import load_domains, load_queries
 FAQS = FaqSet(tuple(Faq(str(n), f"Question {n}?", "Answer.") for n in range(4)))
 
 BAD = {
-    "empty": (b"\n\n", "empty; the first row names the columns: id, query, relevant"),
+    "empty": (b"\n\n", "empty; the first row names the columns."),
     "a header alone": (b"query,relevant\n", "no queries; add some"),
     "an open quotation mark": (
         b'query,relevant\n"hi,0\nyo,1\n',
@@ -29,7 +30,7 @@ BAD = {
     "a column twice": (b"query,query,relevant\nhi,ho,0\n", "two columns 'query'"),
     "a cell too many": (
         b"query,relevant\nhello,0\nshoes, ,1\n",
-        "line 3 has 3 cells, the header 2; put quotation marks around a query",
+        "line 3 has 3 cells, the header 2; put quotation marks around a text",
     ),
     "a cell without a column": (
         b"query,relevant,\nred, 1,2 shoes\n",
@@ -104,6 +105,8 @@ def test_spaces_around_the_name_of_a_column_are_ignored(path: Path) -> None:
         ('"uk,eu 3"', ("uk,eu", "3")),
         ("NaN", ()),
         ("None", ()),
+        ("question  3?", ("3",)),
+        ("Question 3?|QUESTION 0?", ("3", "0")),
     ],
 )
 def test_labels_are_read_for_what_they_mean(cell: str, relevant: tuple[str, ...], path: Path) -> None:
@@ -125,6 +128,21 @@ def test_a_file_is_read_as_spreadsheets_write_it(content: bytes, path: Path) -> 
     path.write_bytes(content)
     table = load_queries(path, FAQS, "tune")
     assert table[["query", "relevant"]].to_numpy().tolist() == [["hi, café", ("3",)]]
+
+
+def test_a_sheet_is_read_with_its_empty_columns_and_rows_and_numbers(tmp_path: Path) -> None:
+    rows = [["Question", None, "Label"], ["hi", None, 3], [None] * 3, ["ho", None, None], ["hey", None, "Question 0?"]]
+    pd.DataFrame(rows).to_excel(tmp_path / "mine.xlsx", index=False, header=False)
+    table = load_queries(tmp_path / "mine.xlsx", FAQS)
+    assert table[["query", "relevant"]].to_numpy().tolist() == [["hi", ("3",)], ["ho", ()], ["hey", ("0",)]]
+
+
+def test_a_label_that_is_no_question_of_the_faq_is_named_whole(path: Path) -> None:
+    path.write_text("query,relevant\nhello,How do I pay?\n")
+    with pytest.raises(
+        FaqlabError, match=r"line 2 \(q1\): the FAQ has no entry 'How do I pay\?' \(it has, for example"
+    ):
+        load_queries(path, FAQS)
 
 
 @pytest.mark.parametrize(("column", "problem"), [("query", "two columns 'query'"), ("x", "unknown column 'x'")])
@@ -151,8 +169,8 @@ def test_a_split_is_chosen_and_a_file_without_splits_is_used_whole(path: Path) -
 
 
 def test_a_long_query_is_read_whole(path: Path) -> None:
-    path.write_text(f"query,relevant\n{'parcel ' * 50_000},0\n")
-    assert len(load_queries(path, FAQS)["query"][0]) == 350_000
+    path.write_text(f"query,relevant\n{'parcel ' * 50_000}now,0\n")
+    assert len(load_queries(path, FAQS)["query"][0]) == 350_003
 
 
 def test_a_folder_of_domains_is_read_by_name(tmp_path: Path, write_faqs: WriteFaqs) -> None:

@@ -1,0 +1,94 @@
+"""FAQs in Markdown and HTML: JSON-LD, or questions as headings, summaries, terms, buttons, bold lines or after "Q:"."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from html import unescape
+from itertools import pairwise
+from typing import Any
+
+from bs4 import BeautifulSoup
+from markdown_it import MarkdownIt
+
+from faqlab.formats import KNOWN, entries, parse
+
+PAGE = KNOWN["page"]
+IS = {name: re.compile(pattern) for name, pattern in PAGE["patterns"].items()}
+
+
+def page_entries(text: str, is_html: bool) -> tuple[list[dict[str, Any]], str]:
+    """Return the questions of a page with what is below each, and how they were recognised; none if there are none."""
+    if not is_html:
+        text = MarkdownIt("commonmark", {"breaks": True}).enable("table").render(IS["front_matter"].sub("", text))
+    page = BeautifulSoup(IS["open_term"].sub("</dt></dd>", text), "html.parser")
+    linked: list[dict[str, Any]] = []
+    for script in page("script", type="application/ld+json"):
+        with suppress(ValueError):
+            linked += entries(parse(script.get_text()))
+    if linked:
+        return [entry | {"question": _text(entry.get("question", ""))} for entry in linked], "from its JSON-LD"
+    lines, scores = [*_lines(page)], Counter[str]()
+    texts = [(kind, text) for kind, text, _ in lines if text]
+    for (kind, text), (below, _) in pairwise([*texts, ("", "")]):
+        if kind and below != kind and not kind[0] == below[:1] == "h":  # it isn't one of a list of them
+            scores[kind] += 100 if text.endswith("?") or kind == "Q:" else 1
+    best = max(scores, key=lambda kind: (scores[kind], kind != "line", kind), default="")
+    name = PAGE["names"].get(best) or (f"<{best}> headings" if is_html else f"{'#' * int(best[1:] or 0)} headings")
+    return _entries(lines, best) if scores[best] > 1 else [], f"questions are the {name}"
+
+
+def _lines(page: BeautifulSoup) -> Iterator[tuple[str, str, str]]:
+    """Yield the lines of a page, and the tags between them: which kind of question or title it may be, text, HTML."""
+    for kind, selector in PAGE["kinds"].items():
+        for tag in page.select(selector):
+            text = tag.get_text()
+            tag.string = text if "\0" in text else f"\0{kind}\0{text}\0"
+    html = IS["noise"].sub("", IS["attributes"].sub(r"<\1\2>", str(page.find("main") or page)))
+    for part in IS["parts"].split(html):
+        text = _text(part)
+        if marked := IS["kind"].match(part):
+            yield marked[1], text, part
+        elif IS["asked"].match(text):
+            yield "Q:", text, part
+        elif (bold := IS["bold"].fullmatch(part)) and (_text(bold[1]).endswith("?") or not _text(bold[3])):
+            yield from [("bold", _text(bold[1]), bold[1]), ("", _text(bold[3]), bold[3])]
+        else:
+            yield "line" if text.endswith("?") else "", text, part
+
+
+def _entries(lines: list[tuple[str, str, str]], best: str) -> list[dict[str, Any]]:
+    """Return the questions, which are the lines of the kind *best*, each with what is below it."""
+    found: list[tuple[str, list[str], str]] = []
+    answer: list[str] | None = None  # what is below the last question, as long as that goes
+    category, depth, level = "", 0, 0
+    for kind, text, html in lines:
+        if kind == best:
+            answer, level = [], depth
+            found.append((IS["number"].sub("", text), answer, category))
+        elif kind[:1] == "h" and (answer is None or (kind < best if best[0] == "h" else depth <= level)):
+            category, answer = text, None
+        elif answer is not None:
+            answer.append(html)
+        if container := IS["container"].fullmatch(html):
+            depth += -1 if container[1] else 1
+        if depth < level:  # what the question is in ends, and so does its answer, if there is some
+            level, answer = depth, None if any(map(_text, answer or ())) else answer
+    tidy = ({"question": text, "answer": _tidy("".join(parts)), "category": of} for text, parts, of in found)
+    asked = [entry for entry in tidy if entry["answer"]]
+    shared = {"category": ""} if len({entry["category"] for entry in asked}) < 2 else {}  # it's the page's title
+    return [entry | shared for entry in asked]
+
+
+def _text(html: str) -> str:
+    return IS["sign"].sub("", " ".join(unescape(IS["tag"].sub("", html)).split()))
+
+
+def _tidy(html: str) -> str:
+    """Return the HTML of an answer with blank lines between its paragraphs; plain text if it has no other markup."""
+    html = re.sub(r"\0\w+\0|\0", "", str(BeautifulSoup(IS["opened"].sub("", html), "html.parser")))
+    html = re.sub(r"\s*<br/>\s*", "\n", html)
+    html = IS["answered"].sub("", IS["break"].sub("\n\n", html).strip())
+    return html if "<" in html else unescape(html)

@@ -1,0 +1,259 @@
+"""An FAQ in another format has the same entries, or is refused in a sentence that says what is wrong and where."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from conftest import Cli, assert_one_sentence
+
+from faqlab.errors import FaqlabError
+from faqlab.faqs import Faq, FaqSet
+from faqlab.index import VIEWS
+from faqlab.text import plain_text
+
+FIXTURES = Path(__file__).with_name("fixtures")
+OURS = FaqSet.load(FIXTURES / "faq/ours.json")
+
+BY_NAME = "known by the names of their fields"
+FOUND = {
+    "ours.json": "",
+    "capital_list.json": BY_NAME,
+    "mapping.json": BY_NAME,  # in UTF-16
+    "lines.jsonl": BY_NAME,
+    "excel.csv": "questions are the column 'Question', answers 'Answer'",  # with a byte order mark
+    "semicolons.csv": "questions are the column 'FAQ question', answers 'FAQ answer'",  # in Windows-1252
+    "tabs.csv": "questions are the column 'Q', answers 'A'",  # in UTF-16, with CR as the end of a line
+    "faq.yaml": BY_NAME,
+    "headings.md": "questions are the ### headings",
+    "bold.md": "questions are the bold lines",
+    "details.html": "questions are the summaries of <details>",
+    "schema.html": "from its JSON-LD",
+}
+BROKEN = {
+    "cut_off.json": "not JSON (Unterminated string starting at: line 1 column 85 (char 84)); correct it.",
+    "bad_indent.yaml": "not YAML (while parsing a block collection",
+    "other_columns.csv": 'no questions and answers found; expected {"questions": [{"question": "…", "answer": "…"}',
+    "unquoted_comma.csv": "line 2 has 3 cells, the header 2; put quotation marks around a text that contains the sep",
+    "prose.md": 'no questions and answers found; expected {"questions": [{"question": "…", "answer": "…"}, …]}, or',
+    "two_answers.json": "questions 0 and 2 have the same question 'is there parking?'; 1 and 3 have the same question",
+}
+
+
+def contents(faqs: FaqSet, category: bool = True) -> list[tuple[str, ...]]:
+    return [(faq.question, plain_text(faq.answer), faq.category if category else "") for faq in faqs]
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_each_format_has_the_same_entries_and_says_how_they_were_found(
+    name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / name
+    path.write_bytes((FIXTURES / "faq" / name).read_bytes())
+    faqs, has_categories = FaqSet.load(path), name != "schema.html"  # schema.org has no category for a question
+    assert contents(faqs, has_categories) == contents(OURS, has_categories)
+    said = [message for message in caplog.messages if "Windows-1252" not in message]
+    assert said == ([f"10 entries from {path}: {FOUND[name]}."] if FOUND[name] else [])
+
+
+def test_a_sheet_has_the_same_entries(tmp_path: Path) -> None:
+    table = pd.DataFrame([{"No.": 1, "QUESTION": faq.question, "": "", "Answer": faq.answer} for faq in OURS])
+    table["Topic"], table["ID"] = [faq.category for faq in OURS], range(5, 15)
+    table.loc[4.5] = [None] * len(table.columns)
+    table.sort_index().to_excel(tmp_path / "faq.xlsx", index=False)
+    faqs = FaqSet.load(tmp_path / "faq.xlsx")
+    assert contents(faqs) == contents(OURS)
+    assert faqs.ids == [str(n) for n in range(5, 15)]
+
+
+def test_every_fixture_is_tried() -> None:
+    assert {path.name for path in (FIXTURES / "faq").iterdir()} == {*FOUND}
+    assert {path.name for path in (FIXTURES / "broken").iterdir()} == {*BROKEN}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_file_is_refused_in_one_sentence(name: str, cli: Cli) -> None:
+    path = FIXTURES / "broken" / name
+    assert_one_sentence(cli("ask", "hello", "--faqs", path), f"{path}: {BROKEN[name]}")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "problem"),
+    [
+        (
+            "faq.json",
+            b"{'q': 'When?', 'a': 'Daily.'}",
+            "not JSON (Expecting property name enclosed in double quotes: line",
+        ),
+        ("faq.xlsx", b"question,answer", "can't be read as XLSX (File is not a zip file); save it as XLSX or CSV, or"),
+        ("faq.docx", b"PK", ".docx isn't read; save it as JSON, YAML, CSV, XLSX, Markdown or HTML."),
+        ("faq.csv", b"", "empty; the first row names the columns."),
+        ("faq.yaml", b"[" * 2_000, "not YAML (maximum recursion depth exceeded"),
+    ],
+)
+def test_a_file_that_is_not_what_its_name_says_is_refused(
+    name: str, content: bytes, problem: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(FaqlabError) as error:
+        FaqSet.load(tmp_path / name)
+    assert str(error.value).startswith(f"{tmp_path / name}: {problem}")
+
+
+TWO = [("When are you open?", "Daily."), ("How can I pay?", "By card.")]
+PAIRS = [{"title": question, "description": answer} for question, answer in TWO]
+SHAPES: dict[str, tuple[str, str]] = {
+    "a list beside other things": (
+        "a.json",
+        json.dumps({"version": 2, "meta": {"title": "Help", "description": "All of it"}, "tags": ["x"], "rows": PAIRS}),
+    ),
+    "objects by their ids": ("a.json", json.dumps(dict(enumerate(PAIRS)))),
+    "HTML in JSON": (
+        "a.json",
+        json.dumps([{"title": {"rendered": question}, "content": {"rendered": answer}} for question, answer in TWO]),
+    ),
+    "the knowledge base of a bot": (
+        "a.json",
+        json.dumps({"qnas": [{"data": {"questions": {"en": [q]}, "answers": {"en": [a]}}} for q, a in TWO]}),
+    ),
+    "the intents of a bot": (
+        "a.json",
+        json.dumps({"intents": [{"patterns": [q], "responses": [a]} for q, a in TWO]}),
+    ),
+    "a YAML mapping": ("a.yml", "When are you open?: Daily.\nHow can I pay?: By card.\n"),
+    "columns with unknown names": (
+        "a.csv",
+        "Nr;Frage;Antwort\n1;When are you open?;Daily.\n2;How can I pay?;By card.\n",
+    ),
+    "a table without a header": ("a.csv", '"When are you open?","Daily."\n"How can I pay?","By card."\n'),
+    "Q and A": ("a.txt", "Q: When are you open?\nA: Daily.\n\nQ: How can I pay?\nA: By card.\n"),
+    "bold Q and A": (
+        "a.md",
+        "**Q1:** When are you open?\n**A:** Daily.\n\n**Q2: How can I pay?**\n\n**A:** By card.\n",
+    ),
+    "a numbered list": ("a.md", "1. **When are you open?**\n   Daily.\n2. **How can I pay?** By card.\n"),
+    "plain lines": ("a.txt", "Our FAQ\n\nWhen are you open?\nDaily.\n\nHow can I pay?\nBy card.\n"),
+    "numbered headings with anchors": (
+        "a.md",
+        "## 1. When are you open? {#open}\nDaily.\n## 1.2 How can I pay?\nBy card.",
+    ),
+    "underlined headings": ("a.md", "When are you open?\n---\nDaily.\n\nHow can I pay?\n---\nBy card.\n"),
+    "a table of contents": (
+        "a.md",
+        "# FAQ\n- [Help](#help)\n  - [When are you open?](#a)\n  - [How can I pay?](#b)\n## Help\n"
+        "### When are you open?\nDaily.\n### How can I pay?\nBy card.\n",
+    ),
+    "the FAQ of a README": (
+        "README.md",
+        "# Tool\n## Install\n    pip install tool\n## FAQ\n**When are you open?**\n\nDaily.\n\n"
+        "* **How can I pay?** By card.\n\n## License\nMIT\n",
+    ),
+    "details around headings": (
+        "a.md",
+        "<details>\n<summary><h3>When are you open?</h3></summary>\n\nDaily.\n\n</details>\n"
+        "<details><summary>How can I pay?</summary>By card.</details>\n\nThe end.\n",
+    ),
+    "terms that aren't closed": (
+        "a.html",
+        "<h1>Help</h1><dl><dt>When are you open?<dd>Daily.<dt><a href='#p'>How can I pay?</a><dd>By card.</dl><p>End",
+    ),
+    "microdata": (
+        "a.html",
+        "<div itemtype=Question><span itemprop=name>When are you open?</span><div itemprop=acceptedAnswer>Daily.</div>"
+        "</div><div itemtype=Question><span itemprop=name>How can I pay?</span><p>By card.</div>",
+    ),
+    "an accordion": (
+        "a.html",
+        "<header><button aria-controls=menu>Menu</button></header><main><h2><button>When are you open?</button></h2>"
+        "<div>Daily.</div><h2><button>How can I pay?<svg></svg> +</button></h2><div>By card.</div></main>More?<p>Us",
+    ),
+    "classes": (
+        "a.html",
+        "<div class=faq-question>When are you open?</div><div class=faq-answer>Daily.</div>"
+        "<div class=faq-question>How can I pay?</div><div class=faq-answer>By card.</div>",
+    ),
+    "bold lines of old": (
+        "a.html",
+        "<UL><LI><A HREF=#1>When are you open?</A><LI><A HREF=#2>How can I pay?</A></UL><P><A NAME=1></A>"
+        "<B>When are you open?</B><BR>Daily.<P><A NAME=2><B>How can I pay?</B></A><P>By card.",
+    ),
+    "headings with boxes around them": (
+        "a.html",
+        "<article><div><h2>When are you open?<a href=#a>¶</a></h2></div><p>Daily.</p>"
+        "<div><h2>How can I pay?</h2><a href=#b><svg></svg></a></div><p>By card.</p></article><div>Footer</div>",
+    ),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_files_of_other_programs_are_read_for_what_they_mean(shape: str, tmp_path: Path) -> None:
+    name, text = SHAPES[shape]
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    assert [(faq.question, faq.answer) for faq in FaqSet.load(tmp_path / name)] == TWO
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"title": "Our FAQ", "topics": [{"name": "visits", "faqs": [{"q": "When?", "a": "Daily."}]}]},
+        {"questions": {"visits": [{"question": "When?", "answer": "Daily."}]}},
+        {"faqs": {"visits": {"When?": "Daily."}}},
+        [{"QUESTION": "When?", "Answer Text": "Daily.", "class": "visits", "id": None}],
+    ],
+)
+def test_the_category_is_a_field_or_what_the_entry_is_in(data: Any, tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(json.dumps(data))
+    assert FaqSet.load(tmp_path / "a.json").entries == (Faq("0", "When?", "Daily.", "visits"),)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"id": 7.0, "question": ["When?", "opening hours"], "answer": "Daily.", "alternatives": "times | hours"},
+        {
+            "id": "7.0",
+            "Question 1": "When?",
+            "Question 2": "opening hours",
+            "Answer": "Daily.",
+            "variants": "times\nhours",
+        },
+        {"id": 7, "utterances": ["When?", "opening hours", "times", "hours"], "response": "Daily.", "category": "NaN"},
+    ],
+)
+def test_phrasings_stand_in_lists_cells_or_columns(row: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(json.dumps([row]))
+    expected = (Faq("7", "When?", "Daily.", "", ("opening hours", "times", "hours")),)
+    assert FaqSet.load(tmp_path / "a.json").entries == expected
+    if all(isinstance(cell, str) for cell in row.values()):
+        pd.DataFrame([row]).to_csv(tmp_path / "a.csv", index=False)
+        assert FaqSet.load(tmp_path / "a.csv").entries == expected
+
+
+def test_markup_stays_in_answers_is_not_embedded_and_single_words_of_yaml_stay_texts(tmp_path: Path) -> None:
+    path = tmp_path / "a.html"
+    path.write_text(
+        "<h2>How?</h2><p class=x>See <a class=y href='https://x.example/a'>our\n page</a>:<ul><li>one<li>two</ul>"
+        "<h3>And</h3><pre>a\n  b</pre><h2>Where?</h2><p>R&amp;B &lt;hall&gt;<br>first floor<p>No. 5"
+    )
+    how, where = FaqSet.load(path)
+    assert '<a href="https://x.example/a">our\n page</a>' in how.answer
+    assert plain_text(how.answer) == "See our page:\none.\ntwo.\nAnd.\na b."
+    assert VIEWS["answer"](how) == ["See our page: one. two. And. a b."]
+    assert where.answer == "R&B <hall>\nfirst floor\n\nNo. 5"
+    (tmp_path / "a.yaml").write_text("- q: Do you take cards?\n  a: yes\n- q: Since when?\n  a: 09:30\n")
+    assert [faq.answer for faq in FaqSet.load(tmp_path / "a.yaml")] == ["yes", "09:30"]
+
+
+def test_import_writes_what_every_command_reads(cli: Cli, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    out = tmp_path / "mine.json"
+    run = cli("import", FIXTURES / "faq/headings.md", "-o", out)
+    assert run.out == f"Written to {out}. To use it, set FAQLAB_FAQS={out} or name it with --faqs.\n"
+    assert caplog.messages == [f"10 entries from {FIXTURES / 'faq/headings.md'}: questions are the ### headings."]
+    assert contents(FaqSet.load(out)) == contents(OURS)
+    assert [*json.loads(out.read_text())["questions"][0]] == ["id", "question", "answer", "category"]
+    assert_one_sentence(cli("import", FIXTURES / "faq/bold.md", "-o", out), "can't be written (File exists); name a")
+    run = cli("ask", "can I hire climbing shoes", "--faqs", FIXTURES / "faq/details.html", "--json")
+    assert run.json["hits"][0]["question"] == "Can I rent shoes?"

@@ -77,7 +77,7 @@ def _entries(lines: list[tuple[str, str, str]], best: str) -> list[dict[str, Any
         if depth < level:  # what the question is in ends, and so does its answer, if there is some
             level, answer = depth, None if any(map(_text, answer or ())) else answer
     tidy = ({"question": text, "answer": _tidy("".join(parts)), "category": of} for text, parts, of in found)
-    asked = [entry for entry in tidy if entry["answer"]]
+    asked = [entry for entry in tidy if entry["question"] and entry["answer"]]
     shared = {"category": ""} if len({entry["category"] for entry in asked}) < 2 else {}  # it's the page's title
     return [entry | shared for entry in asked]
 

@@ -5,21 +5,27 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 
+from faqlab.cache import sha256, write_aside
 from faqlab.errors import FaqlabError
 from faqlab.faqs import FaqSet
-from faqlab.text import is_blank, read_text
+from faqlab.text import clean_query, is_blank, read_text, replace_surrogates
 
 COLUMNS = ("id", "query", "relevant", "kind", "split")
+IN_FILES = (*COLUMNS, "source")
 SPLITS = ("tune", "test")
+NOT_A_QUESTION = "not_a_question"
+"""The kind of what isn't a question: it stays in the file, so that nobody has to label it again, and isn't used."""
+REMEDY = "name your queries with --queries or FAQLAB_QUERIES"
 
 
 def load_queries(path: str | Path, faqs: FaqSet, split: str | None = None) -> pd.DataFrame:
     """
-    Read labelled queries from a CSV file; its `id`, `kind` and `split` are optional.
+    Read labelled queries from a CSV file; its `id`, `kind`, `split` and `source` are optional.
 
     `relevant` holds the ids of the entries of *faqs* that answer the query, separated by spaces, commas or semicolons;
     it's empty if the query is out of scope. With *split*, only the queries of `tune` or `test` are kept; a file without
@@ -31,14 +37,8 @@ def load_queries(path: str | Path, faqs: FaqSet, split: str | None = None) -> pd
     Raises:
         FaqlabError: The file can't be read, or something in it is missing, wrong or a duplicate.
     """
-    path = Path(path)
-    table = _read_csv(path)
-    table["relevant"] = [_labels(cell, faqs) for cell in table["relevant"]]
-    table["answerable"] = table["relevant"].map(bool)
-    kinds = table["answerable"].map({True: "answerable", False: "out_of_scope"})
-    defaults = {"id": [f"q{n + 1}" for n in range(len(table))], "kind": kinds, "split": ""}
-    table = pd.DataFrame({**defaults, **table}, table.index).replace({"split": {"train": "tune"}})
-    _check_rows(path, table, faqs)
+    table = read_rows(Path(path), faqs)
+    table = table[table["kind"] != NOT_A_QUESTION]
     if split and (table["split"] != "").any():
         table = table[table["split"] == split]
     if table.empty:
@@ -46,16 +46,74 @@ def load_queries(path: str | Path, faqs: FaqSet, split: str | None = None) -> pd
     return table[[*COLUMNS, "answerable"]].reset_index(drop=True)
 
 
+def read_rows(path: Path, faqs: FaqSet) -> pd.DataFrame:
+    """Return all rows of a queries file as `load_queries` does, checked, also those that are `NOT_A_QUESTION`."""
+    table = _read_csv(path)
+    table["relevant"] = [_labels(cell, faqs) for cell in table["relevant"]]
+    table["answerable"] = table["relevant"].map(bool)
+    kinds = table["answerable"].map({True: "answerable", False: "out_of_scope"})
+    defaults = {"id": [f"q{n + 1}" for n in range(len(table))], "kind": kinds, "split": ""}
+    table = pd.DataFrame({**defaults, **table}, table.index).replace({"split": {"train": "tune"}})
+    _check_rows(path, table, faqs)
+    return table
+
+
+def normalised(query: str) -> str:
+    """Return *query* without what doesn't make it another one: case, and spaces and signs at its ends."""
+    return clean_query(query).casefold()
+
+
+def append_row(path: Path, row: Mapping[str, str]) -> str:
+    """
+    Append *row*, texts by column, to a queries file and return its line; `id` and `split` are filled in.
+
+    The same `normalised` query always gets the same split. The file keeps its columns, separator and line ends; what it
+    has no column for is left out. FaqlabError if it has the query already, or can't be read or written.
+    """
+    table, text = _read_csv(path), read_text(path, REMEDY)
+    query = " ".join(replace_surrogates(row["query"]).split()).lstrip("=+-@ ")  # with these, Excel sees a formula
+    if normalised(query) in set(table["query"].map(normalised)):
+        raise FaqlabError(f"{path}: this query is there already.")
+    if row["kind"] == NOT_A_QUESTION and "kind" not in table:
+        raise FaqlabError(f"{path}: add a column 'kind', in which it's noted that this isn't a question.")
+    digest = sha256(normalised(query).encode())
+    splits = table.empty or ("split" in table and table["split"].any())
+    row = {**row, "query": query, "id": f"q-{digest[:10]}", "split": SPLITS[int(digest, 16) % 2] if splits else ""}
+    cells, end = [row.get(name, "") for name in table.attrs["header"]], "\r\n" if "\r\n" in text else "\n"
+    line = pd.DataFrame([cells]).to_csv(sep=table.attrs["separator"], header=False, index=False, lineterminator=end)
+    write_rows(path, text + ("" if text.endswith(("\n", "\r")) else end) + line)
+    return line
+
+
+def remove_row(path: Path, line: str) -> None:
+    """Remove *line* from the end of a queries file; FaqlabError if the file ends otherwise."""
+    text = read_text(path, REMEDY)
+    if not text.endswith(f"\n{line}"):
+        raise FaqlabError(f"{path}: the last row isn't this label any more; remove it in the file.")
+    write_rows(path, text.removesuffix(line))
+
+
+def write_rows(path: Path, text: str = ",".join(IN_FILES) + "\n") -> None:
+    """Write a queries file at once, so that it never holds half a row; FaqlabError if it can't be written."""
+    try:
+        # A file with a byte order mark, or in another encoding, gets a mark, by which Excel knows UTF-8.
+        marked = path.exists() and path.read_bytes() != read_text(path, REMEDY).encode()
+        write_aside(path, text.encode("utf-8-sig" if marked else "utf-8"))
+    except OSError as error:
+        raise FaqlabError(f"{path}: can't be written ({error.strerror}); {REMEDY}.") from None
+
+
 def _read_csv(path: Path) -> pd.DataFrame:
     """Return the cells of the file as text, indexed by the line in which each row ends."""
     # pandas.read_csv fills short rows and shifts long ones, so that labels get lost without a warning.
-    text = read_text(path, "name your queries with --queries or FAQLAB_QUERIES")
+    text = read_text(path, REMEDY)
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     first = next(filter(str.strip, text.split("\n")), "")
     if first.strip('" ').casefold().startswith("sep="):  # Excel's own line
         text, first = text.replace(first, "", 1), first.strip('" ')[4:]
     csv.field_size_limit(2**31 - 1)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count), strict=True)
+    separator = max(",;\t", key=first.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     try:
         rows = {line: row for row, line in ((row, reader.line_num) for row in reader) if not all(map(is_blank, row))}
     except csv.Error as error:
@@ -65,9 +123,9 @@ def _read_csv(path: Path) -> pd.DataFrame:
         raise FaqlabError(f"{path}: empty; the first row names the columns: {', '.join(COLUMNS)}.")
     header = [column.strip() for column in rows.pop(min(rows))]
     named = [n for n, column in enumerate(header) if column]  # a spreadsheet's empty columns have no name
-    problems = [f"unknown column {column!r}" for column in header if column not in (*COLUMNS, "")]
+    problems = [f"unknown column {column!r}" for column in header if column not in (*IN_FILES, "")]
     problems += [f"no column {column!r}" for column in ("query", "relevant") if column not in header]
-    problems += [f"two columns {column!r}" for column in COLUMNS if header.count(column) > 1]
+    problems += [f"two columns {column!r}" for column in IN_FILES if header.count(column) > 1]
     if problems:
         expected = f"expected {', '.join(COLUMNS)}; id, kind and split are optional"
         raise FaqlabError(f"{path}: {problems[0]} ({expected}).")
@@ -77,7 +135,9 @@ def _read_csv(path: Path) -> pd.DataFrame:
             remedy = "put quotation marks around a query that contains a comma"
             raise FaqlabError(f"{path}: line {line} has {len(row)} cells, the header {len(header)}; {remedy}.")
     cells = [[row[n] for n in named] for row in rows.values()]
-    return pd.DataFrame(cells, index=list(rows), columns=[header[n] for n in named], dtype=str)
+    table = pd.DataFrame(cells, index=list(rows), columns=[header[n] for n in named], dtype=str)
+    table.attrs.update(header=header, separator=separator)  # for `append_row`
+    return table
 
 
 def _labels(cell: str, faqs: FaqSet) -> tuple[str, ...]:

@@ -86,11 +86,16 @@ def _write(folder: Path, made_from: Mapping[str, object], files: Files) -> None:
 
 
 def write_aside(path: Path, data: bytes) -> None:
-    """Write *data* to *path* so that a reader finds the old file or the new one, never part of one."""
+    """Write *data* to *path*, on disk, so that a reader finds the old file or the new one, never part of one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{uuid4().hex}")
     try:
-        aside.write_bytes(data)
+        with aside.open("wb") as file:
+            if path.exists():
+                shutil.copymode(path, aside)
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)

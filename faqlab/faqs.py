@@ -18,7 +18,7 @@ from pydantic.dataclasses import dataclass
 from faqlab.cache import sha256
 from faqlab.errors import FaqlabError, first_problem
 from faqlab.formats import read_entries
-from faqlab.text import is_blank
+from faqlab.text import is_blank, normalised
 
 log = logging.getLogger(__name__)
 
@@ -107,8 +107,8 @@ class FaqSet:
         return {faq.id: position for position, faq in enumerate(self.entries)}
 
     @cached_property
-    def by_question(self) -> dict[str, str]:
-        """The ids by questions and alternatives, `normalised`."""
+    def phrasings(self) -> dict[str, str]:
+        """The id of the entry for each `normalised` question and alternative."""
         return {normalised(text): faq.id for faq in self for text in (*faq.alternatives, faq.question)}
 
     @property
@@ -122,28 +122,24 @@ class FaqSet:
         return sha256(json.dumps(texts, ensure_ascii=False).encode())
 
 
-def normalised(text: str) -> str:
-    """Return *text* as questions are compared: without case, with single spaces."""
-    return " ".join(text.casefold().split())
-
-
 def _distinct(entries: Sequence[Faq], path: Path) -> tuple[Faq, ...]:
     """Return *entries*, each once; FaqlabError if two that aren't the same share an id or a phrasing."""
     first = {(normalised(faq.question), normalised(faq.answer)): faq for faq in reversed(entries)}
     if repeated := len(entries) - len(first):
         _say(f"{path}: {repeated} entries repeat a question and its answer; they are left out.")
     answers = Counter(question for question, _ in first)
-    kept, places = list[Faq](), defaultdict[tuple[str, str], list[str]](list)
+    kept, places = list[Faq](), defaultdict[tuple[str, str], dict[int, str]](dict)
     for place, faq in enumerate(entries):
         question = normalised(faq.question)
         if first[question, normalised(faq.answer)] is faq:
-            if faq.category and answers[question] > 1:  # a clarifying question and a label have to tell them apart
+            if faq.category and answers[question] > 1:
                 faq = dataclasses.replace(faq, question=f"{faq.question} ({faq.category})")
             kept.append(faq)
-            asked = {("question", normalised(text)) for text in (faq.question, *faq.alternatives)}
-            for what in (("id", faq.id), *sorted(asked)):
-                places[what].append(str(place))
-    shared = [f"{' and '.join(at)} have the same {of} {text!r}" for (of, text), at in places.items() if len(at) > 1]
+            places["id", faq.id][place] = faq.id
+            for text in (*faq.alternatives, faq.question):
+                places["question", normalised(text)][place] = text
+    same = [(of, at) for (of, _), at in places.items() if len(at) > 1]
+    shared = [f"{' and '.join(map(str, at))} have the same {of} {min(at.items())[1]!r}" for of, at in same]
     if shared:
         more = f"; and {len(shared) - 2} more such groups" if len(shared) > 2 else ""
         remedy = "merge them, or give each another question, id or category"

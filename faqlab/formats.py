@@ -136,14 +136,19 @@ def read_table(path: Path, remedy: str) -> tuple[list[str], Rows]:
     return [header[n] for n in named], {line: [row[n] for n in named] for line, row in rows.items()}
 
 
-def _csv(path: Path, text: str) -> Rows:
-    # pandas.read_csv fills short rows and shifts long ones, so that labels get lost without a warning.
+def table_text(text: str) -> tuple[str, str]:
+    """Return the separator of a CSV file, and its *text* with plain line ends and without Excel's own line, `sep=`."""
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     first = next(filter(str.strip, text.split("\n")), "")
-    if first.strip('" ').casefold().startswith("sep="):  # Excel's own line
+    if first.strip('" ').casefold().startswith("sep="):
         text, first = text.replace(first, "", 1), first.strip('" ')[4:]
+    return max(",;\t|", key=first.count), text
+
+
+def _csv(path: Path, text: str) -> Rows:
+    # pandas.read_csv fills short rows and shifts long ones, so that labels get lost without a warning.
+    separator, text = table_text(text)
     csv.field_size_limit(2**31 - 1)
-    separator = max(",;\t|", key=first.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True)
     try:
         return {line: row for row, line in ((row, reader.line_num) for row in reader)}

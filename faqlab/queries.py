@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import csv
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 
+from faqlab.cache import sha256, write_aside
 from faqlab.errors import FaqlabError
-from faqlab.faqs import FaqSet, normalised
-from faqlab.formats import KNOWN, read_table
-from faqlab.text import is_blank
+from faqlab.faqs import FaqSet
+from faqlab.formats import KNOWN, read_table, table_text
+from faqlab.text import is_blank, normalised, read_text, replace_surrogates
 
 COLUMNS = ("id", "query", "relevant", "kind", "split")
 SPLITS = ("tune", "test")
+NOT_A_QUESTION = "not_a_question"
+"""The kind of what isn't a question: it stays in the file, so that nobody has to label it again, and isn't used."""
+REMEDY = "name your queries with --queries or FAQLAB_QUERIES"
 
 
 def load_queries(path: str | Path, faqs: FaqSet, split: str | None = None) -> pd.DataFrame:
     """
-    Read labelled queries from a CSV or XLSX file; its `id`, `kind` and `split` are optional.
+    Read labelled queries from a CSV or XLSX file; its `id`, `kind`, `split` and `source` are optional.
 
     `relevant` holds the ids of the entries of *faqs* that answer the query, separated by spaces, commas or semicolons,
     or their questions, separated by |; it's empty if the query is out of scope. With *split*, only the queries of
@@ -30,14 +36,8 @@ def load_queries(path: str | Path, faqs: FaqSet, split: str | None = None) -> pd
     Raises:
         FaqlabError: The file can't be read, or something in it is missing, wrong or a duplicate.
     """
-    path = Path(path)
-    table = _read(path)
-    table["relevant"] = [_labels(cell, faqs) for cell in table["relevant"]]
-    table["answerable"] = table["relevant"].map(bool)
-    kinds = table["answerable"].map({True: "answerable", False: "out_of_scope"})
-    defaults = {"id": [f"q{n + 1}" for n in range(len(table))], "kind": kinds, "split": ""}
-    table = pd.DataFrame({**defaults, **table}, table.index).replace({"split": {"train": "tune"}})
-    _check_rows(path, table, faqs)
+    table = read_rows(Path(path), faqs)
+    table = table[table["kind"] != NOT_A_QUESTION]
     if split and (table["split"] != "").any():
         table = table[table["split"] == split]
     if table.empty:
@@ -45,23 +45,35 @@ def load_queries(path: str | Path, faqs: FaqSet, split: str | None = None) -> pd
     return table[[*COLUMNS, "answerable"]].reset_index(drop=True)
 
 
-def _read(path: Path) -> pd.DataFrame:
-    """Return the cells of the file as text, indexed by the line in which each row ends."""
-    header, rows = read_table(path, "name your queries with --queries or FAQLAB_QUERIES")
+def read_rows(path: Path, faqs: FaqSet) -> pd.DataFrame:
+    """Return all rows as `load_queries` does, also those that are `NOT_A_QUESTION`, indexed by their lines."""
+    header, rows = read_table(path, REMEDY)
+    header = _our_names(path, header)
+    table = pd.DataFrame([*rows.values()], index=list(rows), columns=header, dtype=str)
+    table["relevant"] = [_labels(cell, faqs) for cell in table["relevant"]]
+    table["answerable"] = table["relevant"].map(bool)
+    kinds = table["answerable"].map({True: "answerable", False: "out_of_scope"})
+    defaults = {"id": [f"q{n + 1}" for n in range(len(table))], "kind": kinds, "split": ""}
+    table = pd.DataFrame({**defaults, **table}, table.index).replace({"split": {"train": "tune"}})
+    _check_rows(path, table, faqs)
+    return table
+
+
+def _our_names(path: Path, header: list[str]) -> list[str]:
     ours = {name: column for column, names in KNOWN["queries"].items() for name in names}
-    header = [ours.get(name.casefold(), name) for name in header]
-    problems = [f"unknown column {column!r}" for column in header if column not in COLUMNS]
+    header = [ours.get(name.strip().casefold(), name.strip()) for name in header]
+    problems = [f"unknown column {column!r}" for column in header if column and column not in ours]
     problems += [f"no column {column!r}" for column in ("query", "relevant") if column not in header]
     problems += [f"two columns {column!r}" for column in COLUMNS if header.count(column) > 1]
     if problems:
         expected = f"expected {', '.join(COLUMNS)}; id, kind and split are optional"
         raise FaqlabError(f"{path}: {problems[0]} ({expected}).")
-    return pd.DataFrame([*rows.values()], index=list(rows), columns=header, dtype=str)
+    return header
 
 
 def _labels(cell: str, faqs: FaqSet) -> tuple[str, ...]:
     """Return the ids in *cell*, or those of the questions in it; 3.0 means 3, and a spreadsheet's NaN means none."""
-    ids, asked = faqs.position, [faqs.by_question.get(normalised(text)) for text in re.split(r"[|\n]", cell)]
+    ids, asked = faqs.position, [faqs.phrasings.get(normalised(text)) for text in re.split(r"[|\n]", cell)]
     if cell.casefold() in KNOWN["values"]["nothing"] and cell not in ids:
         return ()
     words = [word for part in cell.split() for word in ([part] if part in ids else re.split("[,;|]", part)) if word]
@@ -87,6 +99,45 @@ def _check_rows(path: Path, table: pd.DataFrame, faqs: FaqSet) -> None:
             raise FaqlabError(f"{where}: {there}; {remedy}.")
         if split not in splits:
             raise FaqlabError(f"{where} has the split {split!r}; write {' or '.join(SPLITS)}, or leave the column out.")
+
+
+def append_row(path: Path, row: Mapping[str, str], has_splits: bool) -> str:
+    """
+    Append *row*, texts by column, to a queries file in CSV and return its line; `id` and `split` are filled in.
+
+    The same `normalised` query always gets the same split. The file keeps its columns, separator and line ends; what it
+    has no column for is left out. FaqlabError if it can't be read or written.
+    """
+    text = read_text(path, REMEDY)
+    separator, plain = table_text(text)
+    header = _our_names(path, next(csv.reader(plain.strip().split("\n"), delimiter=separator)))
+    if row["kind"] == NOT_A_QUESTION and "kind" not in header:
+        raise FaqlabError(f"{path}: add a column 'kind', in which it's noted that this isn't a question.")
+    query = " ".join(replace_surrogates(row["query"]).split()).lstrip("=+-@ ")  # with these, Excel sees a formula
+    digest = sha256(normalised(query).encode())
+    row = {**row, "query": query, "id": f"q-{digest[:10]}", "split": SPLITS[int(digest, 16) % 2] if has_splits else ""}
+    cells, end = [row.get(name, "") for name in header], "\r\n" if "\r\n" in text else "\n"
+    line = pd.DataFrame([cells]).to_csv(sep=separator, header=False, index=False, lineterminator=end)
+    write_rows(path, text + ("" if text.endswith(("\n", "\r")) else end) + line)
+    return line
+
+
+def remove_row(path: Path, line: str) -> None:
+    """Remove *line* from the end of a queries file; FaqlabError if the file ends otherwise."""
+    text = read_text(path, REMEDY)
+    if not text.endswith(line):
+        raise FaqlabError(f"{path}: the last row isn't this label any more; remove it in the file.")
+    write_rows(path, text.removesuffix(line))
+
+
+def write_rows(path: Path, text: str) -> None:
+    """Write a queries file at once, so that it never holds half a row; FaqlabError if it can't be written."""
+    try:
+        # A file with a byte order mark, or in another encoding, gets a mark, by which Excel knows UTF-8.
+        marked = path.exists() and path.read_bytes() != read_text(path, REMEDY).encode()
+        write_aside(path, text.encode("utf-8-sig" if marked else "utf-8"))
+    except OSError as error:
+        raise FaqlabError(f"{path}: can't be written ({error.strerror}); {REMEDY}.") from None
 
 
 def load_domains(folder: Path) -> dict[str, tuple[FaqSet, pd.DataFrame]]:

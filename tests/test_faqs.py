@@ -12,6 +12,7 @@ import pytest
 from faqlab.errors import FaqlabError
 from faqlab.faqs import Faq, FaqSet
 from faqlab.replies import clarifying_question
+from faqlab.text import normalised
 
 GOOD = {"question": "How do I pay?", "answer": "By card."}
 
@@ -59,19 +60,19 @@ BAD = {
     ),
     "an alternative that is another's question": (
         entries(GOOD, {**WHO, "alternatives": ["How do I pay?"]}),
-        "questions 0 and 1 have the same question 'how do i pay?'",
+        "questions 0 and 1 have the same question 'How do I pay?'",
     ),
     "one question twice": (
         entries(GOOD, {"question": "how  do I PAY?", "answer": "Cash."}),
-        "questions 0 and 1 have the same question 'how do i pay?' (counted from 0): merge them",
+        "questions 0 and 1 have the same question 'How do I pay?' (counted from 0): merge them",
     ),
     "one question twice in one category": (
         entries(*({**GOOD, "answer": answer, "category": "a"} for answer in "xy")),
-        "questions 0 and 1 have the same question 'how do i pay? (a)'",
+        "questions 0 and 1 have the same question 'How do I pay? (a)'",
     ),
     "four questions twice": (
         entries(*({"question": f"{letter}?", "answer": n} for letter in "ABCD" for n in (1, 2))),
-        "questions 0 and 1 have the same question 'a?'; 2 and 3 have the same question 'b?' (counted from 0); "
+        "questions 0 and 1 have the same question 'A?'; 2 and 3 have the same question 'B?' (counted from 0); "
         "and 2 more such groups: merge them",
     ),
 }
@@ -148,7 +149,7 @@ def test_a_question_with_an_answer_in_each_category_gets_the_category(path: Path
     path.write_bytes(entries({**GOOD, "category": "tickets"}, {**GOOD, "answer": "Cash.", "category": "café"}, WHO))
     faqs = FaqSet.load(path)
     assert [faq.question for faq in faqs] == ["How do I pay? (tickets)", "How do I pay? (café)", "Who?"]
-    assert faqs.by_question["how do i pay? (café)"] == "1"
+    assert faqs.phrasings[normalised("how do I pay? (CAFÉ)")] == "1"
     words = [faq.question for faq in faqs][:2]
     assert clarifying_question(words).endswith("How do I pay? … One: (tickets)? Two: (café)?")
 

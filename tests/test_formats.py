@@ -39,7 +39,7 @@ BROKEN = {
     "other_columns.csv": 'no questions and answers found; expected {"questions": [{"question": "…", "answer": "…"}',
     "unquoted_comma.csv": "line 2 has 3 cells, the header 2; put quotation marks around a text that contains the sep",
     "prose.md": 'no questions and answers found; expected {"questions": [{"question": "…", "answer": "…"}, …]}, or',
-    "two_answers.json": "questions 0 and 2 have the same question 'is there parking?'; 1 and 3 have the same question",
+    "two_answers.json": "questions 0 and 2 have the same question 'Is there parking?'; 1 and 3 have the same question",
 }
 
 

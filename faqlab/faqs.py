@@ -15,7 +15,7 @@ from pydantic.dataclasses import dataclass
 
 from faqlab.cache import sha256
 from faqlab.errors import FaqlabError, first_problem
-from faqlab.text import is_blank, read_text
+from faqlab.text import is_blank, normalised, read_text
 
 
 def _not_blank(text: str) -> str:
@@ -87,6 +87,11 @@ class FaqSet:
     def position(self) -> dict[str, int]:
         """Where each id is in `entries`, from 0."""
         return {faq.id: position for position, faq in enumerate(self.entries)}
+
+    @cached_property
+    def phrasings(self) -> dict[str, str]:
+        """The id of the entry for each `normalised` question and alternative."""
+        return {normalised(text): faq.id for faq in self.entries for text in (faq.question, *faq.alternatives)}
 
     @property
     def ids(self) -> list[str]:

@@ -35,6 +35,11 @@ def clean_query(text: str) -> str:
     return "".join(re.findall(r"(?s)\w(?:.*\w)?", words)) or text  # one match: the first word to the last
 
 
+def normalised(text: str) -> str:
+    """Return *text* without what doesn't make it another question: case, and what `clean_query` removes."""
+    return clean_query(text).casefold()
+
+
 @lru_cache(maxsize=1024)  # an answer is needed for the reply, its parts, the page and the voice
 def plain_text(text: str) -> str:
     """Return *text* without Markdown and HTML: a line for each paragraph, list item or table row, with a full stop."""

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -116,6 +117,19 @@ class LookupLog:
         ]
         columns = ["time", "room", "query", "outcome", "reason", "confidence", "retrieved", "question", "squared_l2"]
         return pd.DataFrame(rows, columns=[*columns, "helpful", "invented", *(f"{stage}_ms" for stage in STAGES)])
+
+
+def load_records(folder: Path) -> tuple[LookupRecord, ...]:
+    """Return the records that a `LookupLog` saved in *folder*, each as it was last; FaqlabError if there are none."""
+    records: dict[str, LookupRecord] = {}
+    for path in sorted(folder.glob("lookups-*.jsonl")):
+        for line in path.read_bytes().splitlines():
+            with suppress(ValueError, TypeError):  # half a line, if the machine stopped
+                record = LookupRecord(**json.loads(line))
+                records[record.id] = record
+    if not records:
+        raise FaqlabError(f"{folder}: no records of look-ups; name the folder that --records or FAQLAB_RECORDS named.")
+    return tuple(records.values())
 
 
 def _write(folder: Path, record: LookupRecord) -> None:

@@ -65,7 +65,7 @@ def read_topics() -> dict[str, Topics]:
 def report_day(retriever: Retriever, labelled: pd.DataFrame, topics: Topics) -> dict[str, Any]:
     """Return the tables that are printed for one day, each as a list of rows."""
     with TemporaryDirectory() as folder:
-        records = hold_calls(retriever, choose_calls(labelled, topics), Path(folder))
+        records = asyncio.run(hold_calls(retriever, choose_calls(labelled, topics), Path(folder)))
         asked = improve.unanswered(records)
         groups = improve.groups(asked, retriever)
         of_topic = {text: topic for topic, texts in topics.items() for text in texts["day"]}
@@ -86,7 +86,7 @@ def choose_calls(labelled: pd.DataFrame, topics: Topics) -> pd.DataFrame:
     return pd.concat([own, others]).sample(frac=1, random_state=1, ignore_index=True)
 
 
-def hold_calls(retriever: Retriever, calls: pd.DataFrame, folder: Path) -> tuple[LookupRecord, ...]:
+async def hold_calls(retriever: Retriever, calls: pd.DataFrame, folder: Path) -> tuple[LookupRecord, ...]:
     """
     Ask the query of each call in its own room, and return the records that were saved in *folder*.
 
@@ -96,11 +96,11 @@ def hold_calls(retriever: Retriever, calls: pd.DataFrame, folder: Path) -> tuple
     small_talk, log = SmallTalk.load(retriever.encoder), LookupLog(folder)
     for number, (query, relevant) in enumerate(calls[["query", "relevant"]].itertuples(index=False), start=1):
         lookups = Lookups(Conversation(retriever, small_talk), log, f"call-{number:03}")
-        asyncio.run(lookups.look_up(query))
+        await lookups.look_up(query)
         answer = lookups.answer
         if answer and answer.outcome is Outcome.CLARIFY:
             offered = [hit.faq.id in relevant for hit in answer.hits[: len(answer.choices)]]
-            asyncio.run(lookups.look_up(CHOICES[offered.index(True)] if any(offered) else "Neither."))
+            await lookups.look_up(CHOICES[offered.index(True)] if any(offered) else "Neither.")
         lookups.log_pending()
         if answer and answer.answered and answer.hits[0].faq.id not in relevant:
             log.update(log.records[-1].id, helpful=False)

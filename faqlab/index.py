@@ -14,7 +14,7 @@ import numpy as np
 from faqlab.cache import load_or_build, sha256
 from faqlab.encoder import Encoder
 from faqlab.faqs import Faq, FaqSet
-from faqlab.text import normalised
+from faqlab.text import clean_query
 
 INDEX_FILE = "faiss_index.bin"
 VIEWS: Mapping[str, Callable[[Faq], list[str]]] = {
@@ -47,7 +47,7 @@ def pieces(answer: str) -> list[str]:
 
 def texts_by_view(faq: Faq, views: Sequence[str]) -> list[tuple[str, list[str]]]:
     """Return each of *views* and its texts: `phrasings` instead if the answer only repeats the question."""
-    repeats = normalised(faq.answer) == normalised(faq.question)
+    repeats = clean_query(faq.answer).casefold() == clean_query(faq.question).casefold()
     views = ["phrasings" if repeats and "answer" in view else view for view in views]
     return [(view, VIEWS[view](faq)) for view in views]
 

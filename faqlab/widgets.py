@@ -112,6 +112,7 @@ def improver(retriever: Retriever, proposals: pd.DataFrame, queries: pd.DataFram
         if chosen.options:
             row = proposals.iloc[chosen.value]
             to.options = [(retriever.faqs[faq].question if faq else "a new entry", faq) for faq in row["to"]]
+            to.index = 0
             phrasings.value = "\n".join(row["phrasings"])
 
     def add(_: Button) -> None:

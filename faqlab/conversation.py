@@ -14,7 +14,7 @@ import numpy as np
 from faqlab.decision import Outcome, Reason
 from faqlab.retriever import Answer, Retriever
 from faqlab.small_talk import MOST_WORDS, SmallTalk
-from faqlab.text import clean_query, has_words
+from faqlab.text import has_words, normalised
 
 
 class Conversation:
@@ -81,7 +81,8 @@ class Conversation:
         return replace(answer, query=query)
 
     def _look_up(self, query: str, topic: str) -> Answer:
-        if topic and clean_query(query).casefold() not in self._questions and self.small_talk.refers_back(query):
+        known = normalised(query) in self.retriever.faqs.phrasings  # then it stands alone
+        if topic and not known and self.small_talk.refers_back(query):
             return self.retriever.answer(f"{query} {topic}")
         answer = self.retriever.answer(query)
         decided = answer.answered and answer.reason is not Reason.UNCALIBRATED
@@ -110,12 +111,6 @@ class Conversation:
         return replace(found[0], reason=Reason.TWO_QUESTIONS, hits=hits)
 
     @cached_property
-    def _questions(self) -> set[str]:
-        """The entries' own questions, which stand alone."""
-        texts = (text for faq in self.retriever.faqs for text in (faq.question, *faq.alternatives))
-        return {clean_query(text).casefold() for text in texts}
-
-    @cached_property
     def _contact(self) -> Answer | None:
         """The look-up of how to reach a person; None if the FAQ doesn't say."""
         answer = max(map(self.retriever.answer, CONTACT), key=lambda answer: answer.confidence)
@@ -129,7 +124,7 @@ class Conversation:
     def _reply(self, offer: Answer, query: str) -> Answer | None:
         """Return the answer to *query* as a reply to the clarifying question of *offer*; None if it isn't one."""
         again = _unsearched(offer, reason=Reason.NO_CHOICE)
-        if clean_query(query).casefold() == clean_query(offer.query).casefold():
+        if normalised(query) == normalised(offer.query):
             return again
         parts = self._parts(query)
         intents = {*parts.values()}

@@ -163,9 +163,15 @@ class Retriever:
 
     def cosines(self, query: str, texts: Sequence[str]) -> np.ndarray:
         """Return the similarities of *query* to other *texts*, on the same scale, shape (texts,)."""
-        first, *others = self.encoder.encode([query, *texts])
-        found = np.stack(others) @ first
-        return _mean(found, self.beside.cosines(query, texts)) if self.beside else found
+        first, *others = self.vectors([query, *texts])
+        return np.stack(others) @ first
+
+    def vectors(self, texts: Sequence[str]) -> np.ndarray:
+        """Return unit vectors whose dot products are similarities on that scale: those of both encoders, weighted."""
+        vectors = self.encoder.encode(texts)
+        if self.beside:
+            vectors = np.hstack([(1 - SECOND_WEIGHT) ** 0.5 * vectors, SECOND_WEIGHT**0.5 * self.beside.vectors(texts)])
+        return vectors
 
     def embed(self, queries: Sequence[str], *, progress: bool = False) -> np.ndarray:
         """Return the queries' unit vectors, float32, shape (queries, dimension); FaqlabError if one is blank."""

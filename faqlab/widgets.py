@@ -14,13 +14,14 @@ from typing import Any
 
 import pandas as pd
 from IPython import display
-from ipywidgets import HTML, Button, FloatSlider, IntSlider, Layout, Text, VBox
+from ipywidgets import HTML, Button, Dropdown, FloatSlider, IntSlider, Layout, Text, Textarea, VBox
 
-from faqlab import evaluation, plots
+from faqlab import evaluation, improve, plots
 from faqlab.calibration import Limits, thresholds
 from faqlab.config import RetrievalConfig
 from faqlab.decision import Outcome
 from faqlab.errors import FaqlabError
+from faqlab.faqs import FaqSet
 from faqlab.retriever import SECOND_WEIGHT, Retriever
 
 
@@ -116,6 +117,44 @@ def threshold_tuner(results: pd.DataFrame, config: RetrievalConfig, path: Path, 
     tuner = panel(draw, wrong, false, declined)
     tuner.children = (*tuner.children, button, saved)
     return tuner
+
+
+def improver(retriever: Retriever, proposals: pd.DataFrame, queries: pd.DataFrame) -> Panel:
+    """
+    Return boxes that add one of *proposals*, which are as `improve.groups` returns them, to the FAQ file.
+
+    Below them is what that does to the labelled *queries*; none of the `test` split is added.
+    """
+    shape = {"layout": Layout(width="min(100%, 700px)"), "style": {"description_width": "190px"}}
+    options = [(f"{n + 1}. {name}", n) for n, name in enumerate(proposals["name"])]
+    chosen, to = Dropdown(options=options, description="questions", **shape), Dropdown(description="add to", **shape)
+    phrasings = Textarea(description="phrasings, one in a line", rows=5, **shape)
+    answer = Textarea(description="answer, of a new entry", rows=4, **shape)
+    button, message = Button(description="Add to the FAQ"), HTML()
+    tests, latest = queries["query"][queries["split"] == "test"], [retriever]
+
+    def show(_: object = None) -> None:
+        if chosen.options:
+            row = proposals.iloc[chosen.value]
+            to.options = [(retriever.faqs[faq].question if faq else "a new entry", faq) for faq in row["to"]]
+            to.index = 0
+            phrasings.value = "\n".join(row["phrasings"])
+
+    def add(_: Button) -> None:
+        try:
+            path = retriever.faqs.path or Path()
+            added = improve.add_phrasings(path, phrasings.value.split("\n"), tests, to=to.value, answer=answer.value)
+            latest.append(Retriever.build(FaqSet.load(path), retriever.config))
+            effect = table(improve.effect(latest[-2], latest[-1], queries, to.value)).data
+            message.value = f"Added to {escape(path.name)}: {escape('; '.join(added))}{effect}"
+            answer.value = ""
+        except FaqlabError as error:
+            message.value = f"<b>{escape(str(error))}</b>"
+
+    chosen.observe(show, "value")
+    button.on_click(add)
+    show()
+    return Panel([chosen, to, phrasings, answer, button, message])
 
 
 def query_box(query: str) -> Text:

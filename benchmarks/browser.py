@@ -5,11 +5,14 @@ from __future__ import annotations
 import base64
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
 from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Error as PlaywrightError
 
 from faqlab.voice.tts import SAMPLE_RATE, Synthesizer
 from faqlab.voice.whisper import SAMPLE_RATE as RECORDING_RATE
@@ -62,6 +65,34 @@ def installed() -> str | None:
     """Return the path of a Chromium or Chrome on PATH; None if there is none, for Playwright's own."""
     names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
     return next(filter(None, map(shutil.which, names)), None)
+
+
+def find_or_install() -> str | None:
+    """Return the path of a browser on PATH; else None, for Playwright's, which is installed; else Debian's package."""
+    if path := installed():
+        return path
+    if subprocess.run([sys.executable, "-m", "playwright", "install", "chromium"]).returncode == 0 and starts(None):
+        return None
+    if os.geteuid() == 0 and shutil.which("apt-get"):
+        subprocess.run("apt-get update -q && apt-get install -qy chromium", shell=True)
+        if path := shutil.which("chromium"):
+            return path
+    raise RuntimeError(HOW_TO_GET_ONE)
+
+
+HOW_TO_GET_ONE = (
+    "This test needs a browser and found none: install Chromium or Chrome so that it is on PATH, "
+    f"or run `{sys.executable} -m playwright install --with-deps chromium`."
+)
+
+
+def starts(path: str | None) -> bool:
+    """Return whether the browser at *path* starts."""
+    try:
+        with browser(path):
+            return True
+    except PlaywrightError:
+        return False
 
 
 @contextmanager

@@ -27,7 +27,7 @@ function render({ model, el }) {
   let shown = {}; // the question or the proposal on the screen
   let found = []; // the entries beside it
   let chosen = []; // the ids of those that are ticked
-  let sent = null; // the message to which the kernel hasn't replied, and the question that was shown
+  const sent = []; // the messages to which the kernel hasn't replied, with the question that was shown
   let overdue = 0;
 
   /** Show the next question, or else a proposal, unless it's on the screen already. */
@@ -122,8 +122,9 @@ function render({ model, el }) {
   }
 
   function send(message) {
-    if (sent) return; // a key was pressed twice
-    sent = { ...message, question: shown };
+    if (sent.some(({ question }) => question === shown)) return; // a key was pressed twice
+    sent.push({ ...message, question: shown });
+    clearTimeout(overdue);
     overdue = setTimeout(() => (problem.textContent = "The kernel doesn’t reply, so this isn’t saved: run this cell again."), OVERDUE_MS);
     model.send(message);
   }
@@ -138,12 +139,12 @@ function render({ model, el }) {
       return;
     }
     clearTimeout(overdue);
-    if (!reply.problem && sent.undo) first = saved.pop() ?? null;
-    if (!reply.problem && sent.save) {
-      saved.push(sent.question);
-      if (first === sent.question) first = null;
+    const { save, undo, question } = sent.shift() ?? {};
+    if (!reply.problem && undo) first = saved.pop() ?? null;
+    if (!reply.problem && save) {
+      saved.push(question);
+      if (first?.text === question.text) first = null;
     }
-    sent = null;
     update();
   }
 

@@ -19,20 +19,15 @@ from urllib.parse import urlsplit
 
 import pytest
 from conftest import wait_until
-from playwright.sync_api import Error as PlaywrightError
 from playwright.sync_api import Page, expect
 
-from benchmarks.browser import MICROPHONE, browser, installed, say
+from benchmarks.browser import MICROPHONE, browser, find_or_install, say
 from faqlab.voice.demo import LiveDemo
 from faqlab.voice.token_server import PAGE
 
 WEB = PAGE.parent
 PATIENCE_MS = 120_000
 expect.set_options(timeout=PATIENCE_MS)
-HOW_TO_GET_ONE = (
-    "This test needs a browser and found none: install Chromium or Chrome so that it is on PATH, "
-    f"or run `{sys.executable} -m playwright install --with-deps chromium`."
-)
 
 SOUND = """
 window.loudest = 0;
@@ -68,24 +63,7 @@ TRACKS = "expected => JSON.stringify(window.tracks.map(track => track.readyState
 
 @pytest.fixture(scope="session")
 def chromium() -> str | None:
-    """A Chromium on PATH, else Playwright's (None), else Debian's package."""
-    if path := installed():
-        return path
-    if subprocess.run([sys.executable, "-m", "playwright", "install", "chromium"]).returncode == 0 and starts(None):
-        return None
-    if os.geteuid() == 0 and shutil.which("apt-get"):
-        subprocess.run("apt-get update -q && apt-get install -qy chromium", shell=True)
-        if path := shutil.which("chromium"):
-            return path
-    raise RuntimeError(HOW_TO_GET_ONE)
-
-
-def starts(path: str | None) -> bool:
-    try:
-        with browser(path):
-            return True
-    except PlaywrightError:
-        return False
+    return find_or_install()
 
 
 def expect_lookup(page: Page, number: int, outcome: str, first: str, reply: str) -> None:

@@ -87,9 +87,9 @@ def add_phrasings(
     or the file isn't in our JSON format or can't be written, it stays as it was: FaqlabError.
     """
     before, taken = read_text(path, "name your FAQ with FAQLAB_FAQS"), FaqSet.load(path).phrasings
-    new, held_out = {normalised(text): text.strip() for text in phrasings}, [*map(normalised, tests)]
+    new = {normalised(text): text.strip() for text in phrasings if has_words(text)}
+    held_out = [*map(normalised, tests)]
     added = [text for key, text in new.items() if key not in taken and not get_close_matches(key, held_out, 1, SAME)]
-    added = [text for text in added if has_words(text)]
     if not added or is_blank(to + answer):
         missing = "an answer" if added else "a phrasing that is neither in the FAQ nor a test query"
         raise FaqlabError(f"Nothing is saved: write {missing}.")

@@ -128,7 +128,7 @@ def improver(retriever: Retriever, proposals: pd.DataFrame, queries: pd.DataFram
     shape = {"layout": Layout(width="min(100%, 700px)"), "style": {"description_width": "190px"}}
     options = [(f"{n + 1}. {name}", n) for n, name in enumerate(proposals["name"])]
     chosen, to = Dropdown(options=options, description="questions", **shape), Dropdown(description="add to", **shape)
-    phrasings = Textarea(description="phrasings, one in a line", rows=5, **shape)
+    phrasings = Textarea(description="phrasings, one a line", rows=5, **shape)
     answer = Textarea(description="answer, of a new entry", rows=4, **shape)
     button, message = Button(description="Add to the FAQ"), HTML()
     tests, latest = queries["query"][queries["split"] == "test"], [retriever]

@@ -12,11 +12,13 @@ import pandas as pd
 import pytest
 from conftest import SMALL, WriteFaqs
 
+from benchmarks import unanswered
 from faqlab import improve, widgets
 from faqlab.encoder import Encoder
 from faqlab.errors import FaqlabError
 from faqlab.faqs import FaqSet
 from faqlab.retriever import Retriever
+from faqlab.text import normalised
 from faqlab.voice.lookup_log import LookupLog, LookupRecord, load_records
 from faqlab.widgets import Panel
 
@@ -274,3 +276,49 @@ def test_without_proposals_the_panel_is_empty_and_says_what_is_missing(
     *_, button, message = panel.children
     button.click()
     assert "write a phrasing" in message.value
+
+
+def test_the_topics_of_the_simulated_days_are_in_neither_the_faq_nor_the_queries(
+    ecommerce: FaqSet, queries: pd.DataFrame
+) -> None:
+    known = {normalised(text) for text in queries["query"]} | set(ecommerce.phrasings)
+    days = unanswered.read_topics()
+    texts = [text for topics in days.values() for of in topics.values() for text in (*of["day"], *of["later"])]
+    assert len({normalised(text) for text in texts}) == len(texts)
+    assert not known & {normalised(text) for text in texts}
+    assert not set(days["first"]) & set(days["second"])
+    for topics in days.values():
+        calls = unanswered.choose_calls(queries, topics)
+        assert (len(calls), sum(len(of["day"]) for of in topics.values())) == (unanswered.CALLS, 40)
+
+
+async def test_simulated_callers_choose_what_is_right_and_reject_the_rest(small: Retriever, tmp_path: Path) -> None:
+    unsure = small.with_config(scale=5.0, answer_from=1.0)
+    calls = pd.DataFrame({"query": ["how do I pay", "a hotel for my cat"], "relevant": [("1",), ()]})
+    records = await unanswered.hold_calls(unsure, calls, tmp_path / "records")
+    assert [record.reason for record in records] == ["ambiguous", "chosen", "ambiguous", "rejected"]
+    assert records[1].hits[0]["id"] == "1"
+    assert list(improve.unanswered(records)["query"]) == ["a hotel for my cat"]
+
+
+async def test_simulated_callers_give_a_thumbs_down_to_wrong_answers_only(small: Retriever, tmp_path: Path) -> None:
+    calls = pd.DataFrame({"query": ["how do I pay", "a hotel for my cat"], "relevant": [("1",), ()]})
+    records = await unanswered.hold_calls(small, calls, tmp_path / "records")
+    assert [(record.room, record.helpful) for record in records] == [("call-001", None), ("call-002", False)]
+    assert list(improve.unanswered(records)["query"]) == ["a hotel for my cat"]
+
+
+def test_whole_and_pure_groups_have_the_best_quality_and_split_or_mixed_ones_less() -> None:
+    of_topic = {"a": "x", "b": "x", "c": "y", "d": "y"}
+    asked = pd.DataFrame({"query": ["a", "b", "c", "d", "e"]})
+
+    def judge(*groups: str) -> dict[str, Any]:
+        return unanswered.quality(pd.DataFrame({"phrasings": [list(texts) for texts in groups]}), asked, of_topic)
+
+    best = judge("ab", "cd", "e")
+    assert (best["ARI"], best["V-measure"], best["ARI, all"], best["strangers"], best["main groups"]) == (1, 1, 1, 0, 1)
+    split, mixed = judge("ab", "c", "d", "e"), judge("ab", "cde")
+    assert (split["groups"], split["main groups"], split["strangers"]) == (3, 0.75, 0)
+    assert split["ARI"] < 1
+    assert (mixed["ARI"], mixed["strangers"]) == (1, 1)
+    assert mixed["ARI, all"] < 1

@@ -50,7 +50,7 @@ function render({ model, el }) {
     heading.textContent = shown.text;
     note.textContent = shown.note ?? "";
     body.replaceChildren(
-      h("p", { className: "quiet" }, "Which entry answers it? If several do, tick them."),
+      h("p", { className: "quiet" }, "Which entry answers it? Click it or press its number. If several do, tick them: Shift and their numbers."),
       h("ol"),
       h("div", { className: "row actions" },
         button("Save ticked", "Enter", () => label(chosen)),
@@ -175,7 +175,7 @@ function trusted(labels) {
   const half = (p, n) => `±${(1.96 * Math.sqrt((p * (1 - p)) / n)).toFixed(2)}`;
   const known = (what, p, n) => (n ? `${what} of ${p} is known to ${half(p, n)}, with 100 more to ${half(p, n + 100)}.` : `with 100, ${what} of ${p} is known to ${half(p, 100)}.`);
   const name = test.some(({ split }) => split) ? "test labels" : "labels";
-  return `${inside} ${name} with an answer: ${known("a hit@1", 0.8, inside)} ${test.length - inside} out of scope: ${known("a share answered", 0.1, test.length - inside)}`;
+  return `${inside} ${name} with an answer: ${known("a hit@1", 0.8, inside)} ${test.length - inside} out of scope: ${known("a false answer rate", 0.1, test.length - inside)}`;
 }
 
 function field(text, key, use) {

@@ -75,7 +75,7 @@ def test_a_question_that_the_file_has_is_not_asked_again(
     assert browser.left == ["shoes back"]
 
 
-def test_a_file_that_is_changed_by_hand_meanwhile_keeps_the_change(
+def test_a_file_that_is_changed_by_hand_keeps_the_change(
     small: Retriever, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     browser = Browser(Labeller(small, path, ["my parcel", "shoes back"]), monkeypatch)

@@ -1,7 +1,7 @@
 /**
  * The widget of labelling.py: shows the question whose turn it is, and sends what is clicked, typed or pressed.
  *
- * `state` says which questions are left and what the file holds. The kernel answers each message with one of its own.
+ * `state` says which questions are left and what the file holds. The kernel replies to each message.
  */
 
 const OUT_OF_SCOPE = { id: "", question: "Something that callers may well ask you, but that your FAQ doesn’t answer" };
@@ -25,6 +25,7 @@ function render({ model, el }) {
   const saved = []; // the questions that were labelled here
   let first = null; // a question to show before all others: it was typed, or its label undone
   let shown = {}; // the question or the proposal on the screen
+  let wanted = ""; // the words for which entries were searched last
   let found = []; // the entries beside it
   let chosen = []; // the ids of those that are ticked
   const sent = []; // the messages to which the kernel hasn't replied, with the question that was shown
@@ -50,7 +51,7 @@ function render({ model, el }) {
     heading.textContent = shown.text;
     note.textContent = shown.note ?? "";
     body.replaceChildren(
-      h("p", { className: "quiet" }, "Which entry answers it? If several do, tick them."),
+      h("p", { className: "quiet" }, "Which entry answers it? Click it or press its number. If several do, tick them: Shift and their numbers."),
       h("ol"),
       h("div", { className: "row actions" },
         button("Save ticked", "Enter", () => label(chosen)),
@@ -118,6 +119,7 @@ function render({ model, el }) {
   }
 
   function find(text) {
+    wanted = text;
     model.send({ find: text });
   }
 
@@ -132,6 +134,7 @@ function render({ model, el }) {
   function onReply(reply) {
     problem.textContent = reply.problem ?? "";
     if (reply.found) {
+      if (reply.for !== wanted) return;
       const ticked = [...model.get("proposed"), ...found].filter(({ id }) => chosen.includes(id));
       const others = reply.found.filter(({ id }) => !chosen.includes(id));
       found = [...ticked, ...others].slice(0, 9);
@@ -175,7 +178,7 @@ function trusted(labels) {
   const half = (p, n) => `±${(1.96 * Math.sqrt((p * (1 - p)) / n)).toFixed(2)}`;
   const known = (what, p, n) => (n ? `${what} of ${p} is known to ${half(p, n)}, with 100 more to ${half(p, n + 100)}.` : `with 100, ${what} of ${p} is known to ${half(p, 100)}.`);
   const name = test.some(({ split }) => split) ? "test labels" : "labels";
-  return `${inside} ${name} with an answer: ${known("a hit@1", 0.8, inside)} ${test.length - inside} out of scope: ${known("a share answered", 0.1, test.length - inside)}`;
+  return `${inside} ${name} with an answer: ${known("a hit@1", 0.8, inside)} ${test.length - inside} out of scope: ${known("a false answer rate", 0.1, test.length - inside)}`;
 }
 
 function field(text, key, use) {

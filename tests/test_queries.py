@@ -10,7 +10,7 @@ from conftest import WriteFaqs
 
 from faqlab.errors import FaqlabError
 from faqlab.faqs import Faq, FaqSet
-from faqlab.queries import load_domains, load_queries
+from faqlab.queries import NOT_A_QUESTION, append_row, load_domains, load_queries, remove_row, write_rows
 
 FAQS = FaqSet(tuple(Faq(str(n), f"Question {n}?", "Answer.") for n in range(4)))
 
@@ -180,3 +180,99 @@ def test_a_folder_of_domains_is_read_by_name(tmp_path: Path, write_faqs: WriteFa
     assert list(domains) == ["gym", "hotel"]
     faqs, queries = domains["gym"]
     assert (len(faqs), queries["relevant"].tolist()) == (4, [("3",)])
+
+
+# Rows that are appended
+
+
+ROW = {"query": "how much is it", "relevant": "0 3", "kind": "call", "source": "call lookup_1"}
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (b"query,relevant\nhi,0\n", b"query,relevant\nhi,0\nhow much is it,0 3\n"),
+        (b"query,relevant\nhi,0", b"query,relevant\nhi,0\nhow much is it,0 3\n"),
+        (
+            b"relevant;source;query\r\n0;;hi\r\n",
+            b"relevant;source;query\r\n0;;hi\r\n0 3;call lookup_1;how much is it\r\n",
+        ),
+        (b"\xef\xbb\xbfquery\trelevant\nhi\t0\n", b"\xef\xbb\xbfquery\trelevant\nhi\t0\nhow much is it\t0 3\n"),
+        (b"sep=;\nquery;relevant\nhi;0\n", b"sep=;\nquery;relevant\nhi;0\nhow much is it;0 3\n"),
+        (
+            ",query,relevant\n0,caf\xe9,0\n".encode("cp1252"),
+            "\ufeff,query,relevant\n0,café,0\n,how much is it,0 3\n".encode(),
+        ),
+        (b"query,relevant,split\nhi,0,\n", b"query,relevant,split\nhi,0,\nhow much is it,0 3,\n"),
+    ],
+)
+def test_a_row_is_appended_in_the_files_own_format_and_removed_again(path: Path, before: bytes, after: bytes) -> None:
+    path.write_bytes(before)
+    line = append_row(path, ROW)
+    assert path.read_bytes() == after
+    assert load_queries(path, FAQS)["relevant"].tolist()[-1] == ("0", "3")
+    remove_row(path, line)
+    assert len(load_queries(path, FAQS)) == 1
+
+
+def test_a_new_file_has_all_columns_and_a_query_always_gets_the_same_split(path: Path) -> None:
+    write_rows(path)
+    for number in range(200):
+        append_row(path, {**ROW, "query": f"question {number}"})
+    table = load_queries(path, FAQS)
+    assert 70 < (table["split"] == "test").sum() < 130
+    assert table["id"].is_unique
+    splits = dict(zip(table["query"], table["split"], strict=True))
+    path.unlink()
+    write_rows(path)
+    for number in range(200):
+        append_row(path, {**ROW, "query": f" Question {number}?"})
+    assert load_queries(path, FAQS)["split"].tolist() == list(splits.values())
+
+
+def test_what_is_not_a_question_stays_in_the_file_and_is_left_out(path: Path) -> None:
+    write_rows(path)
+    append_row(path, ROW)
+    append_row(path, {**ROW, "query": "um, okay", "relevant": "", "kind": NOT_A_QUESTION})
+    assert load_queries(path, FAQS)["query"].tolist() == ["how much is it"]
+    assert "um, okay" in path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("content", "change", "problem"),
+    [
+        ("query,relevant\nHow much is it?,0\n", {}, "this query is there already"),
+        ("query,relevant\nhi,0\n", {"kind": NOT_A_QUESTION}, "add a column 'kind'"),
+        ("question,answer\nhi,0\n", {}, "unknown column 'question'"),
+    ],
+)
+def test_a_row_that_cannot_be_appended_changes_nothing(
+    path: Path, content: str, change: dict[str, str], problem: str
+) -> None:
+    path.write_text(content)
+    with pytest.raises(FaqlabError, match=problem):
+        append_row(path, {**ROW, **change})
+    assert path.read_text() == content
+
+
+def test_only_the_last_row_is_removed_and_only_if_it_is_the_one(path: Path) -> None:
+    path.write_text("query,relevant\noh hi,0\n")
+    with pytest.raises(FaqlabError, match="the last row isn't this label any more"):
+        remove_row(path, "hi,0\n")
+    assert path.read_text() == "query,relevant\noh hi,0\n"
+
+
+def test_a_query_that_a_spreadsheet_would_run_is_saved_as_text(path: Path) -> None:
+    write_rows(path)
+    append_row(path, {**ROW, "query": '=HYPERLINK("http://example.com")'})
+    assert load_queries(path, FAQS)["query"].tolist() == ['HYPERLINK("http://example.com")']
+
+
+def test_a_private_file_stays_private_and_one_that_cannot_be_written_is_a_sentence(path: Path, tmp_path: Path) -> None:
+    write_rows(path)
+    path.chmod(0o600)
+    append_row(path, ROW)
+    assert path.stat().st_mode & 0o777 == 0o600
+    with pytest.raises(FaqlabError, match="can't be written"):
+        write_rows(path / "mine.csv")
+    assert [file.name for file in tmp_path.iterdir()] == ["mine.csv"]

@@ -77,9 +77,12 @@ def keyless() -> Settings:
 
 
 @pytest.fixture(scope="session")
-def demo(livekit_program: Path, short_faq: Path, short_config: Path) -> Iterator[LiveDemo]:
-    """The whole demo, running: LiveKit server, page, tokens and agent."""
-    with LiveDemo(faqs=short_faq, config=short_config, settings=keyless()) as demo:
+def demo(
+    livekit_program: Path, short_faq: Path, short_config: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LiveDemo]:
+    """The whole demo, running, with records: LiveKit server, page, tokens and agent."""
+    records = tmp_path_factory.mktemp("records")
+    with LiveDemo(faqs=short_faq, config=short_config, records=records, settings=keyless()) as demo:
         yield demo
 
 

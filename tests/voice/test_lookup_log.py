@@ -11,7 +11,7 @@ import pytest
 
 from faqlab.errors import FaqlabError
 from faqlab.retriever import Retriever
-from faqlab.voice.lookup_log import LookupLog, LookupRecord
+from faqlab.voice.lookup_log import LookupLog, LookupRecord, load_records
 
 PAY = "How can I pay?"
 
@@ -117,3 +117,23 @@ def test_a_rating_is_added_to_the_record_and_saved_after_it(record: LookupRecord
     [file] = tmp_path.iterdir()
     assert [json.loads(line)["helpful"] for line in file.read_text().splitlines()] == [None, None, False]
     assert list(log.to_frame()["helpful"]) == [False, None]
+
+
+def test_saved_records_are_read_back_as_they_were_last_and_half_a_line_is_passed_over(
+    record: LookupRecord, tmp_path: Path
+) -> None:
+    log = LookupLog(tmp_path)
+    other = replace(record, id="other", query="one line\u2028or two?")
+    for each in (record, other):
+        log.add(each)
+    log.update(record.id, helpful=False)
+    [file] = tmp_path.iterdir()
+    with file.open("a") as half:
+        half.write(record.to_json()[:40])
+    expected = [each.to_json() for each in (replace(record, helpful=False), other)]
+    assert [each.to_json() for each in load_records(tmp_path)] == expected
+
+
+def test_a_folder_without_records_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(FaqlabError, match="no records of look-ups; name the folder that --records"):
+        load_records(tmp_path / "nowhere")

@@ -23,6 +23,7 @@ from playwright.sync_api import Page, expect
 
 from benchmarks.browser import MICROPHONE, browser, find_or_install, say
 from faqlab.voice.demo import LiveDemo
+from faqlab.voice.lookup_log import load_records
 from faqlab.voice.token_server import PAGE
 
 WEB = PAGE.parent
@@ -126,6 +127,7 @@ def test_without_a_microphone_a_person_taps_types_chooses_hears_and_rates(demo: 
         page.set_default_timeout(PATIENCE_MS)
         page.add_init_script(SOUND)
         page.goto(demo.url)
+        expect(page.locator(".privacy")).to_contain_text("saved as text, with what you say of the answers")
         page.get_by_test_id("example").filter(has_text="Where is my parcel?").click()
         lines = page.locator('[data-testid="line"]')
         answers = lines.and_(page.locator('[data-role="assistant"]'))
@@ -150,6 +152,9 @@ def test_without_a_microphone_a_person_taps_types_chooses_hears_and_rates(demo: 
     wait_until(lambda: [record.query for record in demo.calls.records][-3:] == asked)
     first, _, last = demo.calls.records[-3:]
     assert (first.helpful, last.helpful, last.reason) == (True, None, "chosen")
+    assert demo.settings.records
+    saved = {record.id: record.helpful for record in load_records(demo.settings.records)}
+    assert (saved[first.id], saved[last.id]) == (True, None)
 
 
 def test_questions_typed_at_once_are_answered_in_turn_and_the_callers_own_is_in_view(

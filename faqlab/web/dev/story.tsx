@@ -156,7 +156,7 @@ const site: Site = {
   examples: ["How do I return an item?", "Where is my parcel?", "Do you deliver abroad?", "How long do I have to return something that I bought?"],
   gemini: parameters.has("gemini"),
   server: parameters.has("gemini") ? "shop.livekit.cloud" : null,
-  saved: parameters.has("gemini"),
+  saved: true,
 };
 const devices = ["Default", "Headset (Bluetooth)", "Built-in microphone"].map((label) => ({ deviceId: label, label }));
 const nothing = (): void => {};

@@ -136,8 +136,15 @@ test("an answer is shown as the FAQ has it, whole, also while it is spoken", () 
 
 test("only answers can be rated, once they were given", () => {
   const answered: Lookup = { ...LOOKUP, outcome: "answer" };
-  expect(render(answering("Yes.", answered))).toContain('data-testid="helpful"');
-  for (const call of [answering(null, answered), answering("No.", LOOKUP)]) expect(render(call)).not.toContain('data-testid="helpful"');
+  const site = { ...SITE, saved: true };
+  expect(render(answering("Yes.", answered), { site })).toContain('data-testid="helpful"');
+  for (const call of [answering(null, answered), answering("No.", LOOKUP)]) expect(render(call, { site })).not.toContain('data-testid="helpful"');
+});
+
+test("answers can be rated only where that is saved and callers were informed", () => {
+  const call = answering("Yes.", { ...LOOKUP, outcome: "answer" });
+  for (const site of [SITE, null]) expect(render(call, { site })).not.toContain('data-testid="helpful"');
+  expect(PAGE.privacy({ ...SITE, saved: true })).toContain("with what you say of the answers");
 });
 
 test("the evidence is shown with the details only", () => {

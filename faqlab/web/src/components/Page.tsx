@@ -91,7 +91,7 @@ export function Page({ call, site, actions, details, onDetails, theme, onTheme, 
         {words.announcement}
       </p>
       {problem}
-      <Transcript conversation={call.conversation} underWay={underWay} details={details} actions={actions} canType={call.canType} />
+      <Transcript conversation={call.conversation} underWay={underWay} details={details} actions={actions} canType={call.canType} rated={site?.saved ?? false} />
       <footer className="dock">
         {composer}
         <Controls call={call} actions={actions} meter={meter} picker={picker} startAudio={startAudio} muteButton={muteButton} joinButton={joinButton} once={once} />

@@ -10,12 +10,14 @@ interface TranscriptProps {
   readonly details: boolean;
   readonly actions: Pick<Actions, "ask" | "rate">;
   readonly canType: boolean;
+  /** Whether callers can say if an answer helped: only where that is saved, and they know it. */
+  readonly rated: boolean;
 }
 
 /** The distance to the end, in pixels, up to which new lines are scrolled into view. */
 const READING_ALONG = 80;
 
-export function Transcript({ conversation, underWay, details, actions, canType }: TranscriptProps) {
+export function Transcript({ conversation, underWay, details, actions, canType, rated }: TranscriptProps) {
   const scroller = useRef<HTMLDivElement>(null);
   const readingAlong = useRef(true);
 
@@ -46,7 +48,7 @@ export function Transcript({ conversation, underWay, details, actions, canType }
       {conversation.length === 0 && <p className="empty">The conversation will appear here.</p>}
       {conversation.map((entry, index) => (
         <Fragment key={keyOf(entry, index)}>
-          <Row entry={entry} expected={underWay && entry === lastSpoken} details={details} actions={underWay && canType ? actions : null} />
+          <Row entry={entry} expected={underWay && entry === lastSpoken} details={details} actions={underWay && canType ? actions : null} rated={rated} />
         </Fragment>
       ))}
     </div>
@@ -67,9 +69,10 @@ interface RowProps {
   readonly details: boolean;
   /** Null where the caller can't answer by text. */
   readonly actions: TranscriptProps["actions"] | null;
+  readonly rated: boolean;
 }
 
-function Row({ entry, expected, details, actions }: RowProps) {
+function Row({ entry, expected, details, actions, rated }: RowProps) {
   switch (entry.kind) {
     case "notice":
       return (
@@ -88,7 +91,7 @@ function Row({ entry, expected, details, actions }: RowProps) {
     case "assistant":
       return (
         <div className="turn">
-          <Reply entry={entry} expected={expected} actions={actions} />
+          <Reply entry={entry} expected={expected} actions={actions} rated={rated} />
           {details && entry.lookups.length > 0 && (
             <div className="lookups">
               {entry.lookups.map((lookup) => (
@@ -102,7 +105,7 @@ function Row({ entry, expected, details, actions }: RowProps) {
 }
 
 /** What the assistant says: an answer as the FAQ has it, choices to tap. */
-function Reply({ entry, expected, actions }: Pick<RowProps, "expected" | "actions"> & { readonly entry: Extract<Entry, { kind: "assistant" }> }) {
+function Reply({ entry, expected, actions, rated }: Pick<RowProps, "expected" | "actions" | "rated"> & { readonly entry: Extract<Entry, { kind: "assistant" }> }) {
   const { said, lookups, helpful } = entry;
   const answer = written(lookups, said);
   const last = lookups.at(-1);
@@ -125,7 +128,7 @@ function Reply({ entry, expected, actions }: Pick<RowProps, "expected" | "action
           <li className="say">Tap one, or say or type its number or a few of its words.</li>
         </ol>
       )}
-      {last?.outcome === "answer" && said?.final && (actions || helpful !== undefined) && (
+      {rated && last?.outcome === "answer" && said?.final && (actions || helpful !== undefined) && (
         <Rating helpful={helpful} onRate={(yes) => actions?.rate(last.id, yes)} />
       )}
     </Line>

@@ -163,11 +163,11 @@ class Retriever:
         found = self.index.similarities(self.embed(queries, progress=progress))
         return _mean(found, self.beside.similarities(queries, progress=progress)) if self.beside else found
 
-    def cosines(self, query: str, texts: Sequence[str]) -> np.ndarray:
-        """Return the similarities of *query* to other *texts*, on the same scale, shape (texts,)."""
-        first, *others = self.encoder.encode([query, *texts])
-        found = np.stack(others) @ first
-        return _mean(found, self.beside.cosines(query, texts)) if self.beside else found
+    def among(self, texts: Sequence[str]) -> np.ndarray:
+        """Return the similarities of *texts* to one another, on the same scale, shape (texts, texts)."""
+        vectors = self.encoder.encode(texts)
+        found = vectors @ vectors.T
+        return _mean(found, self.beside.among(texts)) if self.beside else found
 
     def embed(self, queries: Sequence[str], *, progress: bool = False) -> np.ndarray:
         """Return the queries' unit vectors, float32, shape (queries, dimension); FaqlabError if one is blank."""

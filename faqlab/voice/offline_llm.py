@@ -88,7 +88,7 @@ class _Step(llm.LLMStream):
         if answer.reason in (Reason.CHOSEN, Reason.NO_CHOICE, Reason.REJECTED):  # a reply to a clarifying question
             return default
         retriever = conversation.retriever
-        described = retriever.cosines(text, [tool.info.description or "" for tool in others])
+        described = retriever.among([text, *(tool.info.description or "" for tool in others)])[0, 1:]
         nearest = max(1 - hit.squared_l2 / 2 for hit in answer.hits)
         cosines = {max(nearest, retriever.config.null_cosine): default}
         cosines |= dict(zip(map(float, described), others, strict=True))

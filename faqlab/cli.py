@@ -144,6 +144,7 @@ def evaluate(
     """Measure ranking and decisions on labelled queries, with 95% confidence intervals."""
     from faqlab import evaluation
     from faqlab.queries import load_queries
+    from faqlab.text import render
 
     retriever = _retriever(faqs, config, top_k)
     path = queries or settings().queries
@@ -164,15 +165,8 @@ def evaluate(
         report |= {"outcomes": outcomes.to_dict("index"), "by_kind": kinds.to_dict("index")}
         print_json(report | ({"without_alternatives": plain} if plain else {}))
         return
-    typer.echo(f"{len(table)} queries from {path}, {len(retriever.faqs)} entries from {retriever.faqs.path}")
-    if not has_splits or split == "tune":
-        typer.echo("If the configuration was tuned on these queries, the figures are optimistic.")
-    headings = ("Measures, with 95% confidence intervals", "Outcomes, as shares of the queries", "By kind")
-    for heading, rows in zip(headings, (measures, outcomes, kinds), strict=True):
-        typer.echo(f"\n{heading}\n{rows.rename_axis(None).to_string(float_format='{:.3f}'.format, na_rep='–')}")
-    if plain:
-        shares = ", ".join(f"{name} {value:.3f}" for name, value in plain.items())
-        typer.echo(f"\nWithout the entries' alternatives: {shares}")
+    of = {"queries": len(table), "path": path, "faqs": retriever.faqs, "tuned_on": not has_splits or split == "tune"}
+    typer.echo(render("evaluate.txt", **of, measures=measures, outcomes=outcomes, kinds=kinds, plain=plain))
 
 
 @app.command()

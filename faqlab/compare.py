@@ -39,11 +39,7 @@ def compare(a: pd.DataFrame, b: pd.DataFrame, prices: Mapping[str, float] = PRIC
     """
     Compare the results of two systems, query by query; FaqlabError if they are for different queries.
 
-    Returns:
-        `measures`: for each its value in `a` and in `b`, their `difference`, its interval, `low` to `high`, `p`,
-        `corrected_p` (by Holm's method, for the two `DECIDING` ones and for the others), and `b_is`: "better" or
-        "worse" if that is below .05, else "". `won` and `lost`: the queries that only B or only A gets right.
-        `outcomes`: how many queries have which result, by system and scope.
+    Returns the fields of `faqlab compare --json` from `measures` on, as docs/output.md describes them.
     """
     a, b = (of.set_index("id", drop=False).rename_axis(None).sort_index() for of in (a, b))
     if not a["query"].equals(b["query"]):
@@ -57,7 +53,8 @@ def compare(a: pd.DataFrame, b: pd.DataFrame, prices: Mapping[str, float] = PRIC
     measures["b_is"] = np.select([gain > 0, gain < 0], ["better", "worse"], "")
     # Out of scope, B wins by answering no more.
     won = (after["hit@1"] - before["hit@1"]).fillna(a["answered"].astype(int) - b["answered"])
-    changed = a[["id", "query", "found", "result"]].join(b[["found", "result"]], lsuffix="_a", rsuffix="_b")
+    sides = [of[["found", "result"]].add_suffix(suffix) for suffix, of in (("_a", a), ("_b", b))]
+    changed = pd.concat([a[["id", "query"]], *sides], axis=1)
     counts = {name: evaluation.result_counts(of).to_dict("index") for name, of in (("A", a), ("B", b))}
     return {
         "measures": measures.to_dict("index"),
@@ -69,10 +66,7 @@ def compare(a: pd.DataFrame, b: pd.DataFrame, prices: Mapping[str, float] = PRIC
 
 def _cost(results: pd.DataFrame, prices: Mapping[str, float]) -> pd.Series:
     result, inside = results["result"], results["answerable"]
-    cases = {
-        "wrong": inside & (result == "answered wrong"),
-        "false": ~inside & results["answered"],
-        "declined": inside & result.isin(["declined", "clarified wrong"]),  # in the end: no choice was right
-        "clarified": result.str.startswith("clarified"),
-    }
-    return pd.DataFrame({name: prices[name] * case for name, case in cases.items()}).sum(axis=1)
+    wrong = inside.map({True: prices["wrong"], False: prices["false"]}) * (result == "answered wrong")
+    # After a clarifying question without a right choice, the caller is declined.
+    declined = prices["declined"] * (inside & result.isin(["declined", "clarified wrong"]))
+    return wrong + declined + prices["clarified"] * result.str.startswith("clarified")

@@ -123,7 +123,7 @@ def test_a_bad_file_is_refused_with_its_name_and_the_setting(path: Path, content
 
 
 def test_a_file_that_cannot_be_read_or_written_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FaqlabError, match=r"can't be read \(Is a directory\); fix it, or delete it"):
+    with pytest.raises(FaqlabError, match=r"can't be read \(Is a directory\); fix it, or name another"):
         RetrievalConfig.load(tmp_path)
     (tmp_path / "file").touch()
     for name in ("a" * 300, "file/retrieval.json", "."):

@@ -25,6 +25,7 @@ from faqlab import evaluation
 from faqlab.config import BASELINE, RetrievalConfig
 from faqlab.encoder import Encoder, load_encoder
 from faqlab.errors import FaqlabError
+from faqlab.evaluation import holm
 from faqlab.faqs import Faq, FaqSet
 from faqlab.queries import load_domains, load_queries
 from faqlab.retriever import Retriever
@@ -225,12 +226,6 @@ def right_at_10(right: np.ndarray, outside: np.ndarray) -> float:
     entry is wrong.
     """
     return float(np.mean(right > np.sort(outside)[-1 - len(outside) // 10])) if right.size and outside.size else np.nan
-
-
-def holm(p: pd.Series) -> pd.Series:
-    """Return *p* corrected for the number of tests (Holm, 1979); NaN where there was none."""
-    ordered = p.dropna().sort_values()
-    return (ordered * np.arange(len(ordered), 0, -1)).cummax().clip(upper=1).reindex(p.index)
 
 
 def format_table(table: pd.DataFrame) -> str:

@@ -1,4 +1,4 @@
-"""The command line: `faqlab ask`, `chat`, `evaluate`, `tune` and `import`; `serve`, `agent` and `tokens` for calls."""
+"""The command line: look up (`faqlab ask`, `chat`), measure (`evaluate` to `check`), and serve calls."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -25,8 +25,6 @@ from faqlab.settings import exists, settings
 
 # Everything else is imported where it's needed: pandas and LiveKit alone would double the time of `ask`.
 if TYPE_CHECKING:
-    import pandas as pd
-
     from faqlab.retriever import Answer, Retriever
     from faqlab.voice.demo import LiveDemo
     from faqlab.voice.livekit_server import LiveKit
@@ -41,7 +39,11 @@ Queries = Annotated[Path | None, typer.Option("--queries", metavar="PATH", help=
 Split = Annotated[Literal["tune", "test"], typer.Option(help="Which queries, if the file has splits.")]
 Config = Annotated[Path | None, typer.Option("--config", metavar="PATH", help="The configuration, a JSON file.")]
 TopK = Annotated[int | None, typer.Option("--top-k", metavar="N", help="How many entries to return.")]
-PerQuery = Annotated[Path | None, typer.Option(metavar="FILE", help="Write a CSV file, one row per query.")]
+Save = Annotated[Path | None, typer.Option("--save", "--per-query", metavar="FILE", help="Write a row per query, CSV.")]
+Compared = Annotated[Path, typer.Argument(exists=True, metavar="FILE", help="A configuration, FAQ or saved run.")]
+Price = Annotated[list[str] | None, typer.Option(metavar="NAME=NUMBER", help="What an outcome costs: wrong=5.")]
+Minimum = Annotated[list[str] | None, typer.Option("--min", metavar="MEASURE=NUMBER", help="What B needs: hit@1=.7.")]
+Html = Annotated[Path | None, typer.Option(metavar="FILE", help="Write a report: one HTML file, to send.")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Make each line a new conversation.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Events = Annotated[bool, typer.Option("--json", help="Print lines of JSON, for a program that runs this one.")]
@@ -137,20 +139,22 @@ def evaluate(
     split: Split = "test",
     top_k: TopK = None,
     config: Config = None,
-    per_query: PerQuery = None,
+    save: Save = None,
     as_json: Json = False,
 ) -> None:
     """Measure ranking and decisions on labelled queries, with 95% confidence intervals."""
     from faqlab import evaluation
     from faqlab.queries import load_queries
+    from faqlab.text import render
 
     retriever = _retriever(faqs, config, top_k)
     path = queries or settings().queries
     table = load_queries(path, retriever.faqs, split)
     has_splits = bool(table["split"].all())
     results = evaluation.evaluate(retriever, table, progress=sys.stderr.isatty() and not as_json)
-    if per_query:
-        _write_per_query(results, per_query)
+    if save:
+        best = [" ".join(ids[:10]) for ids in results["ranked"]]
+        _write(save, results.assign(ranked=best, relevant=results["relevant"].map(" ".join)).to_csv(index=False))
     measures = evaluation.summarise(results)
     if top_k:
         measures.loc[f"hit@{top_k}"] = evaluation.interval(results["mrr"].dropna() >= 1 / top_k)
@@ -162,15 +166,79 @@ def evaluate(
         report |= {"outcomes": outcomes.to_dict("index"), "by_kind": kinds.to_dict("index")}
         print_json(report | ({"without_alternatives": plain} if plain else {}))
         return
-    typer.echo(f"{len(table)} queries from {path}, {len(retriever.faqs)} entries from {retriever.faqs.path}")
-    if not has_splits or split == "tune":
-        typer.echo("If the configuration was tuned on these queries, the figures are optimistic.")
-    headings = ("Measures, with 95% confidence intervals", "Outcomes, as shares of the queries", "By kind")
-    for heading, rows in zip(headings, (measures, outcomes, kinds), strict=True):
-        typer.echo(f"\n{heading}\n{rows.rename_axis(None).to_string(float_format='{:.3f}'.format, na_rep='–')}")
-    if plain:
-        shares = ", ".join(f"{name} {value:.3f}" for name, value in plain.items())
-        typer.echo(f"\nWithout the entries' alternatives: {shares}")
+    of = {"queries": len(table), "path": path, "faqs": retriever.faqs, "tuned_on": not has_splits or split == "tune"}
+    typer.echo(render("evaluate.txt", **of, measures=measures, outcomes=outcomes, kinds=kinds, plain=plain))
+
+
+@app.command()
+def compare(
+    a: Compared,
+    b: Compared,
+    faqs: Faqs = None,
+    queries: Queries = None,
+    config: Config = None,
+    price: Price = None,
+    minimum: Minimum = None,
+    html: Html = None,
+    as_json: Json = False,
+) -> None:
+    """
+    Compare B with A: saved runs of `evaluate`; with --faqs or --queries configurations, with --config FAQs.
+
+    The exit status is 1 if B is significantly worse in hit@1 or cost, or below --min.
+    """
+    from faqlab import compare as comparison
+    from faqlab.evaluation import evaluate
+    from faqlab.queries import load_queries
+    from faqlab.text import render
+
+    if faqs and config:
+        raise FaqlabError("--faqs is for two configurations and --config for two FAQs; leave one of them out.")
+    prices = comparison.PRICES | _numbers(price, "--price", comparison.PRICES)
+    if faqs or queries or config:
+        path = queries or settings().queries
+        systems = [_retriever(of if config else faqs, config or of, None) for of in (a, b)]
+        runs = [evaluate(of, load_queries(path, of.faqs, "test")) for of in systems]
+    else:
+        runs = [comparison.load_run(path) for path in (a, b)]
+    found = comparison.compare(runs[0], runs[1], prices)
+    report = {"a": str(a), "b": str(b), "queries": len(runs[0]), "prices": prices, **found}
+    wanted = _numbers(minimum, "--min", found["measures"])
+    report["below"] = {name: least for name, least in wanted.items() if not found["measures"][name]["b"] >= least}
+    if html:
+        from faqlab.plots import RESULTS
+
+        _write(html, render("compare.html", **report, looks=RESULTS))
+    print_json(report) if as_json else typer.echo(render("compare.txt", **report))
+    if report["below"] or any(of["b_is"] == "worse" for of in found["measures"].values()):
+        raise typer.Exit(1)
+
+
+def _numbers(given: list[str] | None, option: str, names: Collection[str]) -> dict[str, float]:
+    pairs = [text.partition("=")[::2] for text in given or ()]
+    for name, number in pairs:
+        if name not in names or not number.replace(".", "", 1).isdecimal():
+            raise FaqlabError(f"{option} {name}: write NAME=NUMBER, with one of the names {', '.join(names)}.")
+    return {name: float(number) for name, number in pairs}
+
+
+@app.command()
+def check(faqs: Faqs = None, queries: Queries = None, config: Config = None, as_json: Json = False) -> None:
+    """
+    List what may be wrong with an FAQ and its queries; with --faqs alone, only with the FAQ.
+
+    The exit status is 1 if a query stands in both splits, which is certainly wrong; the rest is for you to judge.
+    """
+    from faqlab.check import check as find
+    from faqlab.queries import load_queries
+    from faqlab.text import render
+
+    retriever = _retriever(faqs, config, None)
+    path = None if faqs and not queries else queries or settings().queries
+    findings = find(retriever, load_queries(path, retriever.faqs) if path else None)
+    print_json(findings) if as_json else typer.echo(render("check.txt", findings=findings, faqs=retriever.faqs))
+    if findings.get("in_both_splits"):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -202,16 +270,11 @@ def import_faqs(file: FaqFile, out: Annotated[Path, typer.Option("--out", "-o", 
     typer.echo(f"Written to {out}. To use it, set FAQLAB_FAQS={out} or name it with --faqs.")
 
 
-def _write_per_query(results: pd.DataFrame, path: Path) -> None:
-    columns = ["id", "kind", "ranked", "squared_l2", "confidence", "answered", "outcome", "reason", "first"]
-    table = results[[*columns, "query", "relevant"]].round(6)
-    table["ranked"] = [" ".join(ids[:10]) for ids in table["ranked"]]
-    table["relevant"] = table["relevant"].map(" ".join)
+def _write(path: Path, text: str) -> None:
     try:
-        table.to_csv(path, index=False)
+        path.write_text(text, encoding="utf-8")
     except OSError as error:
-        why = error.strerror or error
-        raise FaqlabError(f"{path}: can't be written ({why}); name another file with --per-query.") from None
+        raise FaqlabError(f"{path}: can't be written ({error.strerror or error}); name another file.") from None
 
 
 def print_json(data: Any, indent: int | None = 2) -> None:

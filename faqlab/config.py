@@ -56,7 +56,7 @@ class RetrievalConfig(BaseModel):
 
         A missing file means the baseline, with a warning unless it is the project's own file.
         """
-        path, remedy = Path(path), "fix it, or delete it to use the baseline"
+        path, remedy = Path(path), "fix it, or name another configuration"
         if not exists(path):
             if path != RETRIEVAL:
                 log.warning("%s: no such file, so the baseline is used; notebook 3 writes this file.", path)

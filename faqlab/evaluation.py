@@ -24,10 +24,10 @@ def evaluate(retriever: Retriever, queries: pd.DataFrame, *, progress: bool = Fa
     Run *queries*, as `load_queries` returns them, through *retriever* and compare the rankings with the labels.
 
     Returns:
-        The queries with `ranked` (FAQ ids, best first), `squared_l2` and `first` (distance and score of the first hit),
-        `confidence`, `outcome`, `reason`, `answered`, `choice_right` (a right entry is among those that a clarifying
-        question offers or would offer), `result` and, NaN where out of scope, the `MEASURES` and `two_turns` (1 if
-        the right entry is the answer or among the choices of a clarifying question, else 0).
+        The queries with `ranked` (FAQ ids, best first), `found`, `squared_l2` and `first` (question, distance and score
+        of the first hit), `confidence`, `outcome`, `reason`, `answered`, `choice_right` (a right entry is among those
+        that a clarifying question offers or would offer), `result` and, NaN where out of scope, the `MEASURES` and
+        `two_turns` (1 if the right entry is the answer or among the choices of a clarifying question, else 0).
     """
     rankings = retriever.rank(queries["query"].tolist(), progress=progress)
     ids = np.array(retriever.faqs.ids, dtype=object)
@@ -37,6 +37,7 @@ def evaluate(retriever: Retriever, queries: pd.DataFrame, *, progress: bool = Fa
         queries,
         ranked,
         [ranking.confidence for ranking in rankings],
+        found=[retriever.faqs[order[0]].question for order in ranked],
         squared_l2=[float(ranking.squared_l2[0]) for ranking in rankings],
         first=[ranking.first if retriever.config.scale else float(ranking.scores[0]) for ranking in rankings],
         outcome=[str(ranking.outcome) for ranking in rankings],
@@ -94,15 +95,30 @@ def summarise(results: pd.DataFrame) -> pd.DataFrame:
     After `MEASURES`: `two_turn_success`, `right_at_once`, `wrong_at_once` and `answer_rate` (shares of the answerable
     queries), `false_answer_rate` (share of the out-of-scope queries that are answered) and `auroc` of the confidence.
     """
-    inside, outside = results[results["answerable"]], results[~results["answerable"]]
-    rows = {name: interval(inside[name]) for name in MEASURES}
-    rows["two_turn_success"] = interval(inside["two_turns"])
-    rows["right_at_once"] = interval(inside["result"] == "answered right")
-    rows["wrong_at_once"] = interval(inside["result"] == "answered wrong")
-    rows["answer_rate"] = interval(inside["answered"])
-    rows["false_answer_rate"] = interval(outside["answered"])
-    rows["auroc"] = interval(inside["confidence"], outside["confidence"], statistic=auroc)
+    rows = {name: interval(scores.dropna()) for name, scores in per_query(results).items()}
+    confidence, inside = results["confidence"], results["answerable"]
+    rows["auroc"] = interval(confidence[inside], confidence[~inside], statistic=auroc)
     return pd.DataFrame.from_dict(rows, orient="index", columns=["value", "low", "high"]).rename_axis("measure")
+
+
+def per_query(results: pd.DataFrame) -> pd.DataFrame:
+    """
+    Return the measures of `summarise` by query, each the mean of its column; NaN where a query doesn't count.
+
+    `auroc` has pseudo-values, whose mean has the variance of DeLong, DeLong and Clarke-Pearson (Biometrics, 1988).
+    """
+    inside, answered = results["answerable"], results["answered"].astype(float)
+    table = results[list(MEASURES)].assign(two_turn_success=results["two_turns"])
+    for result in ("right", "wrong"):
+        table[f"{result}_at_once"] = (results["result"] == f"answered {result}").astype(float).where(inside)
+    table = table.assign(answer_rate=answered.where(inside), false_answer_rate=answered.where(~inside), auroc=np.nan)
+    confidence = results["confidence"].to_numpy(float)
+    above = (np.sign(confidence[inside][:, None] - confidence[~inside]) + 1) / 2
+    for those, axis in ((inside, 1), (~inside, 0)):
+        if above.size:
+            apart = above.mean(axis=axis) - above.mean()
+            table.loc[those, "auroc"] = above.mean() + apart * len(results) / len(apart)
+    return table
 
 
 def without_alternatives(retriever: Retriever, queries: pd.DataFrame) -> dict[str, float]:
@@ -164,14 +180,15 @@ def interval(*samples: Sequence[float] | pd.Series, statistic: Callable[..., Any
 
 def compare(results: pd.DataFrame, baseline: pd.DataFrame, measure: str = "hit@1") -> dict[str, float]:
     """
-    Return the mean `difference` of two systems on the same answerable queries, its interval, `low` to `high`, and `p`.
+    Return the mean `difference` of two systems in the column *measure*, its interval, `low` to `high`, and `p`.
 
-    p comes from a paired randomisation test (Smucker, Allan and Carterette, CIKM 2007). All four are NaN without
-    answerable queries. ValueError if the two results are for different queries.
+    p comes from a paired randomisation test (Smucker, Allan and Carterette, CIKM 2007). Queries with NaN don't count;
+    if none counts, all four are NaN. ValueError if the two results are for different queries.
     """
     if list(results["id"]) != list(baseline["id"]):
         raise ValueError("the two results are for different queries")
-    difference = (results[measure].to_numpy(float) - baseline[measure].to_numpy(float))[results["answerable"]]
+    difference = results[measure].to_numpy(float) - baseline[measure].to_numpy(float)
+    difference = difference[~np.isnan(difference)]
     value, low, high = interval(difference)
     # Swapping a pair flips the sign of its difference; equal pairs change nothing, so the test needs only the others.
     moved = difference[difference != 0]
@@ -180,3 +197,9 @@ def compare(results: pd.DataFrame, baseline: pd.DataFrame, measure: str = "hit@1
         test = scipy.stats.permutation_test((moved,), np.sum, permutation_type="samples", vectorized=True, rng=SEED)
         p = float(test.pvalue)
     return {"difference": value, "low": low, "high": high, "p": p}
+
+
+def holm(p: pd.Series) -> pd.Series:
+    """Return *p* corrected for the number of tests (Holm, 1979); NaN where there was none."""
+    ordered = p.dropna().sort_values()
+    return (ordered * np.arange(len(ordered), 0, -1)).cummax().clip(upper=1).reindex(p.index)

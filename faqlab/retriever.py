@@ -161,11 +161,6 @@ class Retriever:
         found = self.index.similarities(self.embed(queries, progress=progress))
         return _mean(found, self.beside.similarities(queries, progress=progress)) if self.beside else found
 
-    def cosines(self, query: str, texts: Sequence[str]) -> np.ndarray:
-        """Return the similarities of *query* to other *texts*, on the same scale, shape (texts,)."""
-        first, *others = self.vectors([query, *texts])
-        return np.stack(others) @ first
-
     def vectors(self, texts: Sequence[str]) -> np.ndarray:
         """Return unit vectors whose dot products are similarities on that scale: those of both encoders, weighted."""
         vectors = self.encoder.encode(texts)

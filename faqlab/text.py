@@ -7,6 +7,7 @@ import logging
 import re
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from faqlab.errors import FaqlabError
 
@@ -66,6 +67,14 @@ CELL_END = re.compile(r"</t[dh]>\s*(?=<t[dh])")
 BLOCK_END = re.compile(r"(?s)</?(?:br|div|h\d|li|p|tr)\b[^>]{0,200}>|<!--.*?(?:-->|\Z)")
 WRAPPED = re.compile(r"(?<=[\w,])\n(?=[a-z])")  # the end of a line within a sentence
 APOSTROPHES = str.maketrans(dict.fromkeys("‘’ʼ´`", "'"))
+
+
+def render(template: str, **values: Any) -> str:
+    """Return *values* in a template of the folder `templates`, escaped if it is HTML."""
+    from jinja2 import Environment, PackageLoader, select_autoescape
+
+    environment = Environment(loader=PackageLoader("faqlab"), autoescape=select_autoescape(), trim_blocks=True)
+    return environment.get_template(template).render(values)
 
 
 def read_text(path: Path, remedy: str) -> str:

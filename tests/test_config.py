@@ -119,11 +119,11 @@ def test_a_bad_file_is_refused_with_its_name_and_the_setting(path: Path, content
     with pytest.raises(FaqlabError) as error:
         RetrievalConfig.load(path)
     assert str(error.value).startswith(f"{path}: {expected}")
-    assert str(error.value).endswith("; fix it, or delete it to use the baseline.")
+    assert str(error.value).endswith("; fix it, or name another configuration.")
 
 
 def test_a_file_that_cannot_be_read_or_written_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FaqlabError, match=r"can't be read \(Is a directory\); fix it, or delete it"):
+    with pytest.raises(FaqlabError, match=r"can't be read \(Is a directory\); fix it, or name another"):
         RetrievalConfig.load(tmp_path)
     (tmp_path / "file").touch()
     for name in ("a" * 300, "file/retrieval.json", "."):

@@ -48,7 +48,7 @@ def test_with_a_second_encoder_a_similarity_is_the_weighted_mean_of_both(retriev
     first, other, mean = (of.similarities([QUERY, "gift"]) for of in (retriever, second, both))
     np.testing.assert_allclose(mean, (1 - SECOND_WEIGHT) * first + SECOND_WEIGHT * other, atol=1e-6)
     assert both.answer(QUERY).confidence == pytest.approx(mean[0].max())
-    first, other, mean = (of.cosines(QUERY, ["returns", "gift"]) for of in (retriever, second, both))
+    first, other, mean = (of.vectors(["returns", "gift"]) @ of.vectors([QUERY])[0] for of in (retriever, second, both))
     np.testing.assert_allclose(mean, (1 - SECOND_WEIGHT) * first + SECOND_WEIGHT * other, atol=1e-6)
 
 

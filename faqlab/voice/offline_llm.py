@@ -88,10 +88,10 @@ class _Step(llm.LLMStream):
         if answer.reason in (Reason.CHOSEN, Reason.NO_CHOICE, Reason.REJECTED):  # a reply to a clarifying question
             return default
         retriever = conversation.retriever
-        described = retriever.cosines(text, [tool.info.description or "" for tool in others])
+        asked, *described = retriever.vectors([text, *(tool.info.description or "" for tool in others)])
         nearest = max(1 - hit.squared_l2 / 2 for hit in answer.hits)
         cosines = {max(nearest, retriever.config.null_cosine): default}
-        cosines |= dict(zip(map(float, described), others, strict=True))
+        cosines |= {float(asked @ of): tool for of, tool in zip(described, others, strict=True)}
         return cosines[max(cosines)]
 
     def _call(self, tool: llm.FunctionTool, text: str) -> None:

@@ -46,7 +46,15 @@ def load_or_build(
         (log.warning if problem else log.info)(shorten(f"Building {what} (once): {problem or 'not cached yet'}."))
         files = build()
         try:
-            _write(folder, made_from, files)
+            if folder.is_dir() and not folder.is_symlink():
+                shutil.rmtree(folder)
+            else:
+                folder.unlink(missing_ok=True)
+            for name, data in files.items():
+                write_aside(folder / name, data)
+            manifest = {"made_from": made_from, "sha256": {name: sha256(data) for name, data in files.items()}}
+            # Last, because it makes the other files valid.
+            write_aside(folder / MANIFEST, json.dumps(manifest, indent=2, ensure_ascii=False).encode())
         except OSError as error:
             log.warning(shorten(f"{folder} can't be written ({error.strerror}), so {what} is built at each start."))
             shutil.rmtree(folder, ignore_errors=True)  # part of it may be there, and the disk may be full
@@ -71,18 +79,6 @@ def read_files(folder: Path, names: Sequence[str], made_from: Mapping[str, objec
         return None, f"{folder} can't be read ({error.strerror})"
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None, f"{folder / MANIFEST} is damaged"
-
-
-def _write(folder: Path, made_from: Mapping[str, object], files: Files) -> None:
-    if folder.is_dir() and not folder.is_symlink():
-        shutil.rmtree(folder)
-    else:
-        folder.unlink(missing_ok=True)
-    for name, data in files.items():
-        write_aside(folder / name, data)
-    manifest = {"made_from": made_from, "sha256": {name: sha256(data) for name, data in files.items()}}
-    # Last, because it makes the other files valid.
-    write_aside(folder / MANIFEST, json.dumps(manifest, indent=2, ensure_ascii=False).encode())
 
 
 def write_aside(path: Path, data: bytes) -> None:

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from faqlab.cache import sha256, write_aside
+from faqlab.cache import sha256
 from faqlab.errors import FaqlabError
 from faqlab.faqs import FaqSet
 from faqlab.formats import KNOWN, read_table, table_text
-from faqlab.text import is_blank, normalised, read_text, replace_surrogates
+from faqlab.text import is_blank, normalised, read_text, replace_surrogates, write_text
 
 COLUMNS = ("id", "query", "relevant", "kind", "split")
 SPLITS = ("tune", "test")
@@ -47,9 +47,7 @@ def load_queries(path: str | Path, faqs: FaqSet, split: str | None = None) -> pd
 
 def read_rows(path: Path, faqs: FaqSet) -> pd.DataFrame:
     """Return all rows as `load_queries` does, also those that are `NOT_A_QUESTION`, indexed by their lines."""
-    header, rows = read_table(path, REMEDY)
-    header = _our_names(path, header)
-    table = pd.DataFrame([*rows.values()], index=list(rows), columns=header, dtype=str)
+    table = _cells(path)
     table["relevant"] = [_labels(cell, faqs) for cell in table["relevant"]]
     table["answerable"] = table["relevant"].map(bool)
     kinds = table["answerable"].map({True: "answerable", False: "out_of_scope"})
@@ -57,6 +55,11 @@ def read_rows(path: Path, faqs: FaqSet) -> pd.DataFrame:
     table = pd.DataFrame({**defaults, **table}, table.index).replace({"split": {"train": "tune"}})
     _check_rows(path, table, faqs)
     return table
+
+
+def _cells(path: Path) -> pd.DataFrame:
+    header, rows = read_table(path, REMEDY)
+    return pd.DataFrame([*rows.values()], index=list(rows), columns=_our_names(path, header), dtype=str)
 
 
 def _our_names(path: Path, header: list[str]) -> list[str]:
@@ -101,43 +104,35 @@ def _check_rows(path: Path, table: pd.DataFrame, faqs: FaqSet) -> None:
             raise FaqlabError(f"{where} has the split {split!r}; write {' or '.join(SPLITS)}, or leave the column out.")
 
 
-def append_row(path: Path, row: Mapping[str, str], has_splits: bool) -> str:
+def append_row(path: Path, row: Mapping[str, str]) -> str:
     """
     Append *row*, texts by column, to a queries file in CSV and return its line; `id` and `split` are filled in.
 
     The same `normalised` query always gets the same split. The file keeps its columns, separator and line ends; what it
-    has no column for is left out. FaqlabError if it can't be read or written.
+    has no column for is left out. FaqlabError if it has the query already, or can't be read or written.
     """
-    text = read_text(path, REMEDY)
+    table, text = _cells(path), read_text(path, REMEDY)
     separator, plain = table_text(text)
     header = _our_names(path, next(csv.reader(plain.strip().split("\n"), delimiter=separator)))
+    query = " ".join(replace_surrogates(row["query"]).split()).lstrip("=+-@ ")  # with these, Excel sees a formula
+    if normalised(query) in {*table["query"].map(normalised)}:
+        raise FaqlabError(f"{path}: this query is there already.")
     if row["kind"] == NOT_A_QUESTION and "kind" not in header:
         raise FaqlabError(f"{path}: add a column 'kind', in which it's noted that this isn't a question.")
-    query = " ".join(replace_surrogates(row["query"]).split()).lstrip("=+-@ ")  # with these, Excel sees a formula
-    digest = sha256(normalised(query).encode())
-    row = {**row, "query": query, "id": f"q-{digest[:10]}", "split": SPLITS[int(digest, 16) % 2] if has_splits else ""}
+    digest, splits = sha256(normalised(query).encode()), table.empty or ("split" in table and table["split"].any())
+    row = {**row, "query": query, "id": f"q-{digest[:10]}", "split": SPLITS[int(digest, 16) % 2] if splits else ""}
     cells, end = [row.get(name, "") for name in header], "\r\n" if "\r\n" in text else "\n"
     line = pd.DataFrame([cells]).to_csv(sep=separator, header=False, index=False, lineterminator=end)
-    write_rows(path, text + ("" if text.endswith(("\n", "\r")) else end) + line)
+    write_text(path, text + ("" if text.endswith(("\n", "\r")) else end) + line, REMEDY)
     return line
 
 
 def remove_row(path: Path, line: str) -> None:
     """Remove *line* from the end of a queries file; FaqlabError if the file ends otherwise."""
     text = read_text(path, REMEDY)
-    if not text.endswith(line):
+    if text.splitlines(keepends=True)[-1:] != [line]:
         raise FaqlabError(f"{path}: the last row isn't this label any more; remove it in the file.")
-    write_rows(path, text.removesuffix(line))
-
-
-def write_rows(path: Path, text: str) -> None:
-    """Write a queries file at once, so that it never holds half a row; FaqlabError if it can't be written."""
-    try:
-        # A file with a byte order mark, or in another encoding, gets a mark, by which Excel knows UTF-8.
-        marked = path.exists() and path.read_bytes() != read_text(path, REMEDY).encode()
-        write_aside(path, text.encode("utf-8-sig" if marked else "utf-8"))
-    except OSError as error:
-        raise FaqlabError(f"{path}: can't be written ({error.strerror}); {REMEDY}.") from None
+    write_text(path, text.removesuffix(line), REMEDY)
 
 
 def load_domains(folder: Path) -> dict[str, tuple[FaqSet, pd.DataFrame]]:

@@ -8,6 +8,7 @@ import re
 from functools import lru_cache
 from pathlib import Path
 
+from faqlab.cache import write_aside
 from faqlab.errors import FaqlabError
 
 log = logging.getLogger(__name__)
@@ -71,20 +72,26 @@ APOSTROPHES = str.maketrans(dict.fromkeys("‘’ʼ´`", "'"))
 def read_text(path: Path, remedy: str) -> str:
     """Return the text of a UTF-8, UTF-16 or Windows-1252 file; FaqlabError, with a remedy, if it can't be read."""
     try:
-        data = path.read_bytes()
+        data, encoding = path.read_bytes(), "utf-8-sig"
         if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-            return data.decode("utf-16")
-        try:
-            return data.decode("utf-8-sig")
-        except UnicodeDecodeError:
-            damaged = not data.decode("utf-8", "ignore").isascii()  # Windows-1252 hardly ever looks like UTF-8
-            if damaged or b"\0" in data:
-                raise
+            encoding = "utf-16"
+        elif not data.isascii() and b"\0" not in data and data.decode("utf-8", "ignore").isascii():
             log.warning("%s: not UTF-8, so it is read as Windows-1252.", path)
-            return data.decode("cp1252")
+            encoding = "cp1252"  # which hardly ever looks like UTF-8
+        return data.decode(encoding)
     except FileNotFoundError:
         raise FaqlabError(f"{path}: no such file; {remedy}.") from None
     except UnicodeDecodeError as error:
         raise FaqlabError(f"{path}: not UTF-8 (byte {error.start}); save the file as UTF-8.") from None
     except (OSError, ValueError) as error:  # a ValueError if the name has a null character
         raise FaqlabError(f"{path}: can't be read ({getattr(error, 'strerror', error)}); {remedy}.") from None
+
+
+def write_text(path: Path, text: str, remedy: str) -> None:
+    """Write *text* at once, so that the file never holds half of it; FaqlabError, with a remedy, if that fails."""
+    try:
+        # A file with a byte order mark, or in another encoding, gets a mark, by which Excel knows UTF-8.
+        marked = path.exists() and path.read_bytes() != read_text(path, remedy).encode()
+        write_aside(path.resolve(), text.encode("utf-8-sig" if marked else "utf-8"))
+    except OSError as error:
+        raise FaqlabError(f"{path}: can't be written ({error.strerror}); {remedy}.") from None

@@ -12,21 +12,15 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BeforeValidator, StringConstraints, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from faqlab.cache import sha256
 from faqlab.errors import FaqlabError, first_problem
 from faqlab.formats import read_entries
-from faqlab.text import is_blank, normalised
+from faqlab.text import normalised
 
 log = logging.getLogger(__name__)
-
-
-def _not_blank(text: str) -> str:
-    if is_blank(text):
-        raise ValueError("empty")
-    return text.strip()
 
 
 def _one_word(text: str) -> str:
@@ -35,7 +29,7 @@ def _one_word(text: str) -> str:
     return text
 
 
-Text = Annotated[str, AfterValidator(_not_blank)]
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Id = Annotated[Text, BeforeValidator(lambda v: re.sub(r"^(\d+)\.0$", r"\1", str(v))), AfterValidator(_one_word)]
 
 
@@ -46,7 +40,7 @@ class Faq:
     id: Id
     question: Text
     answer: Text
-    category: Annotated[str, AfterValidator(str.strip)] = ""
+    category: Annotated[str, StringConstraints(strip_whitespace=True)] = ""
     alternatives: tuple[Text, ...] = ()  # other ways to ask the question
 
 

@@ -97,7 +97,8 @@ def _texts(value: Any) -> list[str]:
         value = next((value[key] for key in ("text", "rendered", "en") if key in value), None)
     if isinstance(value, list):
         return [text for item in value for text in _texts(item)]
-    return [] if str(value).strip().casefold() in KNOWN["values"]["nothing"] else [replace_surrogates(str(value))]
+    text = replace_surrogates(str(value))
+    return [] if is_blank(text) or text.strip().casefold() in KNOWN["values"]["nothing"] else [text]
 
 
 def _bare(name: str) -> str:

@@ -48,7 +48,7 @@ BAD = {
     "an answer and no question": (entries({"answer": "Me."}), "question 0 (counted from 0): question: field required"),
     "an answer of control characters": (
         entries({"question": "Who?", "answer": "\0\u200b"}),
-        "question 0 (counted from 0): answer: empty",
+        "question 0 (counted from 0): answer: field required",
     ),
     "an id of two words": (
         entries({**GOOD, "id": "a b"}),

@@ -40,10 +40,13 @@ def read_entries(path: Path, remedy: str) -> tuple[list[dict[str, Any]], str]:
         return page_entries(text, is_html=suffix in PAGES[:2])
     try:
         data = parse(text, suffix)
+        ours = data.get("questions") if isinstance(data, dict) else None
+        if isinstance(ours, list) and any(isinstance(entry, dict) for entry in ours):  # a text is half an entry
+            data["questions"] = [{"question": item} if isinstance(item, str) else item for item in ours]
         found = [*entries(data)]
     except Exception as error:  # whatever the parsers raise
         raise FaqlabError(f"{path}: not {suffix[1:].upper() or 'JSON'} ({error}); correct it.") from None
-    return found, "" if isinstance(data, dict) and "questions" in data else "known by the names of their fields"
+    return found, "known by the names of their fields" if ours is None else ""
 
 
 def parse(text: str, suffix: str = ".json") -> Any:
@@ -51,7 +54,10 @@ def parse(text: str, suffix: str = ".json") -> Any:
     if suffix in (".yaml", ".yml"):
         import yaml
 
-        return yaml.load(text, yaml.BaseLoader)
+        data = yaml.load(text, yaml.BaseLoader)
+        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):  # forty can stand for 2⁴⁰ texts
+            raise ValueError("aliases, as in *name, aren't read: write out what they stand for")
+        return data
     try:
         return json.loads(text, strict=False)  # with line ends in texts
     except ValueError:

@@ -37,6 +37,10 @@ BAD = {
         entries(GOOD, {"question": "Who?"}),
         "question 1 (counted from 0): answer: field required; expected {",
     ),
+    "a text among the entries": (
+        entries("How do I pay?", WHO),
+        "question 0 (counted from 0): answer: field required; expected {",
+    ),
     "a null answer": (
         entries({"question": "Who?", "answer": None}, GOOD),
         "question 0 (counted from 0): answer: field required",

@@ -56,11 +56,8 @@ class FaqSet:
         """
         Read an FAQ from a JSON file `{"questions": [{"question": …, "answer": …}, …]}`, or as `formats` reads.
 
-        Optional: `id` (default: the position, from 0), `category` and `alternatives`, a list of other ways to ask the
-        question. Other fields are ignored.
-
-        Raises:
-            FaqlabError: The file can't be read, or something in it is missing, wrong or a duplicate.
+        Optional: `id` (default: the position, from 0), `category` and `alternatives`. FaqlabError if the file can't be
+        read, or something in it is missing, wrong or a duplicate.
         """
         path = Path(path)
         found, how = read_entries(path, "name your FAQ with --faqs or FAQLAB_FAQS")

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,9 +19,7 @@ from faqlab.evaluation import evaluate, result_shares
 from faqlab.faqs import FaqSet
 from faqlab.retriever import Retriever
 from faqlab.text import clean_query, has_words, is_blank, normalised, read_text, write_text
-
-if TYPE_CHECKING:
-    from faqlab.voice.lookup_log import LookupRecord
+from faqlab.voice.lookup_log import LookupRecord
 
 WHY = {Outcome.DECLINE: "declined", Outcome.CLARIFY: "clarified in vain", "failed": "failed"}
 REPLIES = (Reason.CHOSEN, Reason.NO_CHOICE, Reason.REJECTED)  # to a clarifying question
@@ -116,7 +114,7 @@ def effect(before: Retriever, after: Retriever, queries: pd.DataFrame, faq_id: s
     """
     Compare two retrievers on the *queries* of the entry *faq_id*, if it has some, and on those of others.
 
-    No query judges itself: those that are phrasings in the FAQ of *after* are left out.
+    No query judges itself: phrasings in the FAQ of *after* are left out.
     """
     fair = ~queries["query"].map(normalised).isin(after.faqs.phrasings)
     own = queries["relevant"].map(lambda ids: faq_id in ids)

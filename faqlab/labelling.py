@@ -1,14 +1,10 @@
-"""
-Label questions in a notebook: those of callers, or those that the FAQ's owner types, with the entries that answer them.
-
-A label is in the queries file before the next question is shown. `labelling.js` draws the widget and reads its keys.
-"""
+"""Label questions in a notebook with the entries that answer them; `labelling.js` draws the widget."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anywidget
 import numpy as np
@@ -20,10 +16,8 @@ from faqlab.improve import REPLIES
 from faqlab.queries import COLUMNS, NOT_A_QUESTION, REMEDY, append_row, read_rows, remove_row
 from faqlab.retriever import Retriever
 from faqlab.text import has_words, normalised, plain_text, write_text
+from faqlab.voice.lookup_log import LookupRecord
 from faqlab.widgets import Panel
-
-if TYPE_CHECKING:
-    from faqlab.voice.lookup_log import LookupRecord
 
 SHOWN = 9  # entries beside a question: one for each digit
 CONFUSABLE = 20  # entries to ask for before one of each category
@@ -33,8 +27,9 @@ class Labeller(anywidget.AnyWidget):
     """
     A widget that shows questions with the best entries, and saves in a queries file which of those are right.
 
-    *asked* holds records of look-ups, or texts; what the file has already isn't shown. After the last one, or without
-    any, the widget proposes what to ask. A missing file is made; FaqlabError if it can't be used.
+    A label is in the file before the next question is shown. *asked* holds records of look-ups, or texts; what the file
+    has already isn't shown. After the last one, or without any, the widget proposes what to ask. A missing file is
+    made; FaqlabError if it can't be used.
     """
 
     _esm = Path(__file__).with_suffix(".js")

@@ -24,17 +24,12 @@ REMEDY = "name your queries with --queries or FAQLAB_QUERIES"
 
 def load_queries(path: str | Path, faqs: FaqSet, split: str | None = None) -> pd.DataFrame:
     """
-    Read labelled queries from a CSV or XLSX file; its `id`, `kind`, `split` and `source` are optional.
+    Return the queries of a CSV or XLSX file, a row each: the `COLUMNS`, `relevant` as a tuple, and `answerable`.
 
     `relevant` holds the ids of the entries of *faqs* that answer the query, separated by spaces, commas or semicolons,
-    or their questions, separated by |; it's empty if the query is out of scope. With *split*, only the queries of
-    `tune` or `test` are kept; a file without splits is used whole.
-
-    Returns:
-        One row per query, in the order of the file: the `COLUMNS`, `relevant` as a tuple, and `answerable`.
-
-    Raises:
-        FaqlabError: The file can't be read, or something in it is missing, wrong or a duplicate.
+    or their questions, separated by |; it's empty if the query is out of scope. `id`, `kind`, `split` and `source` are
+    optional. With *split*, only the queries of `tune` or `test` are kept; a file without splits is used whole.
+    FaqlabError if the file can't be read, or something in it is missing, wrong or a duplicate.
     """
     table = read_rows(Path(path), faqs)
     table = table[table["kind"] != NOT_A_QUESTION]

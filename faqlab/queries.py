@@ -48,7 +48,21 @@ def read_rows(path: Path, faqs: FaqSet) -> pd.DataFrame:
     kinds = table["answerable"].map({True: "answerable", False: "out_of_scope"})
     defaults = {"id": [f"q{n + 1}" for n in range(len(table))], "kind": kinds, "split": ""}
     table = pd.DataFrame({**defaults, **table}, table.index).replace({"split": {"train": "tune"}})
-    _check_rows(path, table, faqs)
+    duplicates = table.loc[table["id"].duplicated(), "id"]
+    if len(duplicates):
+        raise FaqlabError(f"{path}: two queries have the id {duplicates.iloc[0]!r}; rename one.")
+    splits = SPLITS if (table["split"] != "").any() else ("",)
+    for line, query_id, query, relevant, split in table[["id", "query", "relevant", "split"]].itertuples():
+        where = f"{path}: line {line} ({query_id})"
+        if is_blank(query):
+            raise FaqlabError(f"{where} has no query; write one or delete the row.")
+        unknown = [faq_id for faq_id in relevant if faq_id not in faqs.position]
+        if unknown:
+            there = f"{faqs.path or 'the FAQ'} has no entry {unknown[0]!r} (it has, for example, {faqs.ids[0]!r})"
+            remedy = "name this FAQ's queries with --queries or FAQLAB_QUERIES, or fix the label"
+            raise FaqlabError(f"{where}: {there}; {remedy}.")
+        if split not in splits:
+            raise FaqlabError(f"{where} has the split {split!r}; write {' or '.join(SPLITS)}, or leave the column out.")
     return table
 
 
@@ -79,24 +93,6 @@ def _labels(cell: str, faqs: FaqSet) -> tuple[str, ...]:
     if not ids.keys() >= {*words}:
         words = [*filter(None, asked)] if all(asked) else words if ids.keys() & {*words} else [cell]
     return tuple(dict.fromkeys(words))
-
-
-def _check_rows(path: Path, table: pd.DataFrame, faqs: FaqSet) -> None:
-    duplicates = table.loc[table["id"].duplicated(), "id"]
-    if len(duplicates):
-        raise FaqlabError(f"{path}: two queries have the id {duplicates.iloc[0]!r}; rename one.")
-    splits = SPLITS if (table["split"] != "").any() else ("",)
-    for line, query_id, query, relevant, split in table[["id", "query", "relevant", "split"]].itertuples():
-        where = f"{path}: line {line} ({query_id})"
-        if is_blank(query):
-            raise FaqlabError(f"{where} has no query; write one or delete the row.")
-        unknown = [faq_id for faq_id in relevant if faq_id not in faqs.position]
-        if unknown:
-            there = f"{faqs.path or 'the FAQ'} has no entry {unknown[0]!r} (it has, for example, {faqs.ids[0]!r})"
-            remedy = "name this FAQ's queries with --queries or FAQLAB_QUERIES, or fix the label"
-            raise FaqlabError(f"{where}: {there}; {remedy}.")
-        if split not in splits:
-            raise FaqlabError(f"{where} has the split {split!r}; write {' or '.join(SPLITS)}, or leave the column out.")
 
 
 def append_row(path: Path, row: Mapping[str, str]) -> str:

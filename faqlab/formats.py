@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import re
-import tomllib
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
@@ -14,12 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from faqlab.errors import FaqlabError
-from faqlab.settings import PROJECT_ROOT
-from faqlab.text import is_blank, read_text, replace_surrogates
+from faqlab.text import KNOWN, is_blank, read_text, replace_surrogates
 
 Rows = dict[int, list[str]]  # the cells of a table, by line
 
-KNOWN: dict[str, Any] = tomllib.loads((PROJECT_ROOT / "data/formats.toml").read_text(encoding="utf-8"))
 PAGES = (".html", ".htm", ".md", ".markdown", ".txt")
 FIELDS: dict[str, list[str]] = KNOWN["fields"]
 WANTED = {"question", "answer"}

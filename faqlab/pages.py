@@ -13,7 +13,8 @@ from typing import Any
 from bs4 import BeautifulSoup
 from markdown_it import MarkdownIt
 
-from faqlab.formats import KNOWN, entries, parse
+from faqlab.formats import entries, parse
+from faqlab.text import KNOWN
 
 PAGE = KNOWN["page"]
 IS = {name: re.compile(pattern) for name, pattern in PAGE["patterns"].items()}

@@ -12,8 +12,8 @@ import pandas as pd
 from faqlab.cache import sha256
 from faqlab.errors import FaqlabError
 from faqlab.faqs import FaqSet
-from faqlab.formats import KNOWN, read_table, table_text
-from faqlab.text import is_blank, normalised, read_text, replace_surrogates, write_text
+from faqlab.formats import read_table, table_text
+from faqlab.text import KNOWN, is_blank, normalised, read_text, replace_surrogates, write_text
 
 COLUMNS = ("id", "query", "relevant", "kind", "split")
 SPLITS = ("tune", "test")

@@ -18,7 +18,8 @@ from pydantic.dataclasses import dataclass
 from faqlab.cache import sha256
 from faqlab.errors import FaqlabError, first_problem
 from faqlab.formats import read_entries
-from faqlab.text import normalised
+from faqlab.settings import exists
+from faqlab.text import normalised, write_text
 
 log = logging.getLogger(__name__)
 
@@ -77,11 +78,9 @@ class FaqSet:
     def save(self, path: Path) -> None:
         """Write the entries as JSON to a new file; FaqlabError if it exists or can't be written."""
         questions = [{field: value for field, value in dataclasses.asdict(faq).items() if value} for faq in self]
-        try:
-            with path.open("x", encoding="utf-8") as file:
-                json.dump({"questions": questions}, file, indent=2, ensure_ascii=False)
-        except OSError as error:
-            raise FaqlabError(f"{path}: can't be written ({error.strerror}); name a new file with -o.") from None
+        if exists(path):
+            raise FaqlabError(f"{path}: can't be written (File exists); name a new file with -o.")
+        write_text(path, json.dumps({"questions": questions}, indent=2, ensure_ascii=False), "name a new file with -o")
 
     def __len__(self) -> int:
         return len(self.entries)

@@ -15,7 +15,7 @@ from faqlab.errors import FaqlabError
 from faqlab.settings import PROJECT_ROOT
 
 KNOWN: dict[str, Any] = tomllib.loads((PROJECT_ROOT / "data/formats.toml").read_text(encoding="utf-8"))
-IS = {name: re.compile(pattern) for name, pattern in KNOWN["markup"].items()}
+IS = {name: re.compile(pattern) for name, pattern in KNOWN["patterns"].items()}
 
 log = logging.getLogger(__name__)
 

@@ -53,10 +53,9 @@ def groups(asked: pd.DataFrame, retriever: Retriever) -> pd.DataFrame:
     """
     Group the questions that `unanswered` returns by meaning; those of the most callers come first.
 
-    Returns:
-        `name` (the question most similar to all of its group, if possible no `LONG` one), `questions` and `callers`
-        (how many), `phrasings` (the questions, the name first), and `to`, where they may be added: "", for a new entry,
-        and the ids of the five nearest entries.
+    The columns are `name` (the question most similar to all of its group, if possible no `LONG` one), `questions` and
+    `callers` (how many), `phrasings` (the questions, the name first), and `to`, where they may be added: "", for a new
+    entry, and the ids of the five nearest entries.
     """
     vectors, labels = retriever.vectors([*map(clean_query, asked["query"])]), np.ones(len(asked))
     if len(asked) > 1:

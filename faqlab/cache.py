@@ -8,6 +8,7 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -46,7 +47,13 @@ def load_or_build(
         (log.warning if problem else log.info)(shorten(f"Building {what} (once): {problem or 'not cached yet'}."))
         files = build()
         try:
-            _write(folder, made_from, files)
+            if folder.is_dir() and not folder.is_symlink():
+                shutil.rmtree(folder)
+            else:
+                folder.unlink(missing_ok=True)
+            for name, data in files.items():
+                write_aside(folder / name, data)
+            write_aside(folder / MANIFEST, _manifest(made_from, files))  # last, because it makes the others valid
         except OSError as error:
             log.warning(shorten(f"{folder} can't be written ({error.strerror}), so {what} is built at each start."))
             shutil.rmtree(folder, ignore_errors=True)  # part of it may be there, and the disk may be full
@@ -55,34 +62,19 @@ def load_or_build(
 
 def read_files(folder: Path, names: Sequence[str], made_from: Mapping[str, object]) -> tuple[Files | None, str]:
     """Return (files, "") or (None, problem); the problem is "" if nothing has been cached yet."""
-    try:
-        missing = [name for name in (MANIFEST, *names) if not (folder / name).is_file()]  # a pipe would block
-        if missing:
-            return None, f"{folder / missing[0]} is missing or isn't a file" if os.path.lexists(folder) else ""
-        manifest = json.loads((folder / MANIFEST).read_bytes())
-        before, sums = manifest["made_from"], manifest["sha256"]
-        if before != made_from:
-            changed = [key for key in {**before, **made_from} if before.get(key) != made_from.get(key)]
-            return None, f"the cached one is out of date (changed: {', '.join(changed)})"
-        files = {name: (folder / name).read_bytes() for name in names}
-        damaged = [name for name in names if sha256(files[name]) != sums.get(name)]
-        return (None, f"{folder / damaged[0]} is damaged") if damaged else (files, "")
-    except OSError as error:
-        return None, f"{folder} can't be read ({error.strerror})"
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return None, f"{folder / MANIFEST} is damaged"
+    if not os.path.lexists(folder):
+        return None, ""
+    with suppress(OSError):
+        if all((folder / name).is_file() for name in (*names, MANIFEST)):  # a pipe would block
+            files = {name: (folder / name).read_bytes() for name in names}
+            if (folder / MANIFEST).read_bytes() == _manifest(made_from, files):
+                return files, ""
+    return None, f"{folder} is damaged or out of date"
 
 
-def _write(folder: Path, made_from: Mapping[str, object], files: Files) -> None:
-    if folder.is_dir() and not folder.is_symlink():
-        shutil.rmtree(folder)
-    else:
-        folder.unlink(missing_ok=True)
-    for name, data in files.items():
-        write_aside(folder / name, data)
-    manifest = {"made_from": made_from, "sha256": {name: sha256(data) for name, data in files.items()}}
-    # Last, because it makes the other files valid.
-    write_aside(folder / MANIFEST, json.dumps(manifest, indent=2, ensure_ascii=False).encode())
+def _manifest(made_from: Mapping[str, object], files: Files) -> bytes:
+    sums = {name: sha256(data) for name, data in files.items()}
+    return json.dumps({"made_from": made_from, "sha256": sums}, indent=2, ensure_ascii=False).encode()
 
 
 def write_aside(path: Path, data: bytes) -> None:

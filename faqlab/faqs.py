@@ -12,21 +12,16 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BeforeValidator, StringConstraints, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from faqlab.cache import sha256
 from faqlab.errors import FaqlabError, first_problem
 from faqlab.formats import read_entries
-from faqlab.text import is_blank, normalised
+from faqlab.settings import exists
+from faqlab.text import normalised, write_text
 
 log = logging.getLogger(__name__)
-
-
-def _not_blank(text: str) -> str:
-    if is_blank(text):
-        raise ValueError("empty")
-    return text.strip()
 
 
 def _one_word(text: str) -> str:
@@ -35,7 +30,7 @@ def _one_word(text: str) -> str:
     return text
 
 
-Text = Annotated[str, AfterValidator(_not_blank)]
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Id = Annotated[Text, BeforeValidator(lambda v: re.sub(r"^(\d+)\.0$", r"\1", str(v))), AfterValidator(_one_word)]
 
 
@@ -46,7 +41,7 @@ class Faq:
     id: Id
     question: Text
     answer: Text
-    category: Annotated[str, AfterValidator(str.strip)] = ""
+    category: Annotated[str, StringConstraints(strip_whitespace=True)] = ""
     alternatives: tuple[Text, ...] = ()  # other ways to ask the question
 
 
@@ -62,11 +57,8 @@ class FaqSet:
         """
         Read an FAQ from a JSON file `{"questions": [{"question": …, "answer": …}, …]}`, or as `formats` reads.
 
-        Optional: `id` (default: the position, from 0), `category` and `alternatives`, a list of other ways to ask the
-        question. Other fields are ignored.
-
-        Raises:
-            FaqlabError: The file can't be read, or something in it is missing, wrong or a duplicate.
+        Optional: `id` (default: the position, from 0), `category` and `alternatives`. FaqlabError if the file can't be
+        read, or something in it is missing, wrong or a duplicate.
         """
         path = Path(path)
         found, how = read_entries(path, "name your FAQ with --faqs or FAQLAB_FAQS")
@@ -86,11 +78,9 @@ class FaqSet:
     def save(self, path: Path) -> None:
         """Write the entries as JSON to a new file; FaqlabError if it exists or can't be written."""
         questions = [{field: value for field, value in dataclasses.asdict(faq).items() if value} for faq in self]
-        try:
-            with path.open("x", encoding="utf-8") as file:
-                json.dump({"questions": questions}, file, indent=2, ensure_ascii=False)
-        except OSError as error:
-            raise FaqlabError(f"{path}: can't be written ({error.strerror}); name a new file with -o.") from None
+        if exists(path):
+            raise FaqlabError(f"{path}: can't be written (File exists); name a new file with -o.")
+        write_text(path, json.dumps({"questions": questions}, indent=2, ensure_ascii=False), "name a new file with -o")
 
     def __len__(self) -> int:
         return len(self.entries)

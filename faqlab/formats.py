@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import re
-import tomllib
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
@@ -14,12 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from faqlab.errors import FaqlabError
-from faqlab.settings import PROJECT_ROOT
-from faqlab.text import is_blank, read_text, replace_surrogates
+from faqlab.text import KNOWN, is_blank, read_text, replace_surrogates
 
 Rows = dict[int, list[str]]  # the cells of a table, by line
 
-KNOWN: dict[str, Any] = tomllib.loads((PROJECT_ROOT / "data/formats.toml").read_text(encoding="utf-8"))
 PAGES = (".html", ".htm", ".md", ".markdown", ".txt")
 FIELDS: dict[str, list[str]] = KNOWN["fields"]
 WANTED = {"question", "answer"}
@@ -40,10 +37,13 @@ def read_entries(path: Path, remedy: str) -> tuple[list[dict[str, Any]], str]:
         return page_entries(text, is_html=suffix in PAGES[:2])
     try:
         data = parse(text, suffix)
+        ours = data.get("questions") if isinstance(data, dict) else None
+        if isinstance(ours, list) and any(isinstance(entry, dict) for entry in ours):  # a text is half an entry
+            data["questions"] = [{"question": item} if isinstance(item, str) else item for item in ours]
         found = [*entries(data)]
     except Exception as error:  # whatever the parsers raise
         raise FaqlabError(f"{path}: not {suffix[1:].upper() or 'JSON'} ({error}); correct it.") from None
-    return found, "" if isinstance(data, dict) and "questions" in data else "known by the names of their fields"
+    return found, "known by the names of their fields" if ours is None else ""
 
 
 def parse(text: str, suffix: str = ".json") -> Any:
@@ -51,7 +51,10 @@ def parse(text: str, suffix: str = ".json") -> Any:
     if suffix in (".yaml", ".yml"):
         import yaml
 
-        return yaml.load(text, yaml.BaseLoader)
+        data = yaml.load(text, yaml.BaseLoader)
+        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):  # forty can stand for 2⁴⁰ texts
+            raise ValueError("aliases, as in *name, aren't read: write out what they stand for")
+        return data
     try:
         return json.loads(text, strict=False)  # with line ends in texts
     except ValueError:
@@ -97,7 +100,8 @@ def _texts(value: Any) -> list[str]:
         value = next((value[key] for key in ("text", "rendered", "en") if key in value), None)
     if isinstance(value, list):
         return [text for item in value for text in _texts(item)]
-    return [] if str(value).strip().casefold() in KNOWN["values"]["nothing"] else [replace_surrogates(str(value))]
+    text = replace_surrogates(str(value))
+    return [] if is_blank(text) or text.strip().casefold() in KNOWN["values"]["nothing"] else [text]
 
 
 def _bare(name: str) -> str:

@@ -7,22 +7,19 @@ import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.cluster.hierarchy import fcluster, linkage
 
-from faqlab.cache import write_aside
 from faqlab.decision import Outcome, Reason
 from faqlab.errors import FaqlabError
 from faqlab.evaluation import evaluate, result_shares
 from faqlab.faqs import FaqSet
 from faqlab.retriever import Retriever
-from faqlab.text import clean_query, has_words, is_blank, normalised, read_text
-
-if TYPE_CHECKING:
-    from faqlab.voice.lookup_log import LookupRecord
+from faqlab.text import clean_query, has_words, is_blank, normalised, read_text, write_text
+from faqlab.voice.lookup_log import LookupRecord
 
 WHY = {Outcome.DECLINE: "declined", Outcome.CLARIFY: "clarified in vain", "failed": "failed"}
 REPLIES = (Reason.CHOSEN, Reason.NO_CHOICE, Reason.REJECTED)  # to a clarifying question
@@ -56,10 +53,9 @@ def groups(asked: pd.DataFrame, retriever: Retriever) -> pd.DataFrame:
     """
     Group the questions that `unanswered` returns by meaning; those of the most callers come first.
 
-    Returns:
-        `name` (the question most similar to all of its group, if possible no `LONG` one), `questions` and `callers`
-        (how many), `phrasings` (the questions, the name first), and `to`, where they may be added: "", for a new entry,
-        and the ids of the five nearest entries.
+    The columns are `name` (the question most similar to all of its group, if possible no `LONG` one), `questions` and
+    `callers` (how many), `phrasings` (the questions, the name first), and `to`, where they may be added: "", for a new
+    entry, and the ids of the five nearest entries.
     """
     vectors, labels = retriever.vectors([*map(clean_query, asked["query"])]), np.ones(len(asked))
     if len(asked) > 1:
@@ -86,32 +82,30 @@ def add_phrasings(
     question, the others are alternatives. The file keeps its other fields and its layout. If there is nothing to add,
     or the file isn't in our JSON format or can't be written, it stays as it was: FaqlabError.
     """
-    before, taken = read_text(path, "name your FAQ with FAQLAB_FAQS"), FaqSet.load(path).phrasings
+    before, faqs = read_text(path, "name your FAQ with FAQLAB_FAQS"), FaqSet.load(path)
     new = {normalised(text): text.strip() for text in phrasings if has_words(text)}
     held_out = [*map(normalised, tests)]
-    added = [text for key, text in new.items() if key not in taken and not get_close_matches(key, held_out, 1, SAME)]
+    known = {*faqs.phrasings, *(key for key in new if get_close_matches(key, held_out, 1, SAME))}
+    added = [new[key] for key in new if key not in known]
     if not added or is_blank(to + answer):
         missing = "an answer" if added else "a phrasing that is neither in the FAQ nor a test query"
         raise FaqlabError(f"Nothing is saved: write {missing}.")
     try:
         data = json.loads(before)
         entries = {str(entry.get("id", n)): entry for n, entry in enumerate(data["questions"])}
+        if to:
+            entries[to]["alternatives"] = [*faqs[to].alternatives, *added]
+        else:
+            words = re.sub(r"\W+", "-", added[0].lower())[:40].strip("-")
+            named = {"id": f"{words}-{len(entries)}"} if "id" in data["questions"][-1] else {}
+            entry = {**named, "question": added[0], "answer": answer.strip(), "alternatives": added[1:]}
+            data["questions"].append(entry)
     except (ValueError, LookupError, TypeError, AttributeError):
         remedy = f"`faqlab import {path.name} -o mine.json` writes it so, then set FAQLAB_FAQS=mine.json"
         raise FaqlabError(f"{path}: only an FAQ in our JSON format can be changed here; {remedy}.") from None
-    if to:
-        entries[to]["alternatives"] = [*entries[to].get("alternatives", ()), *added]
-    else:
-        words = re.sub(r"\W+", "-", added[0].lower())[:40].strip("-")
-        named = {"id": f"{words}-{len(entries)}"} if "id" in data["questions"][-1] else {}
-        data["questions"].append({**named, "question": added[0], "answer": answer.strip(), "alternatives": added[1:]})
     indent = re.search(r"\n([ \t]+)", before)
     text = json.dumps(data, ensure_ascii=before.isascii(), indent=indent and indent[1])
-    try:
-        write_aside(path.resolve(), (text + before[len(before.rstrip()) :]).encode())
-    except OSError as error:
-        remedy = "check its permissions and the disk, then try again"
-        raise FaqlabError(f"{path}: can't be written ({error.strerror}), so it's unchanged; {remedy}.") from None
+    write_text(path, text + before[len(before.rstrip()) :], "it's unchanged: check its permissions and the disk")
     return added
 
 
@@ -119,7 +113,7 @@ def effect(before: Retriever, after: Retriever, queries: pd.DataFrame, faq_id: s
     """
     Compare two retrievers on the *queries* of the entry *faq_id*, if it has some, and on those of others.
 
-    No query judges itself: those that are phrasings in the FAQ of *after* are left out.
+    No query judges itself: phrasings in the FAQ of *after* are left out.
     """
     fair = ~queries["query"].map(normalised).isin(after.faqs.phrasings)
     own = queries["relevant"].map(lambda ids: faq_id in ids)

@@ -1,41 +1,35 @@
-"""
-Label questions in a notebook: those of callers, or those that the FAQ's owner types, with the entries that answer them.
-
-A label is in the queries file before the next question is shown. `labelling.js` draws the widget and reads its keys.
-"""
+"""Label questions in a notebook with the entries that answer them; `labelling.js` draws the widget."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anywidget
 import numpy as np
 import traitlets
 
-from faqlab.decision import Reason
 from faqlab.errors import FaqlabError
 from faqlab.faqs import Faq
-from faqlab.queries import COLUMNS, NOT_A_QUESTION, append_row, read_rows, remove_row, write_rows
+from faqlab.improve import REPLIES
+from faqlab.queries import COLUMNS, NOT_A_QUESTION, REMEDY, append_row, read_rows, remove_row
 from faqlab.retriever import Retriever
-from faqlab.text import has_words, normalised, plain_text
+from faqlab.text import has_words, normalised, plain_text, write_text
+from faqlab.voice.lookup_log import LookupRecord
 from faqlab.widgets import Panel
-
-if TYPE_CHECKING:
-    from faqlab.voice.lookup_log import LookupRecord
 
 SHOWN = 9  # entries beside a question: one for each digit
 CONFUSABLE = 20  # entries to ask for before one of each category
-REPLIES = (Reason.CHOSEN, Reason.NO_CHOICE, Reason.REJECTED)  # to a clarifying question: they ask nothing themselves
 
 
 class Labeller(anywidget.AnyWidget):
     """
     A widget that shows questions with the best entries, and saves in a queries file which of those are right.
 
-    *asked* holds records of look-ups, or texts; what the file has already isn't shown. After the last one, or without
-    any, the widget proposes what to ask. A missing file is made; FaqlabError if it can't be used.
+    A label is in the file before the next question is shown. *asked* holds records of look-ups, or texts; what the file
+    has already isn't shown. After the last one, or without any, the widget proposes what to ask. A missing file is
+    made; FaqlabError if it can't be used.
     """
 
     _esm = Path(__file__).with_suffix(".js")
@@ -48,12 +42,11 @@ class Labeller(anywidget.AnyWidget):
         self._retriever, self._path = retriever.with_config(top_k=SHOWN), Path(path).resolve()
         self._asked, self._lines = _questions(asked), list[str]()  # the lines that this widget has written
         if not self._path.exists():
-            write_rows(self._path, ",".join((*COLUMNS, "source")) + "\n")
+            write_text(self._path, ",".join((*COLUMNS, "source")) + "\n", REMEDY)
         self._refresh()
         self.on_msg(self._on_message)
 
-    def __repr__(self) -> str:
-        return Panel.__repr__(self)
+    __repr__ = Panel.__repr__
 
     def _on_message(self, _: object, message: dict[str, Any], __: object) -> None:
         reply: dict[str, Any] = {}
@@ -62,9 +55,7 @@ class Labeller(anywidget.AnyWidget):
                 hits = self._retriever.answer(text).hits[:SHOWN]
                 reply = {"found": [_shown(hit.faq) for hit in hits], "for": text}
             elif row := message.get("save"):
-                if normalised(row["query"]) in self._known:
-                    raise FaqlabError(f"{self._path}: this query is there already.")
-                self._lines.append(append_row(self._path, row, self._has_splits))
+                self._lines.append(append_row(self._path, row))
             elif self._lines:
                 remove_row(self._path, self._lines[-1])
                 self._lines.pop()
@@ -75,9 +66,8 @@ class Labeller(anywidget.AnyWidget):
 
     def _refresh(self) -> None:
         rows = read_rows(self._path, self._retriever.faqs)
-        self._known, self._has_splits = {*rows["query"].map(normalised)}, rows.empty or bool(rows["split"].any())
-        labelled = rows[rows["kind"] != NOT_A_QUESTION]
-        left = [question for key, question in self._asked.items() if key not in self._known]
+        known, labelled = {*rows["query"].map(normalised)}, rows[rows["kind"] != NOT_A_QUESTION]
+        left = [question for key, question in self._asked.items() if key not in known]
         if not left:
             self.proposed = self.proposed or self._proposals()
         state = {"file": self._path.name, "asked": len(self._asked), "left": left, "undo": len(self._lines)}

@@ -13,10 +13,10 @@ from typing import Any
 from bs4 import BeautifulSoup
 from markdown_it import MarkdownIt
 
-from faqlab.formats import KNOWN, entries, parse
+from faqlab.formats import entries, parse
+from faqlab.text import IS, KNOWN
 
 PAGE = KNOWN["page"]
-IS = {name: re.compile(pattern) for name, pattern in PAGE["patterns"].items()}
 
 
 def page_entries(text: str, is_html: bool) -> tuple[list[dict[str, Any]], str]:

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from faqlab.cache import sha256, write_aside
+from faqlab.cache import sha256
 from faqlab.errors import FaqlabError
 from faqlab.faqs import FaqSet
-from faqlab.formats import KNOWN, read_table, table_text
-from faqlab.text import is_blank, normalised, read_text, replace_surrogates
+from faqlab.formats import read_table, table_text
+from faqlab.text import KNOWN, is_blank, normalised, read_text, replace_surrogates, write_text
 
 COLUMNS = ("id", "query", "relevant", "kind", "split")
 SPLITS = ("tune", "test")
@@ -24,17 +24,12 @@ REMEDY = "name your queries with --queries or FAQLAB_QUERIES"
 
 def load_queries(path: str | Path, faqs: FaqSet, split: str | None = None) -> pd.DataFrame:
     """
-    Read labelled queries from a CSV or XLSX file; its `id`, `kind`, `split` and `source` are optional.
+    Return the queries of a CSV or XLSX file, a row each: the `COLUMNS`, `relevant` as a tuple, and `answerable`.
 
     `relevant` holds the ids of the entries of *faqs* that answer the query, separated by spaces, commas or semicolons,
-    or their questions, separated by |; it's empty if the query is out of scope. With *split*, only the queries of
-    `tune` or `test` are kept; a file without splits is used whole.
-
-    Returns:
-        One row per query, in the order of the file: the `COLUMNS`, `relevant` as a tuple, and `answerable`.
-
-    Raises:
-        FaqlabError: The file can't be read, or something in it is missing, wrong or a duplicate.
+    or their questions, separated by |; it's empty if the query is out of scope. `id`, `kind`, `split` and `source` are
+    optional. With *split*, only the queries of `tune` or `test` are kept; a file without splits is used whole.
+    FaqlabError if the file can't be read, or something in it is missing, wrong or a duplicate.
     """
     table = read_rows(Path(path), faqs)
     table = table[table["kind"] != NOT_A_QUESTION]
@@ -47,16 +42,33 @@ def load_queries(path: str | Path, faqs: FaqSet, split: str | None = None) -> pd
 
 def read_rows(path: Path, faqs: FaqSet) -> pd.DataFrame:
     """Return all rows as `load_queries` does, also those that are `NOT_A_QUESTION`, indexed by their lines."""
-    header, rows = read_table(path, REMEDY)
-    header = _our_names(path, header)
-    table = pd.DataFrame([*rows.values()], index=list(rows), columns=header, dtype=str)
+    table = _cells(path)
     table["relevant"] = [_labels(cell, faqs) for cell in table["relevant"]]
     table["answerable"] = table["relevant"].map(bool)
     kinds = table["answerable"].map({True: "answerable", False: "out_of_scope"})
     defaults = {"id": [f"q{n + 1}" for n in range(len(table))], "kind": kinds, "split": ""}
     table = pd.DataFrame({**defaults, **table}, table.index).replace({"split": {"train": "tune"}})
-    _check_rows(path, table, faqs)
+    duplicates = table.loc[table["id"].duplicated(), "id"]
+    if len(duplicates):
+        raise FaqlabError(f"{path}: two queries have the id {duplicates.iloc[0]!r}; rename one.")
+    splits = SPLITS if (table["split"] != "").any() else ("",)
+    for line, query_id, query, relevant, split in table[["id", "query", "relevant", "split"]].itertuples():
+        where = f"{path}: line {line} ({query_id})"
+        if is_blank(query):
+            raise FaqlabError(f"{where} has no query; write one or delete the row.")
+        unknown = [faq_id for faq_id in relevant if faq_id not in faqs.position]
+        if unknown:
+            there = f"{faqs.path or 'the FAQ'} has no entry {unknown[0]!r} (it has, for example, {faqs.ids[0]!r})"
+            remedy = "name this FAQ's queries with --queries or FAQLAB_QUERIES, or fix the label"
+            raise FaqlabError(f"{where}: {there}; {remedy}.")
+        if split not in splits:
+            raise FaqlabError(f"{where} has the split {split!r}; write {' or '.join(SPLITS)}, or leave the column out.")
     return table
+
+
+def _cells(path: Path) -> pd.DataFrame:
+    header, rows = read_table(path, REMEDY)
+    return pd.DataFrame([*rows.values()], index=list(rows), columns=_our_names(path, header), dtype=str)
 
 
 def _our_names(path: Path, header: list[str]) -> list[str]:
@@ -83,61 +95,35 @@ def _labels(cell: str, faqs: FaqSet) -> tuple[str, ...]:
     return tuple(dict.fromkeys(words))
 
 
-def _check_rows(path: Path, table: pd.DataFrame, faqs: FaqSet) -> None:
-    duplicates = table.loc[table["id"].duplicated(), "id"]
-    if len(duplicates):
-        raise FaqlabError(f"{path}: two queries have the id {duplicates.iloc[0]!r}; rename one.")
-    splits = SPLITS if (table["split"] != "").any() else ("",)
-    for line, query_id, query, relevant, split in table[["id", "query", "relevant", "split"]].itertuples():
-        where = f"{path}: line {line} ({query_id})"
-        if is_blank(query):
-            raise FaqlabError(f"{where} has no query; write one or delete the row.")
-        unknown = [faq_id for faq_id in relevant if faq_id not in faqs.position]
-        if unknown:
-            there = f"{faqs.path or 'the FAQ'} has no entry {unknown[0]!r} (it has, for example, {faqs.ids[0]!r})"
-            remedy = "name this FAQ's queries with --queries or FAQLAB_QUERIES, or fix the label"
-            raise FaqlabError(f"{where}: {there}; {remedy}.")
-        if split not in splits:
-            raise FaqlabError(f"{where} has the split {split!r}; write {' or '.join(SPLITS)}, or leave the column out.")
-
-
-def append_row(path: Path, row: Mapping[str, str], has_splits: bool) -> str:
+def append_row(path: Path, row: Mapping[str, str]) -> str:
     """
     Append *row*, texts by column, to a queries file in CSV and return its line; `id` and `split` are filled in.
 
     The same `normalised` query always gets the same split. The file keeps its columns, separator and line ends; what it
-    has no column for is left out. FaqlabError if it can't be read or written.
+    has no column for is left out. FaqlabError if it has the query already, or can't be read or written.
     """
-    text = read_text(path, REMEDY)
+    table, text = _cells(path), read_text(path, REMEDY)
     separator, plain = table_text(text)
     header = _our_names(path, next(csv.reader(plain.strip().split("\n"), delimiter=separator)))
+    query = " ".join(replace_surrogates(row["query"]).split()).lstrip("=+-@ ")  # with these, Excel sees a formula
+    if normalised(query) in {*table["query"].map(normalised)}:
+        raise FaqlabError(f"{path}: this query is there already.")
     if row["kind"] == NOT_A_QUESTION and "kind" not in header:
         raise FaqlabError(f"{path}: add a column 'kind', in which it's noted that this isn't a question.")
-    query = " ".join(replace_surrogates(row["query"]).split()).lstrip("=+-@ ")  # with these, Excel sees a formula
-    digest = sha256(normalised(query).encode())
-    row = {**row, "query": query, "id": f"q-{digest[:10]}", "split": SPLITS[int(digest, 16) % 2] if has_splits else ""}
+    digest, splits = sha256(normalised(query).encode()), table.empty or ("split" in table and table["split"].any())
+    row = {**row, "query": query, "id": f"q-{digest[:10]}", "split": SPLITS[int(digest, 16) % 2] if splits else ""}
     cells, end = [row.get(name, "") for name in header], "\r\n" if "\r\n" in text else "\n"
     line = pd.DataFrame([cells]).to_csv(sep=separator, header=False, index=False, lineterminator=end)
-    write_rows(path, text + ("" if text.endswith(("\n", "\r")) else end) + line)
+    write_text(path, text + ("" if text.endswith(("\n", "\r")) else end) + line, REMEDY)
     return line
 
 
 def remove_row(path: Path, line: str) -> None:
     """Remove *line* from the end of a queries file; FaqlabError if the file ends otherwise."""
     text = read_text(path, REMEDY)
-    if not text.endswith(line):
+    if text.splitlines(keepends=True)[-1:] != [line]:
         raise FaqlabError(f"{path}: the last row isn't this label any more; remove it in the file.")
-    write_rows(path, text.removesuffix(line))
-
-
-def write_rows(path: Path, text: str) -> None:
-    """Write a queries file at once, so that it never holds half a row; FaqlabError if it can't be written."""
-    try:
-        # A file with a byte order mark, or in another encoding, gets a mark, by which Excel knows UTF-8.
-        marked = path.exists() and path.read_bytes() != read_text(path, REMEDY).encode()
-        write_aside(path, text.encode("utf-8-sig" if marked else "utf-8"))
-    except OSError as error:
-        raise FaqlabError(f"{path}: can't be written ({error.strerror}); {REMEDY}.") from None
+    write_text(path, text.removesuffix(line), REMEDY)
 
 
 def load_domains(folder: Path) -> dict[str, tuple[FaqSet, pd.DataFrame]]:

@@ -1,8 +1,7 @@
 """
 Controls in the notebooks, above a figure or table that follows them.
 
-The kernel makes it and sends it as HTML, without threads or captured output, so that widgets work both in JupyterLab
-and under nbmake.
+The kernel sends that as HTML, without threads or captured output, so that it works in JupyterLab and under nbmake.
 """
 
 from __future__ import annotations
@@ -23,6 +22,8 @@ from faqlab.decision import Outcome
 from faqlab.errors import FaqlabError
 from faqlab.faqs import FaqSet
 from faqlab.retriever import SECOND_WEIGHT, Retriever
+
+STYLE = Path(__file__).with_suffix(".css").read_text(encoding="utf-8")
 
 
 class Panel(VBox):
@@ -56,7 +57,7 @@ def explorer(query: str, **retrievers: Retriever) -> Panel:
 
     def draw(typed: str, k: int) -> display.HTML:
         found = "".join(_explanation(name, of, typed, k) for name, of in retrievers.items())
-        return display.HTML(f'<style>{SIDE_BY_SIDE}</style><div class="side-by-side">{found}</div>')
+        return display.HTML(f'<style>{STYLE}</style><div class="side-by-side">{found}</div>')
 
     most = min(20, *(len(of.faqs) for of in retrievers.values()))
     return panel(draw, query_box(query), IntSlider(min(5, most), 1, most, description="entries"))
@@ -82,14 +83,6 @@ def _explanation(name: str, retriever: Retriever, query: str, k: int) -> str:
     return f"<div><p><b>{escape(name)}: {decision}</b></p>{table(columns).data}</div>"
 
 
-SIDE_BY_SIDE = """
-.side-by-side {display: flex; flex-wrap: wrap; column-gap: 2em; line-height: 1.4}
-.side-by-side > div {flex: 1 1 30em}
-.side-by-side :is(td, th) {padding: 0.2em 0.5em}
-.side-by-side td:first-child {min-width: 11em}
-"""
-
-
 def threshold_tuner(results: pd.DataFrame, config: RetrievalConfig, path: Path, limits: Limits) -> Panel:
     """Return sliders for limits above the *results* at the thresholds within them, and a button that saves those."""
     kept: dict[str, float] = {}
@@ -108,8 +101,7 @@ def threshold_tuner(results: pd.DataFrame, config: RetrievalConfig, path: Path, 
     def save(_: Button) -> None:
         try:
             config.with_changes(**kept).save(path)
-            found = shown.format(**kept)
-            saved.value = f"Saved to {escape(path.name)}: {found}. Rerunning the notebook overwrites this."
+            saved.value = f"Saved to {escape(path.name)}: {shown.format(**kept)}. A rerun overwrites this."
         except FaqlabError as error:
             saved.value = f"<b>{escape(str(error))}</b>"
 

@@ -37,6 +37,10 @@ BAD = {
         entries(GOOD, {"question": "Who?"}),
         "question 1 (counted from 0): answer: field required; expected {",
     ),
+    "a text among the entries": (
+        entries("How do I pay?", WHO),
+        "question 0 (counted from 0): answer: field required; expected {",
+    ),
     "a null answer": (
         entries({"question": "Who?", "answer": None}, GOOD),
         "question 0 (counted from 0): answer: field required",
@@ -48,7 +52,7 @@ BAD = {
     "an answer and no question": (entries({"answer": "Me."}), "question 0 (counted from 0): question: field required"),
     "an answer of control characters": (
         entries({"question": "Who?", "answer": "\0\u200b"}),
-        "question 0 (counted from 0): answer: empty",
+        "question 0 (counted from 0): answer: field required",
     ),
     "an id of two words": (
         entries({**GOOD, "id": "a b"}),

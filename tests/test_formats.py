@@ -92,6 +92,12 @@ def test_a_broken_file_is_refused_in_one_sentence(name: str, cli: Cli) -> None:
         ("faq.docx", b"PK", ".docx isn't read; save it as JSON, YAML, CSV, XLSX, Markdown or HTML."),
         ("faq.csv", b"", "empty; the first row names the columns."),
         ("faq.yaml", b"[" * 2_000, "not YAML (maximum recursion depth exceeded"),
+        (
+            "faq.yaml",
+            b"a: &a0 {q: When, a: Daily.}\n"
+            + b"".join(b"b%d: &a%d [*a%d, *a%d]\n" % (n, n + 1, n, n) for n in range(40)),
+            "not YAML (aliases, as in *name, aren't read: write out what they stand for); correct it.",
+        ),
     ],
 )
 def test_a_file_that_is_not_what_its_name_says_is_refused(

@@ -249,9 +249,9 @@ def test_an_answer_is_kept_when_it_cannot_be_saved(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("faqlab.improve.write_aside", full)
+        patch.setattr("faqlab.text.write_aside", full)
         button.click()
-    assert "No space left on device), so it&#x27;s unchanged; check" in message.value
+    assert "No space left on device); it&#x27;s unchanged: check" in message.value
     chosen.value = 1
     assert answer.value == "A long answer."
     button.click()

@@ -94,8 +94,8 @@ class LookupLog:
         for receive in list(self.subscribers):
             try:
                 receive(record)
-            except Exception:  # a failing subscriber must not end the call
-                log.exception("A look-up couldn't be passed on, or written to its file.")
+            except Exception as error:  # a failing subscriber must not end the call
+                log.error("A look-up isn't passed on or saved: %s", error, exc_info=not isinstance(error, OSError))
 
     def update(self, record_id: str, **changes: Any) -> None:
         """Add a record again with *changes*; does nothing if there is none with this id."""
@@ -106,15 +106,11 @@ class LookupLog:
         """Return one row per look-up, with the best entry and the milliseconds of each stage, NaN if unknown."""
         import pandas as pd
 
-        rows = [
-            {
-                **vars(record),
-                "retrieved": [hit["id"] for hit in record.hits],
-                **(record.hits[0] if record.hits else {}),
-                **{f"{stage}_ms": ms for stage, ms in record.milliseconds.items()},
-            }
-            for record in self.records
-        ]
+        rows = []
+        for record in self.records:
+            best, ids = record.hits[0] if record.hits else {}, [hit["id"] for hit in record.hits]
+            stages = {f"{stage}_ms": ms for stage, ms in record.milliseconds.items()}
+            rows.append({**vars(record), **best, **stages, "retrieved": ids})
         columns = ["time", "room", "query", "outcome", "reason", "confidence", "retrieved", "question", "squared_l2"]
         return pd.DataFrame(rows, columns=[*columns, "helpful", "invented", *(f"{stage}_ms" for stage in STAGES)])
 
@@ -134,9 +130,6 @@ def load_records(folder: Path) -> tuple[LookupRecord, ...]:
 
 def _write(folder: Path, record: LookupRecord) -> None:
     path = folder / f"lookups-{record.time:%Y-%m-%d}.jsonl"
-    try:
-        # Unbuffered, so that each line is one write and threads don't mix their lines.
-        with open(path, "ab", buffering=0, opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-            file.write(f"{record.to_json()}\n".encode())
-    except OSError as error:
-        log.error("%s: a look-up can't be saved (%s); check the folder and the disk.", path, error.strerror)
+    # Unbuffered, so that each line is one write and threads don't mix their lines.
+    with open(path, "ab", buffering=0, opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+        file.write(f"{record.to_json()}\n".encode())

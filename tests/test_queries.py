@@ -10,7 +10,8 @@ from conftest import WriteFaqs
 
 from faqlab.errors import FaqlabError
 from faqlab.faqs import Faq, FaqSet
-from faqlab.queries import NOT_A_QUESTION, append_row, load_domains, load_queries, remove_row, write_rows
+from faqlab.queries import NOT_A_QUESTION, append_row, load_domains, load_queries, remove_row
+from faqlab.text import write_text
 
 FAQS = FaqSet(tuple(Faq(str(n), f"Question {n}?", "Answer.") for n in range(4)))
 
@@ -216,7 +217,7 @@ def test_a_row_is_appended_in_the_files_own_format_and_removed_again(path: Path,
 
 
 def test_a_new_file_has_all_columns_and_a_query_always_gets_the_same_split(path: Path) -> None:
-    write_rows(path)
+    path.write_text("id,query,relevant,kind,split,source\n")
     for number in range(200):
         append_row(path, {**ROW, "query": f"question {number}"})
     table = load_queries(path, FAQS)
@@ -224,14 +225,14 @@ def test_a_new_file_has_all_columns_and_a_query_always_gets_the_same_split(path:
     assert table["id"].is_unique
     splits = dict(zip(table["query"], table["split"], strict=True))
     path.unlink()
-    write_rows(path)
+    path.write_text("id,query,relevant,kind,split,source\n")
     for number in range(200):
         append_row(path, {**ROW, "query": f" Question {number}?"})
     assert load_queries(path, FAQS)["split"].tolist() == list(splits.values())
 
 
 def test_what_is_not_a_question_stays_in_the_file_and_is_left_out(path: Path) -> None:
-    write_rows(path)
+    path.write_text("id,query,relevant,kind,split,source\n")
     append_row(path, ROW)
     append_row(path, {**ROW, "query": "um, okay", "relevant": "", "kind": NOT_A_QUESTION})
     assert load_queries(path, FAQS)["query"].tolist() == ["how much is it"]
@@ -243,7 +244,7 @@ def test_what_is_not_a_question_stays_in_the_file_and_is_left_out(path: Path) ->
     [
         ("query,relevant\nHow much is it?,0\n", {}, "this query is there already"),
         ("query,relevant\nhi,0\n", {"kind": NOT_A_QUESTION}, "add a column 'kind'"),
-        ("question,answer\nhi,0\n", {}, "unknown column 'question'"),
+        ("question,answer\nhi,0\n", {}, "unknown column 'answer'"),
     ],
 )
 def test_a_row_that_cannot_be_appended_changes_nothing(
@@ -263,16 +264,16 @@ def test_only_the_last_row_is_removed_and_only_if_it_is_the_one(path: Path) -> N
 
 
 def test_a_query_that_a_spreadsheet_would_run_is_saved_as_text(path: Path) -> None:
-    write_rows(path)
+    path.write_text("id,query,relevant,kind,split,source\n")
     append_row(path, {**ROW, "query": '=HYPERLINK("http://example.com")'})
     assert load_queries(path, FAQS)["query"].tolist() == ['HYPERLINK("http://example.com")']
 
 
 def test_a_private_file_stays_private_and_one_that_cannot_be_written_is_a_sentence(path: Path, tmp_path: Path) -> None:
-    write_rows(path)
+    path.write_text("id,query,relevant,kind,split,source\n")
     path.chmod(0o600)
     append_row(path, ROW)
     assert path.stat().st_mode & 0o777 == 0o600
     with pytest.raises(FaqlabError, match="can't be written"):
-        write_rows(path / "mine.csv")
+        write_text(path / "mine.csv", "x", "")
     assert [file.name for file in tmp_path.iterdir()] == ["mine.csv"]

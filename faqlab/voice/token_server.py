@@ -25,7 +25,6 @@ from livekit.api import AccessToken, RoomAgentDispatch, RoomConfiguration, Video
 from starlette.middleware.base import RequestResponseEndpoint
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.staticfiles import StaticFiles
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from faqlab import __version__
 from faqlab.errors import FaqlabError
@@ -37,7 +36,6 @@ from faqlab.voice.services import BackgroundService
 PAGE = Path(__file__).resolve().parents[1] / "web" / "dist"
 PORTS = range(8000, 8100)
 MAX_CONNECTIONS = 200  # macOS allows 256 open files
-RESPONSE_SECONDS = 10
 EMPTY_ROOM_SECONDS = 20
 EXAMPLES = 4
 LOOPBACK = ("127.0.0.1", "localhost")
@@ -57,7 +55,6 @@ class TokenServer(BackgroundService):
         config = uvicorn.Config(
             create_app(self._livekit, self._settings, self._page),
             backlog=100,
-            http=TimedProtocol,
             ws="none",
             lifespan="off",
             log_config=None,
@@ -75,23 +72,6 @@ class TokenServer(BackgroundService):
             await self._until_stopped(serving)
             server.should_exit = True
             await serving
-
-
-class TimedProtocol(H11Protocol):
-    """Ends a connection without a whole response for RESPONSE_SECONDS; uvicorn 0.54 would wait for ever."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self._deadline = self.loop.call_later(RESPONSE_SECONDS, transport.abort)
-
-    def on_response_complete(self) -> None:
-        self._deadline.cancel()
-        self._deadline = self.loop.call_later(RESPONSE_SECONDS, self.transport.abort)
-        super().on_response_complete()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._deadline.cancel()
-        super().connection_lost(exc)
 
 
 def check_page(folder: Path = PAGE) -> None:

@@ -18,7 +18,6 @@ from typing import Any
 import httpx
 import jwt
 import pytest
-import uvicorn
 from conftest import keyless
 from livekit import rtc
 from livekit.api import ListRoomsRequest, LiveKitAPI
@@ -251,41 +250,6 @@ def connect(client: httpx.Client, sent: bytes = b"") -> socket.socket:
     connection = socket.create_connection(("127.0.0.1", client.base_url.port or 0), timeout=60)
     connection.sendall(sent)
     return connection
-
-
-@pytest.mark.parametrize(
-    "sent",
-    [
-        b"",
-        b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow:",
-        b"GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\n{",
-        b"GET / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{",
-        b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\nGET / HTTP/1.1\r\nX-Slow:",
-    ],
-)
-def test_a_client_that_sends_no_whole_request_is_disconnected(
-    serve: Serve, sent: bytes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(token_server, "RESPONSE_SECONDS", 0.3)
-    with connect(serve(), sent) as connection:
-        while connection.recv(1 << 16):
-            pass
-    assert caplog.text == ""
-
-
-def test_a_client_that_does_not_read_is_disconnected(
-    serve: Serve, page: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(token_server, "RESPONSE_SECONDS", 0.3)
-    served: list[uvicorn.Server] = []
-    begin = uvicorn.Server.serve
-    monkeypatch.setattr(uvicorn.Server, "serve", lambda self, **options: served.append(self) or begin(self, **options))
-    (page / "assets" / "large.bin").write_bytes(bytes(50_000_000))
-    with connect(serve(), b"GET /assets/large.bin HTTP/1.1\r\nHost: localhost\r\n\r\n") as connection:
-        assert connection.recv(9) == b"HTTP/1.1 "
-        while served[0].server_state.connections:
-            time.sleep(0.05)
-    assert caplog.text == ""
 
 
 def test_beyond_so_many_connections_requests_are_refused_until_some_are_closed(

@@ -262,14 +262,13 @@ def agent(faqs: Faqs = None, config: Config = None, records: Records = None, eve
 
 
 @app.command()
-def tokens(port: Port = None, events: Events = False) -> None:
+def tokens(port: Port = None) -> None:
     """Serve the page, and tokens to join calls on the LiveKit server in LIVEKIT_URL."""
     from faqlab.voice.token_server import TokenServer
 
     server = TokenServer(_livekit(), settings(), port or settings().port)
     with _until_ctrl_c(server):
-        url = server.start().url
-        typer.echo(json.dumps({"ready": url}) if events else f"Join at {url} (Ctrl-C ends it)")
+        typer.echo(f"Join at {server.start().url} (Ctrl-C ends it)")
 
 
 def _livekit() -> LiveKit:

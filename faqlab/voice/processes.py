@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -38,9 +37,9 @@ class ChildProcess(BackgroundService):
         self._command, self._environment, self._say = command, environment, say
         self._output: deque[str] = deque(maxlen=8)  # the last lines that it wrote
 
-    @abstractmethod
     async def _watch(self) -> str:
-        """Call `_is_up` when the program can be used. Return why it must be killed; wait as long as it needn't be."""
+        """Return why the program must be killed; wait as long as it needn't be."""
+        return await asyncio.get_running_loop().create_future()
 
     def _take_line(self, line: str) -> None:
         """Take a line of its stdout or stderr."""
@@ -53,6 +52,7 @@ class ChildProcess(BackgroundService):
         """Do what has to be done after it ended unexpectedly."""
 
     def _is_up(self) -> None:
+        """Must be called each time the program can be used."""
         if self._ready.done():
             self._say(f"{self.name} is running again.")
         self._is_ready()

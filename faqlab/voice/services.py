@@ -29,21 +29,16 @@ class BackgroundService(ABC):
     async def _serve(self) -> None:
         """Call `_is_ready` once the service can be used, and return soon after `_until_stopped` returns."""
 
-    def begin(self) -> Self:
-        """Begin to start, and return at once. Does nothing if it is running."""
-        if self._thread is None:
-            # Made before the thread begins, so that `stop` works at any moment.
-            self._loop, self._stopping = asyncio.new_event_loop(), asyncio.Event()
-            self._ready: Future[None] = Future()
-            self._failure: BaseException | None = None
-            self._thread = threading.Thread(target=self._run, name=f"faqlab-{type(self).__name__}", daemon=True)
-            self._thread.start()
-        return self
-
     def start(self) -> Self:
         """Start, and return when the service can be used; FaqlabError if it can't. Does nothing if it is running."""
         try:
-            self.begin()
+            if self._thread is None:
+                # Made before the thread begins, so that `stop` works at any moment.
+                self._loop, self._stopping = asyncio.new_event_loop(), asyncio.Event()
+                self._ready: Future[None] = Future()
+                self._failure: BaseException | None = None
+                self._thread = threading.Thread(target=self._run, name=f"faqlab-{type(self).__name__}", daemon=True)
+                self._thread.start()
             self._ready.result()
         except BaseException:
             self.stop()

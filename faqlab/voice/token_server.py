@@ -49,7 +49,8 @@ class TokenServer(BackgroundService):
         self._livekit, self._settings, self._port, self._page = livekit, settings, port, page
 
     async def _serve(self) -> None:
-        check_page(self._page)
+        if not (self._page / "index.html").is_file():
+            raise FaqlabError(f"{self._page}: the page isn't built yet; run `make build`.")
         config = uvicorn.Config(
             create_app(self._livekit, self._settings, self._page),
             backlog=100,
@@ -71,12 +72,6 @@ class TokenServer(BackgroundService):
             await self._until_stopped(serving)
             server.should_exit = True
             await serving
-
-
-def check_page(folder: Path = PAGE) -> None:
-    """Raise FaqlabError if the page isn't built."""
-    if not (folder / "index.html").is_file():
-        raise FaqlabError(f"{folder}: the page isn't built yet; run `make build`.")
 
 
 def listen(port: int | None) -> socket.socket:

@@ -21,8 +21,7 @@ from faqlab.settings import PROJECT_ROOT, Settings
 from faqlab.settings import settings as read_settings
 from faqlab.voice.livekit_server import LiveKit, LocalServer, livekit_from_settings, program
 from faqlab.voice.lookup_log import LookupLog, LookupRecord
-from faqlab.voice.processes import ChildProcess
-from faqlab.voice.services import BackgroundService
+from faqlab.voice.services import BackgroundService, ChildProcess
 from faqlab.voice.token_server import TokenServer
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from livekit import api as lk
 
 from faqlab.errors import FaqlabError
 from faqlab.settings import Settings
-from faqlab.voice.processes import ChildProcess
+from faqlab.voice.services import ChildProcess
 
 VERSION = "1.13.5"
 CONFIG = Path(__file__).with_name("livekit.yaml")

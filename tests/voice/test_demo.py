@@ -28,12 +28,10 @@ from benchmarks import programs
 from faqlab import replies
 from faqlab.errors import FaqlabError
 from faqlab.settings import Settings
-from faqlab.voice import processes
 from faqlab.voice.demo import LiveDemo
 from faqlab.voice.livekit_server import LiveKit
 from faqlab.voice.panel import call_panel
-from faqlab.voice.processes import ChildProcess
-from faqlab.voice.services import BackgroundService
+from faqlab.voice.services import BackgroundService, ChildProcess
 
 QUESTION = "Can I return shoes that do not fit?"
 
@@ -179,7 +177,7 @@ def test_a_failing_watcher_does_not_end_the_supervision(own_demo: LiveDemo) -> N
 def test_a_part_that_has_ended_for_good_is_said_and_starts_again(
     own_demo: LiveDemo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processes, "RESTARTS", 0)
+    monkeypatch.setattr("faqlab.voice.services.RESTARTS", 0)
     psutil.Process(process(own_demo.start(), 0).pid).kill()
     while own_demo.running:
         time.sleep(0.02)

@@ -34,7 +34,7 @@ from livekit import rtc
 from scipy.signal import resample_poly
 
 from benchmarks import command
-from benchmarks.call_audio import CHUNK, LOUD, RATE
+from benchmarks.call_audio import CHUNK, LOUD, RATE, transcribe
 from benchmarks.gemini_emulator import GeminiEmulator, Mood
 from benchmarks.programs import environment, faqlab
 from benchmarks.scripted_caller import ScriptedCaller, request_token
@@ -43,7 +43,7 @@ from faqlab.errors import FaqlabError
 from faqlab.settings import PROJECT_ROOT, settings
 from faqlab.voice.call import NOTICE_TOPIC
 from faqlab.voice.tts import Synthesizer
-from faqlab.voice.whisper import SAMPLE_RATE, Whisper
+from faqlab.voice.whisper import SAMPLE_RATE
 
 FAQ = {
     "parcel": (
@@ -291,7 +291,7 @@ class Call:
         if spoke is None:
             return time.perf_counter(), ""
         speech = np.concatenate([samples for at, samples in self._audio if at >= spoke - 0.2])
-        heard = await asyncio.to_thread(Whisper.shared().transcribe, resample_poly(speech, SAMPLE_RATE, RATE))
+        heard = await asyncio.to_thread(transcribe, resample_poly(speech, SAMPLE_RATE, RATE))
         return spoke, heard
 
     def began(self, since: float) -> float | None:
@@ -605,10 +605,10 @@ async def gemini(
     **options: Any,
 ) -> Seen:
     """Call an agent on Gemini in these *moods*; *strike* comes when it has heard the question."""
-    hear, speak = Whisper.shared().transcribe, Synthesizer.shared().speak_all
+    speak = Synthesizer.shared().speak_all
     speak(QUESTION)
     with tempfile.TemporaryDirectory() as folder:
-        async with GeminiEmulator(*moods, transcribe=hear, speak=speak, **options) as google:
+        async with GeminiEmulator(*moods, transcribe=transcribe, speak=speak, **options) as google:
             if refuse:
                 google.refuse()
             variables = google.environment(Path(folder))

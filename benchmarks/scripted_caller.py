@@ -19,7 +19,7 @@ from livekit import rtc
 from scipy.signal import resample_poly
 from tqdm.auto import tqdm
 
-from benchmarks.call_audio import CHUNK, RATE, CallAudio, pieces, with_pause
+from benchmarks.call_audio import CHUNK, RATE, CallAudio, pieces, transcribe, with_pause
 from benchmarks.proxy import joining_directly
 from faqlab.errors import FaqlabError
 from faqlab.voice import whisper
@@ -27,7 +27,6 @@ from faqlab.voice.call import LOOKUP_TOPIC
 from faqlab.voice.lookup_log import STAGES, LookupRecord
 from faqlab.voice.sdk import tame_sdk
 from faqlab.voice.tts import Synthesizer
-from faqlab.voice.whisper import Whisper
 
 if TYPE_CHECKING:
     from benchmarks.programs import Page
@@ -381,7 +380,7 @@ def _middle(text: str, voice: str, speech: np.ndarray) -> int:
 def _with_reply_transcribed(exchange: Exchange) -> Exchange:
     audio = resample_poly(exchange.audio.astype(np.float32) / 32768, whisper.SAMPLE_RATE, RATE)
     parts = pieces(audio.astype(np.float32), whisper.SAMPLE_RATE)
-    return replace(exchange, reply_transcribed=" ".join(filter(None, map(Whisper.shared().transcribe, parts))))
+    return replace(exchange, reply_transcribed=" ".join(filter(None, map(transcribe, parts))))
 
 
 def call_table(exchanges: Sequence[Exchange], demo: LiveDemo) -> pd.DataFrame:

@@ -20,6 +20,7 @@ from livekit.agents import AgentStateChangedEvent, APIError, ErrorEvent, UserSta
 from livekit.api import AccessToken, ListRoomsRequest, LiveKitAPI, RoomAgentDispatch, RoomConfiguration, VideoGrants
 from pydantic import SecretStr
 
+from benchmarks.call_audio import transcribe
 from benchmarks.gemini_emulator import GREETING, GeminiEmulator, Mood
 from benchmarks.scripted_caller import ScriptedCaller
 from benchmarks.words import normalise_words
@@ -38,10 +39,8 @@ from faqlab.voice.agent import Session
 from faqlab.voice.call import NOTICE_TOPIC, Assistant, Call
 from faqlab.voice.livekit_server import LiveKit
 from faqlab.voice.lookup_log import STAGES, LookupLog
-from faqlab.voice.offline import load_speech, start_offline, turn_seconds
-from faqlab.voice.pipeline import Pipeline
+from faqlab.voice.pipeline import Pipeline, load_speech, start_offline, turn_seconds
 from faqlab.voice.tts import Synthesizer
-from faqlab.voice.whisper import Whisper
 from faqlab.voice.worker import Worker
 
 PARCEL, PARCEL_ANSWER = "Where is my parcel?", "Follow the link in your shipping email."
@@ -141,7 +140,7 @@ def gemini_answering(livekit: LiveKit, conversation: Conversation, emulator: Gem
 
 
 def emulator(*moods: Mood) -> GeminiEmulator:
-    return GeminiEmulator(*moods, transcribe=Whisper.shared().transcribe, speak=Synthesizer.shared().speak_all)
+    return GeminiEmulator(*moods, transcribe=transcribe, speak=Synthesizer.shared().speak_all)
 
 
 async def test_a_call_on_gemini_is_answered_from_the_faq(livekit_server: LiveKit, conversation: Conversation) -> None:

@@ -214,7 +214,7 @@ class JobStandIn:
     def __init__(self) -> None:
         self.sent: list[dict[str, Any]] = []
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self.room = SimpleNamespace(name="nowhere", local_participant=self)
+        self.room = SimpleNamespace(name="nowhere", local_participant=self, remote_participants={})
         self.job = SimpleNamespace(room=self.room, metadata="")
 
     async def send_text(self, text: str, topic: str) -> None:
@@ -241,7 +241,8 @@ Quiet = tuple[Call, JobStandIn, SessionStandIn]
 
 async def test_a_silent_caller_is_prompted_twice_and_then_the_call_ends(quiet_call: Quiet) -> None:
     call, job, session = quiet_call
-    call._subscribed = object()  # type: ignore[assignment]  # their microphone
+    job.room.remote_participants = {"caller": SimpleNamespace(track_publications={"microphone": object()})}
+    call._caller = "caller"
     call._on_user_state(UserStateChangedEvent(old_state="listening", new_state="away"))
     assert await job.ended == "the assistant has hung up"
     assert session.said == [*replies.STILL_THERE, replies.FAREWELL]
@@ -315,31 +316,6 @@ async def test_a_call_that_takes_too_long_ends_with_a_sentence(quiet_call: Quiet
     call._end(replies.GIVE_UP)  # it ends once
     assert await job.ended == "the assistant has hung up"
     assert session.said == [replies.TIME_IS_UP]
-
-
-async def test_one_audio_track_of_the_caller_is_subscribed_to(quiet_call: Quiet) -> None:
-    class Track:
-        def __init__(self, kind: int) -> None:
-            self.kind, self.subscribed = kind, False
-
-        def set_subscribed(self, yes: bool) -> None:
-            self.subscribed = yes
-
-    call, job, _ = quiet_call
-    call._caller = "caller"
-    video, first, second = Track(rtc.TrackKind.KIND_VIDEO), *(Track(rtc.TrackKind.KIND_AUDIO) for _ in range(2))
-    published: dict[int, Any] = {1: video, 2: first, 3: second}
-    others = {9: Track(rtc.TrackKind.KIND_AUDIO)}
-    job.room.remote_participants = {
-        "guest": SimpleNamespace(track_publications=others),
-        "caller": SimpleNamespace(track_publications=published),
-    }
-    for _ in range(2):
-        call._subscribe_to_one_track()
-    assert [track.subscribed for track in (video, first, second, others[9])] == [False, True, False, False]
-    del published[2]
-    call._subscribe_to_one_track()
-    assert second.subscribed
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,6 @@ LOST_SECONDS = 15.0  # how long the call waits for a caller whose connection was
 HUNG_UP_SECONDS = 0.5  # how long it waits after a caller leaves: a client that restarts with the same token is back
 READING_TIMES = 5  # how many times as long it waits for a caller who types, before it asks whether they are there
 LONGEST_TEXT, EACH_MINUTE = 500, 20  # characters of a typed question; how many texts a caller may send
-TYPED_SECONDS = 10.0  # how long a text may take to arrive
 MOST_FAILURES = 2  # in a row without a word that was heard; the next one ends the call
 COMES_SECONDS = 3.0  # how long it waits for a caller, who was there when the agent was dispatched
 
@@ -159,10 +158,9 @@ class Call:
         too_many = len(self._texts) == EACH_MINUTE and now - self._texts[0] < 60
         if not too_many:
             self._texts.append(now)
-        with suppress(rtc.StreamError, TimeoutError):  # the caller is gone
-            async with asyncio.timeout(TYPED_SECONDS):
-                while not too_many and len(text) <= LONGEST_TEXT and (chunk := await anext(reader, "")):
-                    text += chunk
+        with suppress(rtc.StreamError):  # the caller is gone
+            while not too_many and len(text) <= LONGEST_TEXT and (chunk := await anext(reader, "")):
+                text += chunk
         reader.close()  # the rest is dropped as it comes
         if too_many or len(text) > LONGEST_TEXT:
             await self._notify("warning", replies.TYPE_SLOWER if too_many else replies.TYPE_LESS)

@@ -9,7 +9,6 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -169,9 +168,7 @@ class _Agent(ChildProcess):
         self._livekit, self._calls = livekit, demo.calls
 
     def _take_line(self, line: str) -> None:
-        event: dict[str, Any] = {}
-        with suppress(ValueError):
-            event = json.loads(line) if line.startswith("{") else {}
+        event: dict[str, Any] = json.loads(line) if line.startswith('{"') else {}
         if not event:
             super()._take_line(line)
             if not line.startswith("faqlab: "):  # that is why it ends

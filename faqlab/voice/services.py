@@ -157,20 +157,17 @@ class ChildProcess(BackgroundService):
     async def _run_once(self) -> str:
         """Run the program until it ends, or `stop` is called; return why it ended."""
         self._output.clear()
-        try:
-            # Not asyncio's own: in some versions of Python that waits until the program's children have ended too.
-            with Popen(
-                ["/bin/sh", "-c", WATCHED, "sh", *self._command],
-                env=self._environment,
-                stdin=PIPE,
-                stdout=PIPE,
-                stderr=PIPE,
-                start_new_session=True,
-            ) as process:
-                self.pid = process.pid
-                return await self._until_ended(process)
-        except OSError as error:  # no memory, or too many open files
-            return str(error)
+        # Not asyncio's own: in some versions of Python that waits until the program's children have ended too.
+        with Popen(
+            ["/bin/sh", "-c", WATCHED, "sh", *self._command],
+            env=self._environment,
+            stdin=PIPE,
+            stdout=PIPE,
+            stderr=PIPE,
+            start_new_session=True,
+        ) as process:
+            self.pid = process.pid
+            return await self._until_ended(process)
 
     async def _until_ended(self, process: Popen[bytes]) -> str:
         read = asyncio.gather(self._read(process.stdout), self._read(process.stderr))

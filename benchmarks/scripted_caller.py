@@ -25,7 +25,6 @@ from faqlab.errors import FaqlabError
 from faqlab.voice import whisper
 from faqlab.voice.call import LOOKUP_TOPIC
 from faqlab.voice.lookup_log import STAGES, LookupRecord
-from faqlab.voice.sdk import tame_sdk
 from faqlab.voice.tts import Synthesizer
 
 if TYPE_CHECKING:
@@ -168,7 +167,9 @@ class ScriptedCaller:
     """
 
     def __init__(self, url: str, token: str, *, timeout: float = 20.0) -> None:
-        tame_sdk(local=False)
+        logging.getLogger("livekit").setLevel(logging.CRITICAL)  # the SDK logs as errors what it recovers from
+        # livekit 1.1 logs by `logging.info` there, which would give the root logger a handler that writes to stderr.
+        rtc.room.logging = logging.getLogger("livekit")  # type: ignore[assignment]
         self._url, self._token, self._timeout = url, token, timeout
         self.room = rtc.Room()
         self._audio = CallAudio()

@@ -239,10 +239,8 @@ def agent(faqs: Faqs = None, config: Config = None, records: Records = None, eve
     from faqlab.voice.call import Assistant
     from faqlab.voice.lookup_log import LookupLog
     from faqlab.voice.pipeline import choose_pipeline
-    from faqlab.voice.sdk import tame_sdk
     from faqlab.voice.worker import Worker
 
-    tame_sdk(livekit.local)
     pipeline = choose_pipeline(settings())
 
     def tell(line: str, **more: str) -> None:

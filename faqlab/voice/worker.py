@@ -43,7 +43,7 @@ class Worker(BackgroundService):
                 f"Can't connect to the LiveKit server at {self._livekit.url}; check that it is running, "
                 "and that LIVEKIT_URL, LIVEKIT_API_KEY and LIVEKIT_API_SECRET match."
             )
-        start_sdk()
+        start_sdk(self._livekit.local)
         server = AgentServer(
             job_executor_type=JobExecutorType.THREAD,
             ws_url=self._livekit.url,

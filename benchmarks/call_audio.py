@@ -10,6 +10,7 @@ import numpy as np
 from livekit import rtc
 
 from faqlab.voice import tts
+from faqlab.voice.whisper import Whisper
 
 RATE = tts.SAMPLE_RATE
 """Hz, of what the caller sends and receives."""
@@ -155,3 +156,8 @@ def pieces(audio: np.ndarray, rate: int) -> list[np.ndarray]:
 
 def _loud(frames: np.ndarray) -> np.ndarray:
     return np.sqrt(np.mean(np.square(frames.astype(np.float32)), axis=1)) > LOUD
+
+
+def transcribe(audio: np.ndarray) -> str:
+    """Return the words in *audio*, as `Whisper.recognise` takes it."""
+    return Whisper.shared().recognise(audio).text

@@ -34,7 +34,7 @@ from livekit import rtc
 from scipy.signal import resample_poly
 
 from benchmarks import command
-from benchmarks.call_audio import CHUNK, LOUD, RATE
+from benchmarks.call_audio import CHUNK, LOUD, RATE, transcribe
 from benchmarks.gemini_emulator import GeminiEmulator, Mood
 from benchmarks.programs import environment, faqlab
 from benchmarks.scripted_caller import ScriptedCaller, request_token
@@ -43,7 +43,7 @@ from faqlab.errors import FaqlabError
 from faqlab.settings import PROJECT_ROOT, settings
 from faqlab.voice.call import NOTICE_TOPIC
 from faqlab.voice.tts import Synthesizer
-from faqlab.voice.whisper import SAMPLE_RATE, Whisper
+from faqlab.voice.whisper import SAMPLE_RATE
 
 FAQ = {
     "parcel": (
@@ -182,7 +182,7 @@ class Serving:
         ready.set()
 
     def part(self, name: str) -> psutil.Process:
-        """Return the process of livekit-server, of the agent or of the tokens."""
+        """Return the process of livekit-server or of the agent."""
         for process in psutil.Process(self.process.pid).children(recursive=True):
             with suppress(psutil.Error):
                 arguments = process.cmdline()[:6]
@@ -291,7 +291,7 @@ class Call:
         if spoke is None:
             return time.perf_counter(), ""
         speech = np.concatenate([samples for at, samples in self._audio if at >= spoke - 0.2])
-        heard = await asyncio.to_thread(Whisper.shared().transcribe, resample_poly(speech, SAMPLE_RATE, RATE))
+        heard = await asyncio.to_thread(transcribe, resample_poly(speech, SAMPLE_RATE, RATE))
         return spoke, heard
 
     def began(self, since: float) -> float | None:
@@ -372,7 +372,7 @@ async def kill_one_of_two() -> Seen:
         async def prepare() -> None:
             second = await asyncio.create_subprocess_exec(
                 *faqlab("agent", "--json"),
-                env=serving.part("tokens").environ(),
+                env=serving.part("agent").environ(),
                 stdout=PIPE,
                 stderr=DEVNULL,
             )
@@ -398,19 +398,6 @@ async def freeze() -> Seen:
             asyncio.get_running_loop().call_later(FROZEN_S, resume)
 
         return await in_an_answer(serving, strike)
-
-
-async def kill_tokens() -> Seen:
-    """Kill the token server while a call is held."""
-    async with Serving() as serving, serving.call() as call:
-        await call.caller.greeting()
-        since = time.perf_counter()
-        serving.part("tokens").kill()
-        while await serving.health() is None or time.perf_counter() < since + 0.2:
-            await asyncio.sleep(0.05)
-        back = time.perf_counter() - since
-        noticed = f"in a call: nothing; a new caller's page answers after {back:.1f} s"
-        return Seen(noticed, None, await call.answers(), serving.said(since))
 
 
 async def health() -> Seen:
@@ -618,10 +605,10 @@ async def gemini(
     **options: Any,
 ) -> Seen:
     """Call an agent on Gemini in these *moods*; *strike* comes when it has heard the question."""
-    hear, speak = Whisper.shared().transcribe, Synthesizer.shared().speak_all
+    speak = Synthesizer.shared().speak_all
     speak(QUESTION)
     with tempfile.TemporaryDirectory() as folder:
-        async with GeminiEmulator(*moods, transcribe=hear, speak=speak, **options) as google:
+        async with GeminiEmulator(*moods, transcribe=transcribe, speak=speak, **options) as google:
             if refuse:
                 google.refuse()
             variables = google.environment(Path(folder))
@@ -661,7 +648,6 @@ FAULTS: dict[str, tuple[str, Callable[[], Coroutine[Any, Any, Seen]]]] = {
     "server-frozen": ("livekit-server is frozen for 10 s", freeze),
     "agent-killed": ("the agent is killed", partial(kill, "agent")),
     "agent-of-two-killed": ("the agent is killed, and there is another", kill_one_of_two),
-    "tokens-killed": ("the token server is killed", kill_tokens),
     "health": ("livekit-server is frozen: `/health`", health),
     "network-down": ("the network is down for 5 s", partial(in_a_namespace, "network-down", NETWORK)),
     "loopback-only": ("there is no network but loopback", partial(in_a_namespace, "loopback-only", LOOPBACK)),

@@ -15,7 +15,7 @@ import pandas as pd
 from playwright.sync_api import Page, expect
 
 from benchmarks import browser, command
-from benchmarks.call_audio import pieces
+from benchmarks.call_audio import pieces, transcribe
 from benchmarks.calls import offline_demo
 from benchmarks.spoken import word_errors
 from benchmarks.words import normalise_words
@@ -23,7 +23,7 @@ from faqlab import replies
 from faqlab.faqs import Faq, FaqSet
 from faqlab.settings import settings
 from faqlab.voice.spoken_text import speakable
-from faqlab.voice.whisper import SAMPLE_RATE, Whisper
+from faqlab.voice.whisper import SAMPLE_RATE
 
 CONSENTS = ("Yes.", "Go on.", "Yes, please.", "Continue.", "Okay, go on.")
 """What the caller says to hear the rest, in turn."""
@@ -86,7 +86,7 @@ def _reply(page: Page, said: str) -> str:
     browser.say(page, said)
     is_listening(page)
     audio = browser.take_recorded(page)
-    return " ".join(map(Whisper.shared().transcribe, pieces(audio, SAMPLE_RATE)))
+    return " ".join(map(transcribe, pieces(audio, SAMPLE_RATE)))
 
 
 def _letters(text: str) -> str:

@@ -19,15 +19,13 @@ from livekit import rtc
 from scipy.signal import resample_poly
 from tqdm.auto import tqdm
 
-from benchmarks.call_audio import CHUNK, RATE, CallAudio, pieces, with_pause
+from benchmarks.call_audio import CHUNK, RATE, CallAudio, pieces, transcribe, with_pause
 from benchmarks.proxy import joining_directly
 from faqlab.errors import FaqlabError
 from faqlab.voice import whisper
 from faqlab.voice.call import LOOKUP_TOPIC
 from faqlab.voice.lookup_log import STAGES, LookupRecord
-from faqlab.voice.sdk import tame_sdk
 from faqlab.voice.tts import Synthesizer
-from faqlab.voice.whisper import Whisper
 
 if TYPE_CHECKING:
     from benchmarks.programs import Page
@@ -169,7 +167,9 @@ class ScriptedCaller:
     """
 
     def __init__(self, url: str, token: str, *, timeout: float = 20.0) -> None:
-        tame_sdk(local=False)
+        logging.getLogger("livekit").setLevel(logging.CRITICAL)  # the SDK logs as errors what it recovers from
+        # livekit 1.1 logs by `logging.info` there, which would give the root logger a handler that writes to stderr.
+        rtc.room.logging = logging.getLogger("livekit")  # type: ignore[assignment]
         self._url, self._token, self._timeout = url, token, timeout
         self.room = rtc.Room()
         self._audio = CallAudio()
@@ -381,7 +381,7 @@ def _middle(text: str, voice: str, speech: np.ndarray) -> int:
 def _with_reply_transcribed(exchange: Exchange) -> Exchange:
     audio = resample_poly(exchange.audio.astype(np.float32) / 32768, whisper.SAMPLE_RATE, RATE)
     parts = pieces(audio.astype(np.float32), whisper.SAMPLE_RATE)
-    return replace(exchange, reply_transcribed=" ".join(filter(None, map(Whisper.shared().transcribe, parts))))
+    return replace(exchange, reply_transcribed=" ".join(filter(None, map(transcribe, parts))))
 
 
 def call_table(exchanges: Sequence[Exchange], demo: LiveDemo) -> pd.DataFrame:

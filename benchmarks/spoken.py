@@ -16,6 +16,7 @@ from scipy.signal import resample_poly
 from tqdm.auto import tqdm
 
 from benchmarks import command
+from benchmarks.call_audio import transcribe
 from benchmarks.words import normalise_words
 from faqlab.decision import Outcome
 from faqlab.errors import FaqlabError
@@ -27,7 +28,6 @@ from faqlab.settings import settings
 from faqlab.text import has_words
 from faqlab.voice import tts, whisper
 from faqlab.voice.tts import Synthesizer
-from faqlab.voice.whisper import Whisper
 
 SPEEDS = (0.8, 1.0, 1.25)
 """Multiples of the synthesizer's normal speed."""
@@ -84,12 +84,12 @@ def transcribe_spoken(
     Returns:
         One row per query and condition: `id`, `speed`, `snr_db`, `transcript`.
     """
-    recogniser, rows = Whisper.shared(), []
+    rows = []
     jobs = [(row.id, str(row.query), speed) for speed in speeds for row in queries.itertuples()]
     for query_id, query, speed in tqdm(jobs, desc="Speaking and transcribing", unit="query", disable=not progress):
         audio = speak(query, speed)
         for ratio in snr_db:
-            rows.append((query_id, speed, ratio, recogniser.transcribe(add_noise(audio, ratio))))
+            rows.append((query_id, speed, ratio, transcribe(add_noise(audio, ratio))))
     return pd.DataFrame(rows, columns=["id", *_CONDITION, "transcript"])
 
 

@@ -18,9 +18,9 @@ from typing import Annotated
 import typer
 
 from benchmarks import command
+from benchmarks.call_audio import transcribe
 from benchmarks.spoken import speak
 from faqlab.voice.spoken_text import speakable
-from faqlab.voice.whisper import Whisper
 
 with Path(__file__).with_suffix(".csv").open(encoding="utf-8", newline="") as _file:
     CASES = [(row["domain"], row["written"], row["spoken"]) for row in csv.DictReader(_file)]
@@ -35,7 +35,7 @@ def letters(text: str) -> str:
 
 def main(failures: Annotated[bool, typer.Option("--failures", help="Also print the other cases.")] = False) -> None:
     """Print how many texts came back right when they were spoken and transcribed."""
-    transcripts = [(spoken, Whisper.shared().transcribe(speak(written))) for _, written, spoken in CASES]
+    transcripts = [(spoken, transcribe(speak(written))) for _, written, spoken in CASES]
     wrong = [(spoken, got) for spoken, got in transcripts if letters(got) != letters(spoken)]
     for spoken, got in wrong if failures else []:
         typer.echo(f"spoken:      {spoken}\ntranscribed: {got}\n")

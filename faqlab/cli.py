@@ -302,10 +302,8 @@ def agent(faqs: Faqs = None, config: Config = None, records: Records = None, eve
     from faqlab.voice.call import Assistant
     from faqlab.voice.lookup_log import LookupLog
     from faqlab.voice.pipeline import choose_pipeline
-    from faqlab.voice.sdk import tame_sdk
     from faqlab.voice.worker import Worker
 
-    tame_sdk(livekit.local)
     pipeline = choose_pipeline(settings())
 
     def tell(line: str, **more: str) -> None:
@@ -325,14 +323,13 @@ def agent(faqs: Faqs = None, config: Config = None, records: Records = None, eve
 
 
 @app.command()
-def tokens(port: Port = None, events: Events = False) -> None:
+def tokens(port: Port = None) -> None:
     """Serve the page, and tokens to join calls on the LiveKit server in LIVEKIT_URL."""
     from faqlab.voice.token_server import TokenServer
 
     server = TokenServer(_livekit(), settings(), port or settings().port)
     with _until_ctrl_c(server):
-        url = server.start().url
-        typer.echo(json.dumps({"ready": url}) if events else f"Join at {url} (Ctrl-C ends it)")
+        typer.echo(f"Join at {server.start().url} (Ctrl-C ends it)")
 
 
 def _livekit() -> LiveKit:

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import psutil
 from livekit import rtc
-from livekit.agents import AutoSubscribe, CloseReason, JobContext, llm, room_io
+from livekit.agents import CloseReason, JobContext, llm, room_io
 from livekit.agents.types import TOPIC_CHAT
 from livekit.agents.voice import events
 
@@ -39,7 +39,6 @@ LOST_SECONDS = 15.0  # how long the call waits for a caller whose connection was
 HUNG_UP_SECONDS = 0.5  # how long it waits after a caller leaves: a client that restarts with the same token is back
 READING_TIMES = 5  # how many times as long it waits for a caller who types, before it asks whether they are there
 LONGEST_TEXT, EACH_MINUTE = 500, 20  # characters of a typed question; how many texts a caller may send
-TYPED_SECONDS = 10.0  # how long a text may take to arrive
 MOST_FAILURES = 2  # in a row without a word that was heard; the next one ends the call
 COMES_SECONDS = 3.0  # how long it waits for a caller, who was there when the agent was dispatched
 
@@ -94,7 +93,6 @@ class Call:
         self._ending: asyncio.Task[None] | None = None
         self._caller: str | None = None
         self._leaving: asyncio.TimerHandle | None = None
-        self._subscribed: rtc.RemoteTrackPublication | None = None
 
     async def begin(self) -> None:
         """Join the room, wait for the caller, and start the session."""
@@ -102,7 +100,7 @@ class Call:
         networks = psutil.net_if_stats().values()  # LiveKit's SDK uses no loopback address, and can't be told to
         if not any(network.isup and "loopback" not in network.flags for network in networks):
             log.error("A caller can't be connected, because this machine has no network; any network will do.")
-        await self._job.connect(auto_subscribe=AutoSubscribe.SUBSCRIBE_NONE)
+        await self._job.connect()
         others = self._room.remote_participants.values()
         if any(other.kind == rtc.ParticipantKind.PARTICIPANT_KIND_AGENT for other in others):
             self._job.shutdown("another agent is there")
@@ -114,11 +112,8 @@ class Call:
         except TimeoutError:
             self._job.shutdown(NOBODY)
             return
-        for event in ("track_published", "track_unpublished", "reconnected"):
-            self._room.on(event, self._subscribe_to_one_track)
         for topic in (TOPIC_CHAT, FEEDBACK_TOPIC):
             self._room.register_text_stream_handler(topic, self._on_text)
-        self._subscribe_to_one_track()
         self._session.on("user_state_changed", self._on_user_state)
         self._session.on("user_input_transcribed", self._on_transcript)
         self._session.on("agent_state_changed", self._on_agent_state)
@@ -147,15 +142,6 @@ class Call:
         if reason in OVER:  # JobContext.delete_room would log a traceback if the server is gone
             await self._livekit.delete_room(self._job.job.room.name)
 
-    def _subscribe_to_one_track(self, *_: object) -> None:
-        """Subscribe to one of the caller's audio tracks; more would be transcribed together, or cost time."""
-        caller = self._room.remote_participants.get(self._caller or "")
-        published = caller.track_publications.values() if caller else ()
-        tracks = [track for track in published if track.kind == rtc.TrackKind.KIND_AUDIO]
-        if tracks:  # again after a reconnect: LiveKit's SDK 1.1 loses what is asked for during one
-            self._subscribed = self._subscribed if self._subscribed in tracks else tracks[0]
-            self._subscribed.set_subscribed(True)
-
     async def _notify(self, level: str, text: str) -> None:
         await self._send(NOTICE_TOPIC, {"level": level, "text": text})
 
@@ -172,10 +158,9 @@ class Call:
         too_many = len(self._texts) == EACH_MINUTE and now - self._texts[0] < 60
         if not too_many:
             self._texts.append(now)
-        with suppress(rtc.StreamError, TimeoutError):  # the caller is gone
-            async with asyncio.timeout(TYPED_SECONDS):
-                while not too_many and len(text) <= LONGEST_TEXT and (chunk := await anext(reader, "")):
-                    text += chunk
+        with suppress(rtc.StreamError):  # the caller is gone
+            while not too_many and len(text) <= LONGEST_TEXT and (chunk := await anext(reader, "")):
+                text += chunk
         reader.close()  # the rest is dropped as it comes
         if too_many or len(text) > LONGEST_TEXT:
             await self._notify("warning", replies.TYPE_SLOWER if too_many else replies.TYPE_LESS)
@@ -244,7 +229,8 @@ class Call:
                 speak(self._session, replies.CUT_OFF)
 
     async def _prompt(self) -> None:
-        types = self._texts or self._subscribed is None
+        caller = self._room.remote_participants.get(self._caller or "")
+        types = self._texts or not (caller and caller.track_publications)  # there is no microphone
         if types:  # they may be reading
             await asyncio.sleep(READING_TIMES * self._assistant.silence_seconds)
         for sentence in replies.STILL_TYPING if types else replies.STILL_THERE:

@@ -1,8 +1,7 @@
-"""The whole live demo in one object: LiveKit server, agent, and token server with the page, each in its own process."""
+"""The whole live demo in one object: LiveKit server and agent in their own processes, and the token server."""
 
 from __future__ import annotations
 
-import asyncio
 import atexit
 import json
 import logging
@@ -10,12 +9,9 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import urlsplit
 
-import psutil
 from pydantic import SecretStr
 
 from faqlab.errors import FaqlabError
@@ -24,8 +20,8 @@ from faqlab.settings import PROJECT_ROOT, Settings
 from faqlab.settings import settings as read_settings
 from faqlab.voice.livekit_server import LiveKit, LocalServer, livekit_from_settings, program
 from faqlab.voice.lookup_log import LookupLog, LookupRecord
-from faqlab.voice.processes import ChildProcess
-from faqlab.voice.token_server import check_page, listen
+from faqlab.voice.services import BackgroundService, ChildProcess
+from faqlab.voice.token_server import TokenServer
 
 if TYPE_CHECKING:
     from IPython.display import IFrame
@@ -37,9 +33,9 @@ class LiveDemo:
     """
     Talk to the FAQ: `with LiveDemo() as demo:`, or `start` and `stop`, as often as needed.
 
-    Its parts run as processes; one that ends by itself is started again, and a warning is logged. This process's signal
-    handlers, environment and logging stay as they are. Nothing is left running after `stop`, or after this process has
-    ended, for whatever reason.
+    LiveKit server and agent run as processes; one that ends by itself is started again, and a warning is logged. The
+    token server runs on a thread. This process's signal handlers, environment and logging stay as they are. Nothing is
+    left running after `stop`, or after this process has ended, for whatever reason.
 
     Args:
         faqs, config, port: Override the settings. If neither names a port, it's 8000 or the next free one.
@@ -70,7 +66,7 @@ class LiveDemo:
         self.watchers: list[Callable[[], None]] = []
         self.notice = ""
         self._lock = threading.RLock()
-        self._parts: list[ChildProcess] = []
+        self._parts: list[BackgroundService] = []
         self._url = ""
 
     def __enter__(self) -> Self:
@@ -114,9 +110,8 @@ class LiveDemo:
             was_running, self._url, self.notice = bool(self._url), "", ""
             for part in self._parts:
                 part.begin_stop()
-            with ExitStack() as stopping:  # all of them, even if one stop is interrupted
-                while self._parts:
-                    stopping.callback(self._parts.pop(0).stop)
+            while self._parts:
+                self._parts.pop().stop()
             atexit.unregister(self.stop)
             if was_running:
                 self._tell_watchers()
@@ -128,9 +123,7 @@ class LiveDemo:
         return IFrame(f"{self.url}?details", "100%", height, extras=['allow="microphone; autoplay"'])
 
     def _start(self) -> None:
-        # First whatever can fail at once, because loading the models takes seconds.
-        check_page()
-        listen(self.settings.port).close()
+        # The agent comes last, because loading its models takes seconds.
         livekit, faqs = livekit_from_settings(self.settings), FaqSet.load(self.settings.faqs)
         atexit.register(self.stop)
         self._progress(f"LiveKit server: {livekit.url if livekit else 'on this machine'}.")
@@ -139,11 +132,11 @@ class LiveDemo:
             server = LocalServer(program(), self._say)
             self._parts.append(server)
             livekit = server.start().livekit
-        agent, tokens = (_Command(name, self, livekit) for name in ("agent", "tokens"))
-        self._parts += (agent, tokens)
-        tokens.begin()
+        tokens, agent = TokenServer(livekit, self.settings, self.settings.port), _Agent(self, livekit)
+        self._parts += (tokens, agent)
+        tokens.start()
         agent.start()
-        self._url = tokens.start().ready_as
+        self._url = tokens.url
         self._progress(f"Ready at {self._url} with {len(faqs)} entries from {self.settings.faqs.name}.")
 
     def _say(self, sentence: str) -> None:
@@ -162,32 +155,20 @@ class LiveDemo:
                 log.exception("A change couldn't be passed on.")
 
 
-class _Command(ChildProcess):
-    """The command `faqlab agent` or `tokens`; `start` sets `ready_as`, its `Worker.identity` or the page's URL."""
+class _Agent(ChildProcess):
+    """The command `faqlab agent`; `start` sets `identity`, that of its `Worker`."""
 
-    ready_as = ""
+    identity: str
 
-    def __init__(self, command: str, demo: LiveDemo, livekit: LiveKit) -> None:
-        name = {"agent": "The agent", "tokens": "The token server"}[command]
+    def __init__(self, demo: LiveDemo, livekit: LiveKit) -> None:
         changes = {f"livekit_{key}": value for key, value in vars(livekit).items()}
-        key = demo.settings.google_api_key and SecretStr("withheld")  # the page only says that there is one
-        changes |= {"records": None} if command == "agent" else {"google_api_key": key}  # `calls` saves look-ups
-        environment = _environment(demo.settings.model_copy(update=changes))
-        super().__init__(name, [sys.executable, "-P", "-m", "faqlab", command, "--json"], environment, demo._say)
+        environment = _environment(demo.settings.model_copy(update=changes | {"records": None}))  # `calls` saves them
+        command = [sys.executable, "-P", "-m", "faqlab", "agent", "--json"]
+        super().__init__("The agent", command, environment, demo._say)
         self._livekit, self._calls = livekit, demo.calls
 
-    async def _watch(self) -> str:
-        suspended = 0  # seconds
-        while suspended < 3:
-            await asyncio.sleep(1)
-            with suppress(psutil.Error):  # it has just ended
-                suspended = suspended + 1 if psutil.Process(self.pid).status() == psutil.STATUS_STOPPED else 0
-        return "it was suspended"
-
     def _take_line(self, line: str) -> None:
-        event: dict[str, Any] = {}
-        with suppress(ValueError):
-            event = json.loads(line) if line.startswith("{") else {}
+        event: dict[str, Any] = json.loads(line) if line.startswith('{"') else {}
         if not event:
             super()._take_line(line)
             if not line.startswith("faqlab: "):  # that is why it ends
@@ -197,13 +178,11 @@ class _Command(ChildProcess):
         if "lookup" in event:
             self._calls.add(LookupRecord(**event["lookup"]))
         if "ready" in event:
-            self.ready_as = event["ready"]
-            self._environment["FAQLAB_PORT"] = str(urlsplit(self.ready_as).port or "")  # the page's, which callers know
+            self.identity = event["ready"]
             self._is_up()
 
     async def _clear_up(self) -> None:
-        if self.ready_as.startswith("agent-"):
-            await self._livekit.remove_participants(self.ready_as)
+        await self._livekit.remove_participants(self.identity)
 
 
 def _environment(settings: Settings) -> dict[str, str]:

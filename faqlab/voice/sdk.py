@@ -13,13 +13,17 @@ from livekit.rtc._ffi_client import FfiClient
 
 
 @cache
-def start_sdk() -> None:
+def start_sdk(local: bool) -> None:
     """
-    Start LiveKit's SDK on this thread, and keep the agent's voice when its first reply is interrupted.
+    Start LiveKit's SDK on this thread, for a *local* server or another one.
 
     livekit 1.1 starts it where it is first used, without a lock. If several calls begin at once, it may start twice:
     then one of them never hears that it has joined, and 15 seconds later the SDK ends the process.
     """
+    for name in ("HTTP_PROXY", "http_proxy") if local else ():
+        os.environ.pop(name, None)  # LiveKit's Rust SDK uses it for any ws:// URL, despite NO_PROXY
+    logging.getLogger("livekit").setLevel(logging.CRITICAL)  # the SDK logs as errors what it recovers from
+    logging.getLogger("livekit.agents").setLevel(logging.ERROR)
     _ = FfiClient.instance
 
     # Each frame waits until the caller has subscribed to the agent's track. livekit-agents 1.8 cancels not only the
@@ -31,13 +35,3 @@ def start_sdk() -> None:
         await capture(self, frame)
 
     _ParticipantAudioOutput.capture_frame = capture_frame  # type: ignore[method-assign]
-
-
-def tame_sdk(local: bool) -> None:
-    """Keep LiveKit's log away from terminals, except the agent's errors, and HTTP_PROXY from a *local* server's URL."""
-    for name in ("HTTP_PROXY", "http_proxy") if local else ():
-        os.environ.pop(name, None)  # LiveKit's Rust SDK uses it for any ws:// URL, despite NO_PROXY
-    # livekit 1.1 logs by `logging.info` there, which would give the root logger a handler that writes to stderr.
-    rtc.room.logging = logging.getLogger("livekit")  # type: ignore[assignment]
-    logging.getLogger("livekit").setLevel(logging.CRITICAL)  # the SDK logs as errors what it recovers from
-    logging.getLogger("livekit.agents").setLevel(logging.ERROR)

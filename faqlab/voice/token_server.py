@@ -18,14 +18,11 @@ from urllib.parse import urlsplit
 import uvicorn
 from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.middleware.cors import CORSMiddleware
-from fastapi.responses import JSONResponse, Response
 from limits import RateLimitItemPerMinute
 from limits.aio import storage, strategies
 from livekit.api import AccessToken, RoomAgentDispatch, RoomConfiguration, VideoGrants
-from starlette.middleware.base import RequestResponseEndpoint
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.staticfiles import StaticFiles
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from faqlab import __version__
 from faqlab.errors import FaqlabError
@@ -37,7 +34,6 @@ from faqlab.voice.services import BackgroundService
 PAGE = Path(__file__).resolve().parents[1] / "web" / "dist"
 PORTS = range(8000, 8100)
 MAX_CONNECTIONS = 200  # macOS allows 256 open files
-RESPONSE_SECONDS = 10
 EMPTY_ROOM_SECONDS = 20
 EXAMPLES = 4
 LOOPBACK = ("127.0.0.1", "localhost")
@@ -53,17 +49,18 @@ class TokenServer(BackgroundService):
         self._livekit, self._settings, self._port, self._page = livekit, settings, port, page
 
     async def _serve(self) -> None:
-        check_page(self._page)
+        if not (self._page / "index.html").is_file():
+            raise FaqlabError(f"{self._page}: the page isn't built yet; run `make build`.")
         config = uvicorn.Config(
             create_app(self._livekit, self._settings, self._page),
             backlog=100,
-            http=TimedProtocol,
             ws="none",
             lifespan="off",
             log_config=None,
             log_level="error",  # it would warn of each invalid request
             access_log=False,
             server_header=False,
+            headers=[*_headers(self._livekit, self._settings.allowed_origins).items()],
             limit_concurrency=MAX_CONNECTIONS,
             timeout_graceful_shutdown=1,
         )
@@ -75,29 +72,6 @@ class TokenServer(BackgroundService):
             await self._until_stopped(serving)
             server.should_exit = True
             await serving
-
-
-class TimedProtocol(H11Protocol):
-    """Ends a connection without a whole response for RESPONSE_SECONDS; uvicorn 0.54 would wait for ever."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self._deadline = self.loop.call_later(RESPONSE_SECONDS, transport.abort)
-
-    def on_response_complete(self) -> None:
-        self._deadline.cancel()
-        self._deadline = self.loop.call_later(RESPONSE_SECONDS, self.transport.abort)
-        super().on_response_complete()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._deadline.cancel()
-        super().connection_lost(exc)
-
-
-def check_page(folder: Path = PAGE) -> None:
-    """Raise FaqlabError if the page isn't built."""
-    if not (folder / "index.html").is_file():
-        raise FaqlabError(f"{folder}: the page isn't built yet; run `make build`.")
 
 
 def listen(port: int | None) -> socket.socket:
@@ -116,8 +90,10 @@ def create_app(livekit: LiveKit, settings: Settings, page: Path) -> FastAPI:
     """Return the app that gives out tokens for *livekit* and serves *page*."""
     # FastAPI's own pages about the API would load scripts from other hosts.
     app = FastAPI(title="faqlab tokens", version=__version__, docs_url=None, redoc_url=None)
-    limit = [Depends(rate_limit(settings.tokens_per_minute))]
-    files, shown = StaticFiles(directory=page), facts(livekit, settings)
+    app.add_middleware(CORSMiddleware, allow_origins=settings.allowed_origins, allow_methods=["GET"])
+    hosts = [*LOOPBACK, *settings.allowed_hosts]  # otherwise another site could point its own name at this machine
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)
+    limit, shown = [Depends(rate_limit(settings.tokens_per_minute))], facts(livekit, settings)
 
     @app.get("/getToken", summary="A token for a new caller", dependencies=limit)
     async def get_token() -> dict[str, str]:
@@ -131,12 +107,7 @@ def create_app(livekit: LiveKit, settings: Settings, page: Path) -> FastAPI:
     async def health() -> dict[str, str | bool]:
         return {"status": "ok", "version": __version__, "livekit": await livekit.answers(seconds=1.5)}
 
-    @app.get("/", include_in_schema=False)
-    async def index(request: Request) -> Response:
-        return await files.get_response("index.html", request.scope)
-
-    app.mount("/assets", StaticFiles(directory=page / "assets"))
-    _guard(app, livekit, settings)
+    app.mount("/", StaticFiles(directory=page, html=True))
     return app
 
 
@@ -170,28 +141,6 @@ def rate_limit(per_minute: int) -> Callable[[Request], Awaitable[None]]:
                 raise HTTPException(429, detail, {"Retry-After": seconds})
 
     return limit
-
-
-def _guard(app: FastAPI, livekit: LiveKit, settings: Settings) -> None:
-    """Refuse requests for other hosts or of other origins; add our headers to each response."""
-    origins = settings.allowed_origins
-    app.add_middleware(CORSMiddleware, allow_origins=origins, allow_methods=["GET"])
-    hosts = [*LOOPBACK, *settings.allowed_hosts]  # otherwise another site could point its own name at this machine
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)
-    headers = _headers(livekit, origins)
-
-    @app.middleware("http")
-    async def guard(request: Request, call_next: RequestResponseEndpoint) -> Response:
-        origin, own = request.headers.get("origin"), f"{request.url.scheme}://{request.headers.get('host')}"
-        if origin in (None, own, *origins):
-            response: Response = await call_next(request)
-        else:
-            detail = "Only this server's own page may use it. To allow another site, add it to FAQLAB_ALLOWED_ORIGINS."
-            response = JSONResponse({"detail": detail}, 403)
-        response.headers.update(headers)
-        if request.url.path.startswith("/assets/") and response.status_code == 200:
-            response.headers["Cache-Control"] = "public, max-age=31536000, immutable"  # its name holds a hash
-        return response
 
 
 def mint_token(livekit: LiveKit, settings: Settings) -> str:
@@ -230,5 +179,5 @@ def _headers(livekit: LiveKit, origins: tuple[str, ...]) -> dict[str, str]:
         "Cross-Origin-Resource-Policy": "same-origin",
         "Referrer-Policy": "no-referrer",
         "X-Content-Type-Options": "nosniff",
-        "Cache-Control": "no-store",
+        "Cache-Control": "no-cache",  # what hasn't changed isn't sent again
     }

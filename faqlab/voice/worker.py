@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections import deque
 from contextlib import suppress
-from functools import partial
 
 from livekit import api as lk
-from livekit.agents import NOT_GIVEN, AgentServer, JobExecutorType
+from livekit.agents import NOT_GIVEN, AgentServer, JobContext, JobExecutorType, JobRequest
 
 from faqlab.errors import FaqlabError
-from faqlab.voice.call import AGAIN, Assistant
+from faqlab.voice.call import AGAIN, OVER, Assistant
 from faqlab.voice.livekit_server import API_ERRORS, LiveKit
 from faqlab.voice.sdk import start_sdk
 from faqlab.voice.services import BackgroundService
@@ -26,6 +26,7 @@ HIGHEST_LOAD = 0.6  # of an agent whose lines are all busy; LiveKit's server exp
 LOOK_SECONDS = 0.5  # how often an agent with a free line looks for callers who are alone
 COMING_SECONDS, CALLED_SECONDS = 1.0, 3.0  # how long an agent may be on its way to a new room, and after a dispatch
 DISPATCHES = 5  # a caller who lost as many agents is not given another one
+REMEMBERED = 10_000  # calls that have ended
 
 
 class Worker(BackgroundService):
@@ -34,6 +35,7 @@ class Worker(BackgroundService):
     def __init__(self, livekit: LiveKit, assistant: Assistant, agent_name: str, lines: int) -> None:
         super().__init__(f"The agent at {livekit.url}")
         self._livekit, self._assistant, self._agent_name, self._lines = livekit, assistant, agent_name, lines
+        self._ended = deque[str](maxlen=REMEMBERED)
         self._look_at: dict[str, float] | None = None  # when to look at a room next
         self.identity = f"agent-{secrets.token_hex(4)}-"  # begins the identities of its participants
 
@@ -49,20 +51,19 @@ class Worker(BackgroundService):
             ws_url=self._livekit.url,
             api_key=self._livekit.api_key,
             api_secret=self._livekit.api_secret,
-            host="127.0.0.1",  # of its health check, on a free port
             num_idle_processes=self._lines,  # livekit-agents takes 1/this for the load of a call when there is none
             max_retry=RECONNECTS,
             load_fnc=self._load,
             load_threshold=HIGHEST_LOAD - 1e-6,  # rounding must not make room for one more
             http_proxy=None if self._livekit.local else NOT_GIVEN,
         )
-        server.rtc_session(
-            partial(self._assistant.converse, livekit=self._livekit),
-            agent_name=self._agent_name,
-            on_request=lambda request: request.accept(identity=self.identity + request.id),
-        )
+        server.rtc_session(self._converse, agent_name=self._agent_name, on_request=self._accept)
         server.on("worker_registered", self._is_ready)
+        # No HTTP port with name and load: livekit-agents 1.8 has no option for it, and reads this at once.
+        server._simulation = True
         running = asyncio.create_task(server.run(devmode=True))
+        await asyncio.sleep(0)
+        server._simulation = False
         looking = asyncio.create_task(self._look_for_callers(server))
         await self._until_stopped(running, looking)
         await server.aclose()
@@ -74,6 +75,22 @@ class Worker(BackgroundService):
     def _load(self, server: AgentServer) -> float:
         """Return the load by which LiveKit chooses a worker: calls, not CPU."""
         return HIGHEST_LOAD * len(server.active_jobs) / self._lines
+
+    async def _accept(self, request: JobRequest) -> None:
+        """Accept a call, unless it has ended: a token may be used again until it expires."""
+        if request.room.name not in self._ended:
+            await request.accept(identity=self.identity + request.id)
+            return
+        await request.reject(terminate=True)
+        await self._livekit.delete_room(request.room.name)
+
+    async def _converse(self, job: JobContext) -> None:
+        async def remember(reason: str) -> None:
+            if reason in OVER:
+                self._ended.append(job.job.room.name)
+
+        job.add_shutdown_callback(remember)
+        await self._assistant.converse(job, self._livekit)
 
     async def _look_for_callers(self, server: AgentServer) -> None:
         await asyncio.wrap_future(self._ready)  # earlier, LiveKit's server would find nobody to dispatch

@@ -25,6 +25,7 @@ from faqlab.voice.services import ChildProcess
 
 VERSION = "1.13.5"
 CONFIG = Path(__file__).with_name("livekit.yaml")
+START_SECONDS = 60.0
 PATIENCE_SECONDS = 1.0  # a server that twice takes longer to answer hangs, and is started again
 
 API_ERRORS = (aiohttp.ClientError, lk.TwirpError, TimeoutError, OSError, ValueError, DecodeError)
@@ -120,8 +121,12 @@ class LocalServer(ChildProcess):
         await super()._serve()
 
     async def _watch(self) -> str:
-        while not await self.livekit.answers():  # another process on its port wouldn't accept the key
-            await asyncio.sleep(0.02)
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                while not await self.livekit.answers():  # another process on its port wouldn't accept the key
+                    await asyncio.sleep(0.02)
+        except TimeoutError:
+            return f"it didn't answer within {START_SECONDS:.0f} seconds"
         self._is_up()
         misses, now = 0, asyncio.get_running_loop().time
         while misses < 2:

@@ -179,5 +179,5 @@ def _headers(livekit: LiveKit, origins: tuple[str, ...]) -> dict[str, str]:
         "Cross-Origin-Resource-Policy": "same-origin",
         "Referrer-Policy": "no-referrer",
         "X-Content-Type-Options": "nosniff",
-        "Cache-Control": "no-cache",  # what hasn't changed isn't sent again
+        "Cache-Control": "no-store",  # a token stays in no cache
     }

@@ -20,6 +20,7 @@ from livekit import rtc
 
 from faqlab.errors import FaqlabError
 from faqlab.settings import Settings
+from faqlab.voice import livekit_server
 from faqlab.voice.livekit_server import LiveKit, LocalServer, livekit_from_settings, program
 from faqlab.voice.token_server import mint_token
 
@@ -110,6 +111,13 @@ def test_an_interrupted_start_leaves_no_process(livekit_program: Path, monkeypat
     with pytest.raises(KeyboardInterrupt):
         server.start()
     assert not processes[0].is_running()
+
+
+def test_one_that_does_not_answer_in_time_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(livekit_server, "START_SECONDS", 0.5)
+    with pytest.raises(FaqlabError, match="livekit-server didn't start"):
+        (server := LocalServer(script(tmp_path, "exec sleep 600"))).start()
+    assert not psutil.pid_exists(server.pid)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import json
 import logging
@@ -9,9 +10,11 @@ import os
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+import psutil
 from pydantic import SecretStr
 
 from faqlab.errors import FaqlabError
@@ -166,6 +169,14 @@ class _Agent(ChildProcess):
         command = [sys.executable, "-P", "-m", "faqlab", "agent", "--json"]
         super().__init__("The agent", command, environment, demo._say)
         self._livekit, self._calls = livekit, demo.calls
+
+    async def _watch(self) -> str:
+        suspended = 0  # seconds, in which its callers hear nothing
+        while suspended < 3:
+            await asyncio.sleep(1)
+            with suppress(psutil.Error):  # it has just ended
+                suspended = suspended + 1 if psutil.Process(self.pid).status() == psutil.STATUS_STOPPED else 0
+        return "it was suspended"
 
     def _take_line(self, line: str) -> None:
         event: dict[str, Any] = json.loads(line) if line.startswith('{"') else {}

@@ -162,16 +162,17 @@ def test_a_part_that_is_killed_is_started_again_and_said(own_demo: LiveDemo, par
     assert own_demo.url == url and urllib.request.urlopen(url).status == 200
 
 
-def test_a_failing_watcher_does_not_end_the_supervision(own_demo: LiveDemo) -> None:
+def test_a_suspended_agent_and_a_failing_watcher_do_not_end_the_supervision(own_demo: LiveDemo) -> None:
     def fails() -> None:
         notices.append(own_demo.notice)
         raise ZeroDivisionError
 
     notices: list[str] = []
     own_demo.start().watchers.append(fails)
-    psutil.Process(process(own_demo, -1).pid).kill()
+    psutil.Process(process(own_demo, -1).pid).send_signal(signal.SIGSTOP)
     while "The agent is running again." not in notices:
         time.sleep(0.02)
+    assert notices[0] == "The agent stopped unexpectedly (it was suspended); it is started again."
 
 
 def test_a_part_that_has_ended_for_good_is_said_and_starts_again(

@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -41,7 +41,6 @@ Config = Annotated[Path | None, typer.Option("--config", metavar="PATH", help="T
 TopK = Annotated[int | None, typer.Option("--top-k", metavar="N", help="How many entries to return.")]
 Save = Annotated[Path | None, typer.Option("--save", "--per-query", metavar="FILE", help="Write a row per query, CSV.")]
 Compared = Annotated[Path, typer.Argument(exists=True, metavar="FILE", help="A configuration, FAQ or saved run.")]
-Price = Annotated[list[str] | None, typer.Option(metavar="NAME=NUMBER", help="What an outcome costs: wrong=5.")]
 Minimum = Annotated[list[str] | None, typer.Option("--min", metavar="MEASURE=NUMBER", help="What B needs: hit@1=.7.")]
 Html = Annotated[Path | None, typer.Option(metavar="FILE", help="Write a report: one HTML file, to send.")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Make each line a new conversation.")]
@@ -177,7 +176,6 @@ def compare(
     faqs: Faqs = None,
     queries: Queries = None,
     config: Config = None,
-    price: Price = None,
     minimum: Minimum = None,
     html: Html = None,
     as_json: Json = False,
@@ -194,32 +192,26 @@ def compare(
 
     if faqs and config:
         raise FaqlabError("--faqs is for two configurations and --config for two FAQs; leave one of them out.")
-    prices = comparison.PRICES | _numbers(price, "--price", comparison.PRICES)
     if faqs or queries or config:
         path = queries or settings().queries
         systems = [_retriever(of if config else faqs, config or of, None) for of in (a, b)]
         runs = [evaluate(of, load_queries(path, of.faqs, "test")) for of in systems]
     else:
         runs = [comparison.load_run(path) for path in (a, b)]
-    found = comparison.compare(runs[0], runs[1], prices)
-    report = {"a": str(a), "b": str(b), "queries": len(runs[0]), "prices": prices, **found}
-    wanted = _numbers(minimum, "--min", found["measures"])
-    report["below"] = {name: least for name, least in wanted.items() if not found["measures"][name]["b"] >= least}
+    found = comparison.compare(*runs)
+    measures, least = found["measures"], [text.partition("=")[::2] for text in minimum or ()]
+    for name, number in least:
+        if name not in measures or not number.replace(".", "", 1).isdecimal():
+            raise FaqlabError(f"--min {name}: write NAME=NUMBER, with one of the names {', '.join(measures)}.")
+    below = {name: float(number) for name, number in least if not measures[name]["b"] >= float(number)}
+    report = {"a": str(a), "b": str(b), "queries": len(runs[0]), "prices": comparison.PRICES, **found, "below": below}
     if html:
         from faqlab.plots import RESULTS
 
         _write(html, render("compare.html", **report, looks=RESULTS))
     print_json(report) if as_json else typer.echo(render("compare.txt", **report))
-    if report["below"] or any(of["b_is"] == "worse" for of in found["measures"].values()):
+    if below or any(of["b_is"] == "worse" for of in measures.values()):
         raise typer.Exit(1)
-
-
-def _numbers(given: list[str] | None, option: str, names: Collection[str]) -> dict[str, float]:
-    pairs = [text.partition("=")[::2] for text in given or ()]
-    for name, number in pairs:
-        if name not in names or not number.replace(".", "", 1).isdecimal():
-            raise FaqlabError(f"{option} {name}: write NAME=NUMBER, with one of the names {', '.join(names)}.")
-    return {name: float(number) for name, number in pairs}
 
 
 @app.command()

@@ -10,8 +10,8 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from faqlab.cache import write_aside
+from faqlab.encoder import MINILM, WEIGHTS, find_weights
 from faqlab.errors import FaqlabError, first_problem
-from faqlab.reference import MINILM, WEIGHTS, find_weights
 from faqlab.settings import PROJECT_ROOT, RETRIEVAL, exists
 from faqlab.text import read_text
 

@@ -125,7 +125,7 @@ def without_alternatives(retriever: Retriever, queries: pd.DataFrame) -> dict[st
         return {}
     config = retriever.config.with_changes(views=views)
     measures = per_query(evaluate(Retriever.build(retriever.faqs, config, encoder=retriever.encoder), queries)).mean()
-    return measures[["hit@1", "right_at_once", "wrong_at_once"]].to_dict()
+    return {name: float(measures[name]) for name in ("hit@1", "right_at_once", "wrong_at_once")}
 
 
 def by_kind(results: pd.DataFrame) -> pd.DataFrame:

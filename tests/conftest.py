@@ -14,10 +14,9 @@ import pandas as pd
 import pytest
 
 from faqlab import cli as command_line
-from faqlab.encoder import Encoder, load_encoder
+from faqlab.encoder import MINILM, Encoder, load_encoder
 from faqlab.faqs import FaqSet
 from faqlab.queries import load_queries
-from faqlab.reference import MINILM
 from faqlab.retriever import Retriever
 from faqlab.settings import PROJECT_ROOT, Settings, settings
 from faqlab.small_talk import SmallTalk

@@ -10,8 +10,8 @@ import pytest
 from pydantic import ValidationError
 
 from faqlab.config import BASELINE, WITHOUT_SECOND, RetrievalConfig
+from faqlab.encoder import BGE, SERVED
 from faqlab.errors import FaqlabError
-from faqlab.reference import BGE, SERVED
 
 
 @pytest.fixture

@@ -150,7 +150,7 @@ def evaluate(
     path = queries or settings().queries
     table = load_queries(path, retriever.faqs, split)
     has_splits = bool(table["split"].all())
-    results = evaluation.evaluate(retriever, table, progress=sys.stderr.isatty() and not as_json)
+    results = evaluation.evaluate(retriever, table)
     if save:
         best = [" ".join(ids[:10]) for ids in results["ranked"]]
         _write(save, results.assign(ranked=best, relevant=results["relevant"].map(" ".join)).to_csv(index=False))
@@ -368,7 +368,7 @@ def _retriever(faqs: Path | None, config: Path | None, top_k: int | None) -> Ret
     chosen = RetrievalConfig.load(config_file(config))
     if top_k is not None:
         chosen = chosen.with_changes(top_k=top_k)
-    return Retriever.build(FaqSet.load(faqs or settings().faqs), chosen, progress=sys.stderr.isatty())
+    return Retriever.build(FaqSet.load(faqs or settings().faqs), chosen)
 
 
 def config_file(option: Path | None) -> Path:

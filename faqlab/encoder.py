@@ -27,7 +27,7 @@ BGE_FOLDER = PROJECT_ROOT / "embeddings_cache" / BGE  # from `python -m training
 WEIGHTS = "model.safetensors"
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 SERVING_FILES = ("model.onnx", "tokenizer.json")
-BATCH = 32
+BATCH, MANY = 32, 2000  # texts; of MANY, which take more than ten seconds, a progress bar is shown
 EXPORT_VERSION = 4  # increase it when `training.serving_models` makes something else of the same weights
 
 
@@ -38,7 +38,7 @@ class Encoder(Protocol):
     fingerprint: str  # changes whenever the vectors may
     dimension: int
 
-    def encode(self, texts: Sequence[str], *, progress: bool = False) -> np.ndarray:
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
         """Return unit vectors, float32, shape (texts, dimension). Text beyond the encoder's limit is cut off."""
 
 
@@ -82,14 +82,14 @@ class ServingEncoder:
         # A turn of a conversation needs the vectors of the same texts several times, and so does tuning.
         self._encode_once = lru_cache(maxsize=16)(self._encode)
 
-    def encode(self, texts: Sequence[str], *, progress: bool = False) -> np.ndarray:
-        return self._encode_once(tuple(texts), progress).copy()
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        return self._encode_once(tuple(texts)).copy()
 
-    def _encode(self, texts: Sequence[str], progress: bool) -> np.ndarray:
+    def _encode(self, texts: Sequence[str]) -> np.ndarray:
         texts = [*map(replace_surrogates, texts)]
         by_length = sorted(range(len(texts)), key=lambda n: len(texts[n]))  # so that a batch needs little padding
         vectors = np.empty((len(texts), self.dimension), np.float32)
-        for start in tqdm(range(0, len(texts), BATCH), desc="Embedding", unit="batch", disable=not progress):
+        for start in tqdm(range(0, len(texts), BATCH), desc="Embedding", unit="batch", disable=len(texts) < MANY):
             rows = by_length[start : start + BATCH]
             tokens = self._tokenizer.encode_batch([texts[row] for row in rows])
             inputs = {"input_ids": [t.ids for t in tokens], "attention_mask": [t.attention_mask for t in tokens]}
@@ -121,9 +121,9 @@ class ReferenceEncoder:
         # Its description too, because pooling has no weights.
         self.fingerprint = sha256(b"".join([f"{model!r} {model.max_seq_length}".encode(), *state]))
 
-    def encode(self, texts: Sequence[str], *, progress: bool = False) -> np.ndarray:
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
         texts = [*map(replace_surrogates, texts)]
-        vectors = self._model.encode(texts, normalize_embeddings=True, show_progress_bar=progress)
+        vectors = self._model.encode(texts, normalize_embeddings=True, show_progress_bar=len(texts) >= MANY)
         return np.asarray(vectors, np.float32).reshape(len(texts), self.dimension)
 
 

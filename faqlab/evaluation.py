@@ -19,7 +19,7 @@ RESULTS = ("answered right", "clarified right", "clarified wrong", "answered wro
 SEED = 20_26
 
 
-def evaluate(retriever: Retriever, queries: pd.DataFrame, *, progress: bool = False) -> pd.DataFrame:
+def evaluate(retriever: Retriever, queries: pd.DataFrame) -> pd.DataFrame:
     """
     Run *queries*, as `load_queries` returns them, through *retriever* and compare the rankings with the labels.
 
@@ -29,7 +29,7 @@ def evaluate(retriever: Retriever, queries: pd.DataFrame, *, progress: bool = Fa
         that a clarifying question offers or would offer), `result` and, NaN where out of scope, the `MEASURES` and
         `two_turns` (1 if the right entry is the answer or among the choices of a clarifying question, else 0).
     """
-    rankings = retriever.rank(queries["query"].tolist(), progress=progress)
+    rankings = retriever.rank(queries["query"].tolist())
     ids = np.array(retriever.faqs.ids, dtype=object)
     ranked = [tuple(ids[ranking.entries]) for ranking in rankings]
     offered = [{order[n] for n in ranking.offered} for order, ranking in zip(ranked, rankings, strict=True)]

@@ -109,9 +109,9 @@ class CountingEncoder:
     texts: list[str] = field(default_factory=list)
     dimension: int = 384
 
-    def encode(self, texts: Sequence[str], *, progress: bool = False) -> np.ndarray:
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
         self.texts += texts
-        return self.inner.encode(texts, progress=progress)
+        return self.inner.encode(texts)
 
 
 @pytest.fixture

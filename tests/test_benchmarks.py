@@ -52,7 +52,7 @@ class Reference(faqlab.encoder.ServingEncoder):
         files, _ = faqlab.cache.read_files(*faqlab.encoder.serving_cache(weights, settings().cache_dir))
         super().__init__(weights, *files.values())
 
-    def encode(self, texts, *, progress=False):
+    def encode(self, texts):
         vectors = super().encode(texts)
         return vectors if len(texts) == 1 else vectors[::-1]
 

@@ -124,10 +124,9 @@ class Retriever:
 
     @cached_property
     def _facts(self) -> list[str]:
-        """What the encoder blurs in each answer: how often it negates, its numbers, and a short one's other words."""
+        """The `facts` of each answer, and a short one's words."""
         words = [faq.answer.casefold().split() for faq in self.faqs]
-        numbers = [of if len(of) <= SHORT_ANSWER else sorted({*re.findall(r"[0-9]+", " ".join(of))}) for of in words]
-        return [f"{of} {len(NEGATIONS.findall(faq.answer))}" for of, faq in zip(numbers, self.faqs, strict=True)]
+        return [f"{facts(' '.join(of))} {of if len(of) <= SHORT_ANSWER else ''}" for of in words]
 
     @cached_property
     def ngrams(self) -> NgramIndex:
@@ -201,7 +200,12 @@ class Retriever:
     def _different_answers(self, entries: np.ndarray) -> np.ndarray:
         """Return for each of *entries* the place of the first one with the same answer: its own, or an earlier one."""
         answers = self.index.answers[entries]
-        facts = np.array([self._facts[entry] for entry in entries], dtype=object)
-        similar = (answers @ answers.T >= SAME_ANSWER) & (facts[:, None] == facts)
+        said = np.array([self._facts[entry] for entry in entries], dtype=object)
+        similar = (answers @ answers.T >= SAME_ANSWER) & (said[:, None] == said)
         same = (similar | np.eye(len(answers), dtype=bool)).argmax(axis=1)
         return np.asarray(same[same])  # if A says the same as B and B as C, C counts with A
+
+
+def facts(text: str) -> tuple[list[str], int]:
+    """Return what the encoder blurs: the numbers in *text*, and how often it negates."""
+    return sorted({*re.findall("[0-9]+", text)}), len(NEGATIONS.findall(text))

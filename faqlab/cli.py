@@ -22,6 +22,7 @@ import typer
 import faqlab
 from faqlab.errors import FaqlabError
 from faqlab.settings import exists, settings
+from faqlab.text import render, replace_surrogates
 
 # Everything else is imported where it's needed: pandas and LiveKit alone would double the time of `ask`.
 if TYPE_CHECKING:
@@ -47,12 +48,8 @@ Fresh = Annotated[bool, typer.Option("--fresh", help="Make each line a new conve
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Events = Annotated[bool, typer.Option("--json", help="Print lines of JSON, for a program that runs this one.")]
 Out = Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="Where to write the configuration.")]
-Port = Annotated[
-    int | None, typer.Option(metavar="N", min=1, max=65535, help="The page's port (default: 8000 or the next free).")
-]
-Records = Annotated[
-    Path | None, typer.Option(metavar="FOLDER", help="Save look-ups here. Tell callers that their words are kept.")
-]
+Port = Annotated[int | None, typer.Option(metavar="N", min=1, max=65535, help="Port of the page (8000 or a free one).")]
+Records = Annotated[Path | None, typer.Option(metavar="FOLDER", help="Save look-ups here. Tell callers that you do.")]
 
 _progress = partial(typer.echo, err=True)
 
@@ -91,7 +88,6 @@ def ask(query: Query, faqs: Faqs = None, top_k: TopK = None, config: Config = No
     from faqlab.conversation import Conversation
     from faqlab.replies import reply
     from faqlab.small_talk import SmallTalk
-    from faqlab.text import replace_surrogates
 
     retriever = _retriever(faqs, config, top_k)
     answer = Conversation(retriever, SmallTalk.load(retriever.encoder)).ask(replace_surrogates(query))
@@ -144,7 +140,6 @@ def evaluate(
     """Measure ranking and decisions on labelled queries, with 95% confidence intervals."""
     from faqlab import evaluation
     from faqlab.queries import load_queries
-    from faqlab.text import render
 
     retriever = _retriever(faqs, config, top_k)
     path = queries or settings().queries
@@ -188,7 +183,6 @@ def compare(
     from faqlab import compare as comparison
     from faqlab.evaluation import evaluate
     from faqlab.queries import load_queries
-    from faqlab.text import render
 
     if faqs and config:
         raise FaqlabError("--faqs is for two configurations and --config for two FAQs; leave one of them out.")
@@ -223,7 +217,6 @@ def check(faqs: Faqs = None, queries: Queries = None, config: Config = None, as_
     """
     from faqlab.check import check as find
     from faqlab.queries import load_queries
-    from faqlab.text import render
 
     retriever = _retriever(faqs, config, None)
     path = None if faqs and not queries else queries or settings().queries

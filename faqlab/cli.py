@@ -21,7 +21,7 @@ import typer
 
 import faqlab
 from faqlab.errors import FaqlabError
-from faqlab.settings import exists, settings
+from faqlab.settings import settings
 from faqlab.text import render, replace_surrogates
 
 # Everything else is imported where it's needed: pandas and LiveKit alone would double the time of `ask`.
@@ -271,7 +271,9 @@ def print_json(data: Any, indent: int | None = 2) -> None:
 @app.command()
 def serve(faqs: Faqs = None, config: Config = None, port: Port = None, records: Records = None) -> None:
     """Run the live demo, until Ctrl-C: LiveKit server, page and agent."""
-    config = config_file(config)
+    from faqlab.config import RetrievalConfig
+
+    RetrievalConfig.load(config)  # to say at once what is wrong with it
     _progress("Starting.")
     from faqlab.voice.demo import LiveDemo
 
@@ -283,7 +285,7 @@ def serve(faqs: Faqs = None, config: Config = None, port: Port = None, records: 
 @app.command()
 def agent(faqs: Faqs = None, config: Config = None, records: Records = None, events: Events = False) -> None:
     """Run a voice agent for the LiveKit server in LIVEKIT_URL. Start several for more calls."""
-    config, livekit = config_file(config), _livekit()
+    livekit = _livekit()
     from faqlab.voice.call import Assistant
     from faqlab.voice.lookup_log import LookupLog
     from faqlab.voice.pipeline import choose_pipeline
@@ -300,7 +302,7 @@ def agent(faqs: Faqs = None, config: Config = None, records: Records = None, eve
     log = LookupLog(records or settings().records)
     if events:
         log.subscribers.append(lambda record: typer.echo(f'{{"lookup": {record.to_json()}}}'))
-    assistant = Assistant.load(pipeline, log, faqs or settings().faqs, config)
+    assistant = Assistant.load(pipeline, log, faqs or settings().faqs, config or settings().retrieval)
     lines = settings().calls or pipeline.lines()
     worker = Worker(livekit, assistant, settings().agent_name, lines)
     with _until_ctrl_c(worker):
@@ -358,14 +360,7 @@ def _retriever(faqs: Path | None, config: Path | None, top_k: int | None) -> Ret
     from faqlab.faqs import FaqSet
     from faqlab.retriever import Retriever
 
-    chosen = RetrievalConfig.load(config_file(config))
+    chosen = RetrievalConfig.load(config)
     if top_k is not None:
         chosen = chosen.with_changes(top_k=top_k)
     return Retriever.build(FaqSet.load(faqs or settings().faqs), chosen)
-
-
-def config_file(option: Path | None) -> Path:
-    """Return the file of *option*, or that of the settings; FaqlabError if *option* names none."""
-    if option and not exists(option):  # a missing file in the settings means the baseline
-        raise FaqlabError(f"{option}: no such file; leave out --config to use {settings().retrieval}.")
-    return option or settings().retrieval

@@ -34,8 +34,11 @@ def main(path: str, config: str, faqs: str, folder: str) -> None:
         encoders = [load_encoder(name, settings().cache_dir) for name in names]
         if unlisted := [encoder.name for encoder in encoders if isinstance(encoder, ReferenceEncoder)]:
             raise FaqlabError(f"{unlisted[0]} runs on sentence-transformers only; add a row to `SERVED` for it.")
-    entries, second = FaqSet.load(faqs), encoders[1] if len(encoders) > 1 else None
-    retriever = Retriever.build(entries, chosen, encoder=encoders[0], second=second, cache_dir=Path(folder))
+    entries = FaqSet.load(faqs)
+    each = [chosen.with_changes(encoder=encoder.name, second_encoder="") for encoder in encoders]
+    parts = [Retriever.build(entries, *of, Path(folder)) for of in zip(each, encoders, strict=True)]
+    retriever = parts[0]
+    retriever.beside = parts[1] if parts[1:] else None
     retriever.answer(entries.entries[0].question)
     _print({"peak_mib": peak_mib()})
     for line in sys.stdin:

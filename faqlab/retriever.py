@@ -98,18 +98,15 @@ class Retriever:
         cls,
         faqs: FaqSet,
         config: RetrievalConfig = BASELINE,
-        *,
         encoder: Encoder | None = None,
-        second: Encoder | None = None,
         cache_dir: Path | None = None,
     ) -> Self:
-        """Return a retriever over *faqs*; *encoder* and *second* are those of *config*, if they're already loaded."""
+        """Return a retriever over *faqs*; *encoder* is the first one of *config*, if it's already loaded."""
         cache_dir, beside = cache_dir or settings().cache_dir, None
-        encoder = encoder or load_encoder(config.encoder, cache_dir)
+        encoder = encoder or load_encoder(config.encoder, settings().cache_dir)
         if config.second_encoder:
-            second = second or load_encoder(config.second_encoder, settings().cache_dir)
             alone = config.with_changes(encoder=config.second_encoder, second_encoder="")
-            beside = cls.build(faqs, alone, encoder=second, cache_dir=cache_dir)
+            beside = cls.build(faqs, alone, cache_dir=cache_dir)
         index = VectorIndex.open(faqs, encoder, config.views, cache_dir)
         return cls(faqs, encoder, index, config, beside)
 

@@ -10,7 +10,6 @@ from typing import Annotated
 import pandas as pd
 import typer
 
-from faqlab.cli import config_file
 from faqlab.cli import print_json as print_json
 from faqlab.config import RetrievalConfig
 from faqlab.errors import FaqlabError
@@ -47,7 +46,7 @@ def read_config(path: Path | None) -> RetrievalConfig:
     Raises:
         FaqlabError: The file is missing or can't be used.
     """
-    return RetrievalConfig.load(config_file(path))
+    return RetrievalConfig.load(path)
 
 
 def read_queries(path: Path | None, faqs: FaqSet, split: str, number: int | None) -> pd.DataFrame:

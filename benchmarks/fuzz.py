@@ -35,10 +35,10 @@ from benchmarks import fuzz_inputs as inputs
 from faqlab.cache import MANIFEST, load_or_build
 from faqlab.config import RetrievalConfig
 from faqlab.conversation import Conversation
+from faqlab.encoder import find_weights
 from faqlab.errors import FaqlabError
 from faqlab.faqs import Faq, FaqSet
 from faqlab.queries import load_queries
-from faqlab.reference import find_weights
 from faqlab.replies import reply
 from faqlab.retriever import Retriever
 from faqlab.settings import Settings, settings

@@ -22,8 +22,8 @@ from hypothesis import strategies as st
 
 from faqlab.cache import MANIFEST, sha256
 from faqlab.config import RetrievalConfig
+from faqlab.encoder import ADAPTER_FILES, MINILM
 from faqlab.queries import COLUMNS
-from faqlab.reference import ADAPTER_FILES, MINILM
 from faqlab.settings import Settings
 from faqlab.text import replace_surrogates
 

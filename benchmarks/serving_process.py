@@ -9,10 +9,9 @@ import time
 from pathlib import Path
 
 from faqlab.config import RetrievalConfig
-from faqlab.encoder import Encoder, load_encoder
+from faqlab.encoder import Encoder, ReferenceEncoder, load_encoder
 from faqlab.errors import FaqlabError
 from faqlab.faqs import FaqSet
-from faqlab.reference import ReferenceEncoder
 from faqlab.retriever import Retriever
 from faqlab.settings import settings
 
@@ -33,10 +32,13 @@ def main(path: str, config: str, faqs: str, folder: str) -> None:
         encoders: list[Encoder] = [*map(ReferenceEncoder, names)]
     else:
         encoders = [load_encoder(name, settings().cache_dir) for name in names]
-        if missing := [encoder.name for encoder in encoders if isinstance(encoder, ReferenceEncoder)]:
-            raise FaqlabError(f"{missing[0]} isn't exported; run `python -m training.serving_models {missing[0]}`.")
-    entries, second = FaqSet.load(faqs), encoders[1] if len(encoders) > 1 else None
-    retriever = Retriever.build(entries, chosen, encoder=encoders[0], second=second, cache_dir=Path(folder))
+        if unlisted := [encoder.name for encoder in encoders if isinstance(encoder, ReferenceEncoder)]:
+            raise FaqlabError(f"{unlisted[0]} runs on sentence-transformers only; add a row to `SERVED` for it.")
+    entries = FaqSet.load(faqs)
+    each = [chosen.with_changes(encoder=encoder.name, second_encoder="") for encoder in encoders]
+    parts = [Retriever.build(entries, *of, Path(folder)) for of in zip(each, encoders, strict=True)]
+    retriever = parts[0]
+    retriever.beside = parts[1] if parts[1:] else None
     retriever.answer(entries.entries[0].question)
     _print({"peak_mib": peak_mib()})
     for line in sys.stdin:

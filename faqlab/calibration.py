@@ -74,11 +74,9 @@ def fit(sets: Sequence[Similarities]) -> dict[str, float]:
         logits = scope_scale * (features @ [1, topic_weight] - null_cosine)
         return float(np.logaddexp(0, np.where(inside, -logits, logits)).mean())
 
-    ranking = scipy.optimize.minimize(
-        of_right, [np.log(20.0), 0.2], method="Nelder-Mead", bounds=[(0, np.log(1000)), (0, 10)]
-    ).x
-    bounds = [(0, np.log(1000)), (-2, 10), (-1, 1)]
-    scope = scipy.optimize.minimize(of_scope, [np.log(20.0), 0.5, 0.4], method="Nelder-Mead", bounds=bounds).x
+    minimize, of_scale = partial(scipy.optimize.minimize, method="Nelder-Mead"), (0, np.log(1000))
+    ranking = minimize(of_right, [np.log(20.0), 0.2], bounds=[of_scale, (0, 10)]).x
+    scope = minimize(of_scope, [np.log(20.0), 0.5, 0.4], bounds=[of_scale, (-2, 10), (-1, 1)]).x
     names = ("scale", "ngram_weight", "scope_scale", "topic_weight", "null_cosine")
     return dict(zip(names, map(float, (np.exp(ranking[0]), ranking[1], np.exp(scope[0]), *scope[1:])), strict=True))
 
@@ -125,6 +123,5 @@ def tune(
 
 def with_others(retriever: Retriever) -> dict[str, tuple[Retriever, pd.DataFrame]]:
     """Return a retriever like *retriever* for each of `OTHERS`, and its queries."""
-    second = retriever.beside.encoder if retriever.beside else None
-    build = partial(Retriever.build, config=retriever.config, encoder=retriever.encoder, second=second)
+    build = partial(Retriever.build, config=retriever.config, encoder=retriever.encoder)
     return {name: (build(faqs), queries) for name, (faqs, queries) in load_domains(OTHERS).items()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import asdict
 from typing import Any
 
@@ -10,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from faqlab.evaluation import evaluate
-from faqlab.retriever import NEGATIONS, Retriever
-from faqlab.text import clean_query, plain_text
+from faqlab.retriever import Retriever, facts
+from faqlab.text import clean_query, normalised, plain_text
 
 NEAR, OF_QUESTIONS = 0.8, 0.3
 """From this similarity on, two entries are near duplicates; their questions' has this weight, their answers' the rest.
@@ -28,32 +27,22 @@ def check(retriever: Retriever, queries: pd.DataFrame | None = None) -> dict[str
     asked, said = retriever.vectors([*map(clean_query, questions)]), retriever.vectors(answers)
     similar = OF_QUESTIONS * asked @ asked.T + (1 - OF_QUESTIONS) * said @ said.T
     for one, other in np.argwhere(np.triu(similar, k=1) >= NEAR):
-        if not _differ(questions[one], questions[other]):  # as "more than 30 days ahead" and "8 to 30 days ahead" do
-            name = "contradictions" if _differ(answers[one], answers[other]) else "near_duplicates"
+        if facts(questions[one]) == facts(questions[other]):  # not "more than 30 days ahead" and "8 to 30 days ahead"
+            name = "near_duplicates" if facts(answers[one]) == facts(answers[other]) else "contradictions"
             found[name].append([asdict(faqs.entries[n]) for n in (one, other)])
     words = {faq: len(plain_text(faq.answer).split()) for faq in faqs}
     found["long_answers"] = [asdict(faq) | {"words": n} for faq, n in words.items() if n > LONG]
-    return found if queries is None else found | _check_queries(retriever, queries)
-
-
-def _differ(one: str, other: str) -> bool:
-    """Return whether each text has a number that the other lacks, or only one of them a negation."""
-    numbers, others = ({*re.findall(r"\d+(?:[.,:]\d+)*", text)} for text in (one, other))
-    negated = bool(NEGATIONS.search(one)) != bool(NEGATIONS.search(other))
-    return negated or bool(numbers - others and others - numbers)
-
-
-def _check_queries(retriever: Retriever, queries: pd.DataFrame) -> dict[str, list[Any]]:
-    faqs, results = retriever.faqs, evaluate(retriever, queries)
+    if queries is None:
+        return found
     by_letters = retriever.with_config(ngram_weight=10.0)  # the similarity only decides between equals
-    searches = [results, evaluate(Retriever.build(faqs), queries), evaluate(by_letters, queries)]
+    searches = [evaluate(of, queries) for of in (retriever, Retriever.build(faqs), by_letters)]
     best = max(1, min(10, len(faqs) // 4))  # of a short FAQ, ten entries would be all
-    missed = results[np.all([of["mrr"] < 1 / (best + 0.5) for of in searches], axis=0)]
+    missed = searches[0][np.all([of["mrr"] < 1 / (best + 0.5) for of in searches], axis=0)]
     missed = missed.sort_values("first", ascending=False)  # the surer another entry is, the likelier the label is wrong
     labelled = {faq_id for relevant in queries["relevant"] for faq_id in relevant}
-    normal = queries["query"].map(lambda text: " ".join(re.findall(r"\w+", text.casefold())) or text)
+    normal = queries["query"].map(normalised)
     twice = queries[queries.groupby(normal)["split"].transform("nunique") > 1]
-    return {
+    return found | {
         "without_queries": [asdict(faq) for faq in faqs if faq.id not in labelled],
         "labels_not_found": missed[["id", "query", "relevant", "found"]].to_dict("records"),
         "in_both_splits": [of[["id", "query"]].to_dict("records") for _, of in twice.groupby(normal, sort=False)],

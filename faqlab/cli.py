@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,8 @@ import typer
 
 import faqlab
 from faqlab.errors import FaqlabError
-from faqlab.settings import exists, settings
+from faqlab.settings import settings
+from faqlab.text import render, replace_surrogates
 
 # Everything else is imported where it's needed: pandas and LiveKit alone would double the time of `ask`.
 if TYPE_CHECKING:
@@ -41,19 +42,14 @@ Config = Annotated[Path | None, typer.Option("--config", metavar="PATH", help="T
 TopK = Annotated[int | None, typer.Option("--top-k", metavar="N", help="How many entries to return.")]
 Save = Annotated[Path | None, typer.Option("--save", "--per-query", metavar="FILE", help="Write a row per query, CSV.")]
 Compared = Annotated[Path, typer.Argument(exists=True, metavar="FILE", help="A configuration, FAQ or saved run.")]
-Price = Annotated[list[str] | None, typer.Option(metavar="NAME=NUMBER", help="What an outcome costs: wrong=5.")]
 Minimum = Annotated[list[str] | None, typer.Option("--min", metavar="MEASURE=NUMBER", help="What B needs: hit@1=.7.")]
 Html = Annotated[Path | None, typer.Option(metavar="FILE", help="Write a report: one HTML file, to send.")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Make each line a new conversation.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Events = Annotated[bool, typer.Option("--json", help="Print lines of JSON, for a program that runs this one.")]
 Out = Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="Where to write the configuration.")]
-Port = Annotated[
-    int | None, typer.Option(metavar="N", min=1, max=65535, help="The page's port (default: 8000 or the next free).")
-]
-Records = Annotated[
-    Path | None, typer.Option(metavar="FOLDER", help="Save look-ups here. Tell callers that their words are kept.")
-]
+Port = Annotated[int | None, typer.Option(metavar="N", min=1, max=65535, help="Port of the page (8000 or a free one).")]
+Records = Annotated[Path | None, typer.Option(metavar="FOLDER", help="Save look-ups here. Tell callers that you do.")]
 
 _progress = partial(typer.echo, err=True)
 
@@ -92,7 +88,6 @@ def ask(query: Query, faqs: Faqs = None, top_k: TopK = None, config: Config = No
     from faqlab.conversation import Conversation
     from faqlab.replies import reply
     from faqlab.small_talk import SmallTalk
-    from faqlab.text import replace_surrogates
 
     retriever = _retriever(faqs, config, top_k)
     answer = Conversation(retriever, SmallTalk.load(retriever.encoder)).ask(replace_surrogates(query))
@@ -145,13 +140,12 @@ def evaluate(
     """Measure ranking and decisions on labelled queries, with 95% confidence intervals."""
     from faqlab import evaluation
     from faqlab.queries import load_queries
-    from faqlab.text import render
 
     retriever = _retriever(faqs, config, top_k)
     path = queries or settings().queries
     table = load_queries(path, retriever.faqs, split)
     has_splits = bool(table["split"].all())
-    results = evaluation.evaluate(retriever, table, progress=sys.stderr.isatty() and not as_json)
+    results = evaluation.evaluate(retriever, table)
     if save:
         best = [" ".join(ids[:10]) for ids in results["ranked"]]
         _write(save, results.assign(ranked=best, relevant=results["relevant"].map(" ".join)).to_csv(index=False))
@@ -177,7 +171,6 @@ def compare(
     faqs: Faqs = None,
     queries: Queries = None,
     config: Config = None,
-    price: Price = None,
     minimum: Minimum = None,
     html: Html = None,
     as_json: Json = False,
@@ -190,36 +183,29 @@ def compare(
     from faqlab import compare as comparison
     from faqlab.evaluation import evaluate
     from faqlab.queries import load_queries
-    from faqlab.text import render
 
     if faqs and config:
         raise FaqlabError("--faqs is for two configurations and --config for two FAQs; leave one of them out.")
-    prices = comparison.PRICES | _numbers(price, "--price", comparison.PRICES)
     if faqs or queries or config:
         path = queries or settings().queries
         systems = [_retriever(of if config else faqs, config or of, None) for of in (a, b)]
         runs = [evaluate(of, load_queries(path, of.faqs, "test")) for of in systems]
     else:
         runs = [comparison.load_run(path) for path in (a, b)]
-    found = comparison.compare(runs[0], runs[1], prices)
-    report = {"a": str(a), "b": str(b), "queries": len(runs[0]), "prices": prices, **found}
-    wanted = _numbers(minimum, "--min", found["measures"])
-    report["below"] = {name: least for name, least in wanted.items() if not found["measures"][name]["b"] >= least}
+    found = comparison.compare(*runs)
+    measures, least = found["measures"], [text.partition("=")[::2] for text in minimum or ()]
+    for name, number in least:
+        if name not in measures or not number.replace(".", "", 1).isdecimal():
+            raise FaqlabError(f"--min {name}: write NAME=NUMBER, with one of the names {', '.join(measures)}.")
+    below = {name: float(number) for name, number in least if not measures[name]["b"] >= float(number)}
+    report = {"a": str(a), "b": str(b), "queries": len(runs[0]), "prices": comparison.PRICES, **found, "below": below}
     if html:
         from faqlab.plots import RESULTS
 
         _write(html, render("compare.html", **report, looks=RESULTS))
     print_json(report) if as_json else typer.echo(render("compare.txt", **report))
-    if report["below"] or any(of["b_is"] == "worse" for of in found["measures"].values()):
+    if below or any(of["b_is"] == "worse" for of in measures.values()):
         raise typer.Exit(1)
-
-
-def _numbers(given: list[str] | None, option: str, names: Collection[str]) -> dict[str, float]:
-    pairs = [text.partition("=")[::2] for text in given or ()]
-    for name, number in pairs:
-        if name not in names or not number.replace(".", "", 1).isdecimal():
-            raise FaqlabError(f"{option} {name}: write NAME=NUMBER, with one of the names {', '.join(names)}.")
-    return {name: float(number) for name, number in pairs}
 
 
 @app.command()
@@ -231,7 +217,6 @@ def check(faqs: Faqs = None, queries: Queries = None, config: Config = None, as_
     """
     from faqlab.check import check as find
     from faqlab.queries import load_queries
-    from faqlab.text import render
 
     retriever = _retriever(faqs, config, None)
     path = None if faqs and not queries else queries or settings().queries
@@ -286,7 +271,9 @@ def print_json(data: Any, indent: int | None = 2) -> None:
 @app.command()
 def serve(faqs: Faqs = None, config: Config = None, port: Port = None, records: Records = None) -> None:
     """Run the live demo, until Ctrl-C: LiveKit server, page and agent."""
-    config = config_file(config)
+    from faqlab.config import RetrievalConfig
+
+    RetrievalConfig.load(config)  # to say at once what is wrong with it
     _progress("Starting.")
     from faqlab.voice.demo import LiveDemo
 
@@ -298,7 +285,7 @@ def serve(faqs: Faqs = None, config: Config = None, port: Port = None, records: 
 @app.command()
 def agent(faqs: Faqs = None, config: Config = None, records: Records = None, events: Events = False) -> None:
     """Run a voice agent for the LiveKit server in LIVEKIT_URL. Start several for more calls."""
-    config, livekit = config_file(config), _livekit()
+    livekit = _livekit()
     from faqlab.voice.call import Assistant
     from faqlab.voice.lookup_log import LookupLog
     from faqlab.voice.pipeline import choose_pipeline
@@ -313,7 +300,7 @@ def agent(faqs: Faqs = None, config: Config = None, records: Records = None, eve
     log = LookupLog(records or settings().records)
     if events:
         log.subscribers.append(lambda record: typer.echo(f'{{"lookup": {record.to_json()}}}'))
-    assistant = Assistant.load(pipeline, log, faqs or settings().faqs, config)
+    assistant = Assistant.load(pipeline, log, faqs or settings().faqs, config or settings().retrieval)
     lines = settings().calls or pipeline.lines()
     worker = Worker(livekit, assistant, settings().agent_name, lines)
     with _until_ctrl_c(worker):
@@ -370,14 +357,7 @@ def _retriever(faqs: Path | None, config: Path | None, top_k: int | None) -> Ret
     from faqlab.faqs import FaqSet
     from faqlab.retriever import Retriever
 
-    chosen = RetrievalConfig.load(config_file(config))
+    chosen = RetrievalConfig.load(config)
     if top_k is not None:
         chosen = chosen.with_changes(top_k=top_k)
-    return Retriever.build(FaqSet.load(faqs or settings().faqs), chosen, progress=sys.stderr.isatty())
-
-
-def config_file(option: Path | None) -> Path:
-    """Return the file of *option*, or that of the settings; FaqlabError if *option* names none."""
-    if option and not exists(option):  # a missing file in the settings means the baseline
-        raise FaqlabError(f"{option}: no such file; leave out --config to use {settings().retrieval}.")
-    return option or settings().retrieval
+    return Retriever.build(FaqSet.load(faqs or settings().faqs), chosen)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +34,7 @@ def load_run(path: Path) -> pd.DataFrame:
         raise FaqlabError(f"{path}: not a saved run; {remedy}.") from None
 
 
-def compare(a: pd.DataFrame, b: pd.DataFrame, prices: Mapping[str, float] = PRICES) -> dict[str, Any]:
+def compare(a: pd.DataFrame, b: pd.DataFrame) -> dict[str, Any]:
     """
     Compare the results of two systems, query by query; FaqlabError if they are for different queries.
 
@@ -45,7 +44,7 @@ def compare(a: pd.DataFrame, b: pd.DataFrame, prices: Mapping[str, float] = PRIC
     if not a["query"].equals(b["query"]):
         remedy = "evaluate both with the same --queries and --split"
         raise FaqlabError(f"A and B are for different queries, or for the same ones under other ids; {remedy}.")
-    before, after = (evaluation.per_query(of).assign(cost=_cost(of, prices)) for of in (a, b))
+    before, after = (evaluation.per_query(of).assign(cost=_cost(of)) for of in (a, b))
     tests = {name: evaluation.compare(b.assign(of=after[name]), a.assign(of=before[name]), "of") for name in after}
     measures = pd.DataFrame({"a": before.mean(), "b": after.mean()}).join(pd.DataFrame(tests).T)
     measures["corrected_p"] = measures.groupby(measures.index.isin([*DECIDING]))["p"].transform(evaluation.holm)
@@ -64,9 +63,9 @@ def compare(a: pd.DataFrame, b: pd.DataFrame, prices: Mapping[str, float] = PRIC
     }
 
 
-def _cost(results: pd.DataFrame, prices: Mapping[str, float]) -> pd.Series:
+def _cost(results: pd.DataFrame) -> pd.Series:
     result, inside = results["result"], results["answerable"]
-    wrong = inside.map({True: prices["wrong"], False: prices["false"]}) * (result == "answered wrong")
+    wrong = inside.map({True: PRICES["wrong"], False: PRICES["false"]}) * (result == "answered wrong")
     # After a clarifying question without a right choice, the caller is declined.
-    declined = prices["declined"] * (inside & result.isin(["declined", "clarified wrong"]))
-    return wrong + declined + prices["clarified"] * result.str.startswith("clarified")
+    declined = PRICES["declined"] * (inside & result.isin(["declined", "clarified wrong"]))
+    return wrong + declined + PRICES["clarified"] * result.str.startswith("clarified")

@@ -10,9 +10,9 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from faqlab.cache import write_aside
+from faqlab.encoder import MINILM, WEIGHTS, find_weights
 from faqlab.errors import FaqlabError, first_problem
-from faqlab.reference import MINILM, WEIGHTS, find_weights
-from faqlab.settings import PROJECT_ROOT, RETRIEVAL, exists
+from faqlab.settings import PROJECT_ROOT, RETRIEVAL, exists, settings
 from faqlab.text import read_text
 
 log = logging.getLogger(__name__)
@@ -50,14 +50,14 @@ class RetrievalConfig(BaseModel):
         return self
 
     @classmethod
-    def load(cls, path: str | Path) -> Self:
+    def load(cls, path: str | Path | None = None) -> Self:
         """
-        Read a configuration; FaqlabError if the file isn't JSON, or has an unknown setting or a value out of range.
+        Read a configuration, by default that of the settings; FaqlabError if something in it is wrong.
 
-        A missing file means the baseline, with a warning unless it is the project's own file.
+        If that of the settings is missing, it's the baseline, with a warning unless it is the project's own file.
         """
-        path, remedy = Path(path), "fix it, or name another configuration"
-        if not exists(path):
+        path, remedy = Path(path or settings().retrieval), "fix it, or name another configuration"
+        if path == settings().retrieval and not exists(path):
             if path != RETRIEVAL:
                 log.warning("%s: no such file, so the baseline is used; notebook 3 writes this file.", path)
             return cls()

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
@@ -62,7 +61,8 @@ class Conversation:
             self._topic = answer.hits[0].faq.question
             self._chosen = self._offer.choices.index(self._topic)
         elif answer.reason is not Reason.NO_CHOICE:
-            self._offer = answer if answer.choices else None
+            # What is made of it later needs no search.
+            self._offer = replace(answer, milliseconds={"embed": 0.0, "search": 0.0}) if answer.choices else None
             if answer.reason is not Reason.REJECTED and not (self._topic and self.small_talk.refers_back(query)):
                 self._topic = query
         return answer
@@ -123,7 +123,7 @@ class Conversation:
 
     def _reply(self, offer: Answer, query: str) -> Answer | None:
         """Return the answer to *query* as a reply to the clarifying question of *offer*; None if it isn't one."""
-        again = _unsearched(offer, reason=Reason.NO_CHOICE)
+        again = replace(offer, reason=Reason.NO_CHOICE)
         if normalised(query) == normalised(offer.query):
             return again
         parts = self._parts(query)
@@ -136,7 +136,7 @@ class Conversation:
         if self._chosen is not None or PERSON & intents:
             return again if named else None
         if places == set() or (not about and {"no", "complaint"} & intents):
-            return _unsearched(offer, outcome=Outcome.DECLINE, reason=Reason.REJECTED, choices=())
+            return replace(offer, outcome=Outcome.DECLINE, reason=Reason.REJECTED, choices=())
         affirmed = DENIED.sub("", about)
         if has_words(affirmed):
             return self._reply_about(offer, affirmed)
@@ -196,11 +196,7 @@ an entry that wasn't offered may lead over it.
 
 def _choose(offer: Answer, place: int) -> Answer:
     hits = (offer.hits[place], *offer.hits[:place], *offer.hits[place + 1 :])
-    return _unsearched(offer, outcome=Outcome.ANSWER, reason=Reason.CHOSEN, hits=hits, choices=())
-
-
-def _unsearched(offer: Answer, **changes: Any) -> Answer:
-    return replace(offer, milliseconds=dict.fromkeys(offer.milliseconds, 0.0), **changes)
+    return replace(offer, outcome=Outcome.ANSWER, reason=Reason.CHOSEN, hits=hits, choices=())
 
 
 def positions(reply: str, choices: Sequence[str], chosen: int | None = None) -> set[int] | None:

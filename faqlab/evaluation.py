@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import ir_measures
@@ -19,7 +19,7 @@ RESULTS = ("answered right", "clarified right", "clarified wrong", "answered wro
 SEED = 20_26
 
 
-def evaluate(retriever: Retriever, queries: pd.DataFrame, *, progress: bool = False) -> pd.DataFrame:
+def evaluate(retriever: Retriever, queries: pd.DataFrame) -> pd.DataFrame:
     """
     Run *queries*, as `load_queries` returns them, through *retriever* and compare the rankings with the labels.
 
@@ -29,7 +29,7 @@ def evaluate(retriever: Retriever, queries: pd.DataFrame, *, progress: bool = Fa
         that a clarifying question offers or would offer), `result` and, NaN where out of scope, the `MEASURES` and
         `two_turns` (1 if the right entry is the answer or among the choices of a clarifying question, else 0).
     """
-    rankings = retriever.rank(queries["query"].tolist(), progress=progress)
+    rankings = retriever.rank(queries["query"].tolist())
     ids = np.array(retriever.faqs.ids, dtype=object)
     ranked = [tuple(ids[ranking.entries]) for ranking in rankings]
     offered = [{order[n] for n in ranking.offered} for order, ranking in zip(ranked, rankings, strict=True)]
@@ -56,13 +56,11 @@ def judge(
     return _with_results(results.join(_scores(results)))
 
 
-def decide_again(
-    results: pd.DataFrame, decline_below: float, answer_from: float, scope_from: float = 0.0
-) -> pd.DataFrame:
-    """Return what *results* of a calibrated retriever would be with other thresholds."""
+def decide_again(results: pd.DataFrame, **thresholds: float) -> pd.DataFrame:
+    """Return what *results* of a calibrated retriever would be with other *thresholds*, those of `decide`."""
     worded = results[results["reason"] != Reason.NO_WORDS]
     chances = worded[["confidence", "first"]].to_numpy().tolist()
-    decisions = [decide(in_scope, first, decline_below, answer_from, scope_from) for in_scope, first in chances]
+    decisions = [decide(in_scope, first, **thresholds) for in_scope, first in chances]
     again = results.copy()
     again.update(pd.DataFrame(decisions, worded.index, ["outcome", "reason"], dtype=str))
     return _with_results(again)
@@ -96,9 +94,8 @@ def summarise(results: pd.DataFrame) -> pd.DataFrame:
     queries), `false_answer_rate` (share of the out-of-scope queries that are answered) and `auroc` of the confidence.
     """
     rows = {name: interval(scores.dropna()) for name, scores in per_query(results).items()}
-    confidence, inside = results["confidence"], results["answerable"]
-    rows["auroc"] = interval(confidence[inside], confidence[~inside], statistic=auroc)
-    return pd.DataFrame.from_dict(rows, orient="index", columns=["value", "low", "high"]).rename_axis("measure")
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=["value", "low", "high"]).rename_axis("measure")
+    return table.clip(upper=1)  # the pseudo-values of `auroc` may exceed it
 
 
 def per_query(results: pd.DataFrame) -> pd.DataFrame:
@@ -123,12 +120,11 @@ def per_query(results: pd.DataFrame) -> pd.DataFrame:
 
 def without_alternatives(retriever: Retriever, queries: pd.DataFrame) -> dict[str, float]:
     """Return three measures of the same retriever without the entries' alternatives; none if there are none."""
-    views = retriever.config.views
-    if "phrasings" not in views or not any(faq.alternatives for faq in retriever.faqs):
+    views = tuple(dict.fromkeys(view.replace("phrasings", "question") for view in retriever.config.views))
+    if views == retriever.config.views or not any(faq.alternatives for faq in retriever.faqs):
         return {}
-    config = retriever.config.with_changes(views=tuple("question" if view == "phrasings" else view for view in views))
-    plain = Retriever.build(retriever.faqs, config, encoder=retriever.encoder)
-    measures = summarise(evaluate(plain, queries))["value"]
+    config = retriever.config.with_changes(views=views)
+    measures = per_query(evaluate(Retriever.build(retriever.faqs, config, encoder=retriever.encoder), queries)).mean()
     return {name: float(measures[name]) for name in ("hit@1", "right_at_once", "wrong_at_once")}
 
 
@@ -160,22 +156,13 @@ def outcomes(results: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame.from_dict(shares, orient="index", columns=[str(outcome) for outcome in Outcome])
 
 
-def auroc(inside: np.ndarray, outside: np.ndarray, axis: int = -1) -> np.ndarray:
-    """Return the probability that a value of *inside* is higher than one of *outside*, ties counting half."""
-    u = scipy.stats.mannwhitneyu(inside, outside, axis=axis, method="asymptotic").statistic
-    return np.asarray(u / (inside.shape[axis] * outside.shape[axis]))
-
-
-def interval(*samples: Sequence[float] | pd.Series, statistic: Callable[..., Any] = np.mean) -> tuple[float, ...]:
-    """Return a statistic of *samples* and its 95% percentile bootstrap interval; NaN if a sample is empty."""
-    values = [np.asarray(sample, float) for sample in samples]
-    if not all(map(len, values)):
-        return (float("nan"),) * 3
-    value = float(statistic(*values, axis=-1))
-    if min(map(len, values)) < 2:
-        return (value,) * 3
-    found = scipy.stats.bootstrap(values, statistic, n_resamples=2000, method="percentile", rng=SEED)
-    return value, *map(float, found.confidence_interval)
+def interval(values: Sequence[float] | pd.Series) -> tuple[float, ...]:
+    """Return the mean of *values* and its 95% percentile bootstrap interval; NaN if there are none."""
+    mean = float(pd.Series(values, dtype=float).mean())
+    if len(values) < 2:
+        return mean, mean, mean
+    found = scipy.stats.bootstrap((values,), np.mean, n_resamples=2000, method="percentile", rng=SEED)
+    return mean, *map(float, found.confidence_interval)
 
 
 def compare(results: pd.DataFrame, baseline: pd.DataFrame, measure: str = "hit@1") -> dict[str, float]:

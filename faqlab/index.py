@@ -68,16 +68,14 @@ class VectorIndex:
         self._pieces = np.array(["answer" in view for entry in entries for view, _ in entry])
 
     @classmethod
-    def open(
-        cls, faqs: FaqSet, encoder: Encoder, views: Sequence[str], cache_dir: Path, *, progress: bool = False
-    ) -> VectorIndex:
+    def open(cls, faqs: FaqSet, encoder: Encoder, views: Sequence[str], cache_dir: Path) -> VectorIndex:
         """Return the index of *faqs*: from *cache_dir* if it is undamaged and up to date there, else a new one."""
         index = make_index(encoder.dimension)
         entries = [texts_by_view(faq, views) for faq in faqs]
         texts = [text for entry in entries for _, of_view in entry for text in of_view]
 
         def build() -> Mapping[str, bytes]:
-            index.add(encoder.encode(texts, progress=progress or len(texts) > 500))
+            index.add(encoder.encode(texts))
             return {INDEX_FILE: faiss.serialize_index(index).tobytes()}
 
         made_from = {

@@ -98,20 +98,16 @@ class Retriever:
         cls,
         faqs: FaqSet,
         config: RetrievalConfig = BASELINE,
-        *,
         encoder: Encoder | None = None,
-        second: Encoder | None = None,
         cache_dir: Path | None = None,
-        progress: bool = False,
     ) -> Self:
-        """Return a retriever over *faqs*; *encoder* and *second* are those of *config*, if they're already loaded."""
+        """Return a retriever over *faqs*; *encoder* is the first one of *config*, if it's already loaded."""
         cache_dir, beside = cache_dir or settings().cache_dir, None
-        encoder = encoder or load_encoder(config.encoder, cache_dir)
+        encoder = encoder or load_encoder(config.encoder, settings().cache_dir)
         if config.second_encoder:
-            second = second or load_encoder(config.second_encoder, settings().cache_dir)
             alone = config.with_changes(encoder=config.second_encoder, second_encoder="")
-            beside = cls.build(faqs, alone, encoder=second, cache_dir=cache_dir, progress=progress)
-        index = VectorIndex.open(faqs, encoder, config.views, cache_dir, progress=progress)
+            beside = cls.build(faqs, alone, cache_dir=cache_dir)
+        index = VectorIndex.open(faqs, encoder, config.views, cache_dir)
         return cls(faqs, encoder, index, config, beside)
 
     def with_config(self, **changes: Any) -> Retriever:
@@ -125,10 +121,9 @@ class Retriever:
 
     @cached_property
     def _facts(self) -> list[str]:
-        """What the encoder blurs in each answer: how often it negates, its numbers, and a short one's other words."""
+        """The `facts` of each answer, and a short one's words."""
         words = [faq.answer.casefold().split() for faq in self.faqs]
-        numbers = [of if len(of) <= SHORT_ANSWER else sorted({*re.findall(r"[0-9]+", " ".join(of))}) for of in words]
-        return [f"{of} {len(NEGATIONS.findall(faq.answer))}" for of, faq in zip(numbers, self.faqs, strict=True)]
+        return [f"{facts(' '.join(of))} {of if len(of) <= SHORT_ANSWER else ''}" for of in words]
 
     @cached_property
     def ngrams(self) -> NgramIndex:
@@ -151,15 +146,16 @@ class Retriever:
         milliseconds = {"embed": (embedded - start) * 1e3, "search": (time.perf_counter() - embedded) * 1e3}
         return Answer(query, ranking.outcome, ranking.reason, hits, ranking.confidence, milliseconds, choices)
 
-    def rank(self, queries: Sequence[str], *, progress: bool = False) -> list[Ranking]:
+    def rank(self, queries: Sequence[str]) -> list[Ranking]:
         """Rank the entries for each query and decide, as `answer` does; FaqlabError if one is blank."""
-        similarities = self.similarities(queries, progress=progress)
-        return [self._rank(*row) for row in zip(queries, similarities, strict=True)]
+        return [self._rank(*row) for row in zip(queries, self.similarities(queries), strict=True)]
 
-    def similarities(self, queries: Sequence[str], *, progress: bool = False) -> np.ndarray:
+    def similarities(self, queries: Sequence[str]) -> np.ndarray:
         """Return the similarity of each query to each entry, −1 to 1, shape (queries, entries): see `VectorIndex`."""
-        found = self.index.similarities(self.embed(queries, progress=progress))
-        return _mean(found, self.beside.similarities(queries, progress=progress)) if self.beside else found
+        found = self.index.similarities(self.embed(queries))
+        if self.beside:
+            found = (1 - SECOND_WEIGHT) * found + SECOND_WEIGHT * self.beside.similarities(queries)
+        return found
 
     def vectors(self, texts: Sequence[str]) -> np.ndarray:
         """Return unit vectors whose dot products are similarities on that scale: those of both encoders, weighted."""
@@ -168,11 +164,11 @@ class Retriever:
             vectors = np.hstack([(1 - SECOND_WEIGHT) ** 0.5 * vectors, SECOND_WEIGHT**0.5 * self.beside.vectors(texts)])
         return vectors
 
-    def embed(self, queries: Sequence[str], *, progress: bool = False) -> np.ndarray:
+    def embed(self, queries: Sequence[str]) -> np.ndarray:
         """Return the queries' unit vectors, float32, shape (queries, dimension); FaqlabError if one is blank."""
         if any(is_blank(query) for query in queries):
             raise FaqlabError("The query is empty: ask something in words.")
-        return self.encoder.encode([*map(clean_query, queries)], progress=progress)
+        return self.encoder.encode([*map(clean_query, queries)])
 
     def _rank(self, query: str, similarities: np.ndarray) -> Ranking:
         bonus, config = np.zeros(len(similarities)), self.config
@@ -201,12 +197,12 @@ class Retriever:
     def _different_answers(self, entries: np.ndarray) -> np.ndarray:
         """Return for each of *entries* the place of the first one with the same answer: its own, or an earlier one."""
         answers = self.index.answers[entries]
-        facts = np.array([self._facts[entry] for entry in entries], dtype=object)
-        similar = (answers @ answers.T >= SAME_ANSWER) & (facts[:, None] == facts)
+        said = np.array([self._facts[entry] for entry in entries], dtype=object)
+        similar = (answers @ answers.T >= SAME_ANSWER) & (said[:, None] == said)
         same = (similar | np.eye(len(answers), dtype=bool)).argmax(axis=1)
         return np.asarray(same[same])  # if A says the same as B and B as C, C counts with A
 
 
-def _mean(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Return the mean similarity of both encoders."""
-    return (1 - SECOND_WEIGHT) * first + SECOND_WEIGHT * second
+def facts(text: str) -> tuple[list[str], int]:
+    """Return what the encoder blurs: the numbers in *text*, and how often it negates."""
+    return sorted({*re.findall("[0-9]+", text)}), len(NEGATIONS.findall(text))

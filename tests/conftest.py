@@ -14,10 +14,9 @@ import pandas as pd
 import pytest
 
 from faqlab import cli as command_line
-from faqlab.encoder import Encoder, load_encoder
+from faqlab.encoder import MINILM, Encoder, load_encoder
 from faqlab.faqs import FaqSet
 from faqlab.queries import load_queries
-from faqlab.reference import MINILM
 from faqlab.retriever import Retriever
 from faqlab.settings import PROJECT_ROOT, Settings, settings
 from faqlab.small_talk import SmallTalk
@@ -110,9 +109,9 @@ class CountingEncoder:
     texts: list[str] = field(default_factory=list)
     dimension: int = 384
 
-    def encode(self, texts: Sequence[str], *, progress: bool = False) -> np.ndarray:
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
         self.texts += texts
-        return self.inner.encode(texts, progress=progress)
+        return self.inner.encode(texts)
 
 
 @pytest.fixture

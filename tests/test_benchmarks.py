@@ -43,20 +43,20 @@ def test_queries_are_chosen_by_kind_in_proportion_and_always_the_same(queries: p
 
 
 OTHER_VECTORS = """
-import faqlab.cache, faqlab.encoder, faqlab.reference
+import faqlab.cache, faqlab.encoder
 from faqlab.settings import settings
 
 class Reference(faqlab.encoder.ServingEncoder):
     def __init__(self, name):
-        weights = faqlab.reference.find_weights(name)
+        weights = faqlab.encoder.find_weights(name)
         files, _ = faqlab.cache.read_files(*faqlab.encoder.serving_cache(weights, settings().cache_dir))
         super().__init__(weights, *files.values())
 
-    def encode(self, texts, *, progress=False):
+    def encode(self, texts):
         vectors = super().encode(texts)
         return vectors if len(texts) == 1 else vectors[::-1]
 
-faqlab.reference.ReferenceEncoder = Reference
+faqlab.encoder.ReferenceEncoder = Reference
 """
 """A reference that gives each entry the vector of another one, and needs no torch."""
 
@@ -185,7 +185,8 @@ def test_what_the_user_can_fix_is_one_line_and_status_2(
     missing = tmp_path / "missing.json"
     assert benchmark(calls, "--faqs", write_faqs(), "--config", missing) == 2
     assert capsys.readouterr().err.startswith(f"{missing}: no such file")
-    assert benchmark(calls, "--split", "dev") == 2
+    (tmp_path / "baseline.json").write_text("{}")
+    assert benchmark(calls, "--config", tmp_path / "baseline.json", "--split", "dev") == 2
     assert capsys.readouterr().err == "--split dev: expected tune or test.\n"
 
 

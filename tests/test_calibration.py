@@ -102,7 +102,7 @@ def test_the_thresholds_keep_within_the_limits_and_no_others_answer_more_right(
     results: pd.DataFrame, limits: Limits
 ) -> None:
     def shares(answer_from: float, scope_from: float) -> tuple[float, float, float]:
-        of = result_shares(decide_again(results, 0, answer_from, scope_from))
+        of = result_shares(decide_again(results, decline_below=0, answer_from=answer_from, scope_from=scope_from))
         return of["answered right"], of["answered wrong"], of["out of scope, answered"]
 
     found = thresholds(results, limits)

@@ -131,9 +131,8 @@ def test_the_users_mistakes_are_one_sentence_each(
     assert_one_sentence(cli("ask", " \x01", "--faqs", faqs), "The query is empty")
     assert_one_sentence(cli(*ask, faqs, "--top-k", 0), "top_k: input should be greater than or equal to 1")
     assert_one_sentence(cli(*ask, faqs, "--config", bad), bad, "top_n: extra inputs are not permitted")
-    assert_one_sentence(
-        cli(*ask, faqs, "--config", tmp_path / "none.json"), "none.json: no such file; leave out --config"
-    )
+    assert_one_sentence(cli(*ask, faqs, "--config", tmp_path / "none.json"), "none.json: no such file; fix it, or name")
+    assert_one_sentence(cli("serve", "--config", tmp_path / "none.json"), "none.json: no such file; fix it, or name")
     assert_one_sentence(cli(*ask, tmp_path / "none.json"), "none.json: no such file; name your FAQ with --faqs or")
     assert_one_sentence(cli(*ask, bad), bad, "no questions and answers found; expected {")
     assert_one_sentence(cli(*evaluate, bad), bad, "unknown column")

@@ -10,8 +10,9 @@ import pytest
 from pydantic import ValidationError
 
 from faqlab.config import BASELINE, WITHOUT_SECOND, RetrievalConfig
+from faqlab.encoder import BGE, SERVED
 from faqlab.errors import FaqlabError
-from faqlab.reference import BGE, SERVED
+from faqlab.settings import Settings
 
 
 @pytest.fixture
@@ -55,16 +56,19 @@ def test_a_rerun_with_a_slightly_different_result_writes_the_same_bytes(path: Pa
     assert path.read_bytes() == first
 
 
-def test_a_missing_file_means_the_baseline_with_a_warning_unless_it_is_the_projects(
+def test_if_the_file_of_the_settings_is_missing_it_is_the_baseline_with_a_warning_unless_it_is_the_projects(
     path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert RetrievalConfig.load(path) == BASELINE
-    (record,) = caplog.records
+    with pytest.raises(FaqlabError, match=r"retrieval\.json: no such file; fix it, or name another configuration\.$"):
+        RetrievalConfig.load(path)
+    monkeypatch.setattr("faqlab.config.settings", lambda: Settings(retrieval=path))
+    assert RetrievalConfig.load() == RetrievalConfig.load(path) == BASELINE
+    record, _ = caplog.records
     assert record.levelno == logging.WARNING
     assert record.getMessage().startswith(f"{path}: no such file, so the baseline is used")
     monkeypatch.setattr("faqlab.config.RETRIEVAL", path)
     assert RetrievalConfig.load(path) == BASELINE
-    assert len(caplog.records) == 1
+    assert len(caplog.records) == 2
 
 
 def test_where_the_second_encoder_is_not_set_up_the_numbers_for_one_are_used(

@@ -136,7 +136,7 @@ def test_deciding_again_is_deciding_so_in_the_first_place(retriever: Retriever, 
     stricter = retriever.with_config(scale=15.0, null_cosine=0.5, decline_below=0.7, answer_from=0.8)
     columns = ["id", "query", "relevant", "kind", "split", "answerable"]
     before = decided["outcome"].copy()
-    again = decide_again(decided, 0.7, 0.8)
+    again = decide_again(decided, decline_below=0.7, answer_from=0.8)
     pd.testing.assert_frame_equal(again, evaluate(stricter, decided[columns]))
     assert decided["outcome"].equals(before)
     assert not again["outcome"].equals(before)
@@ -145,7 +145,7 @@ def test_deciding_again_is_deciding_so_in_the_first_place(retriever: Retriever, 
 def test_a_query_without_words_stays_declined(retriever: Retriever) -> None:
     calibrated = retriever.with_config(scale=15.0, null_cosine=0.5, decline_below=0.4, answer_from=0.5)
     results = evaluate(calibrated, labelled(("???",)))
-    assert decide_again(results, 0, 0)["reason"].tolist() == ["no_words"]
+    assert decide_again(results, decline_below=0, answer_from=0)["reason"].tolist() == ["no_words"]
 
 
 def test_answer_rates_are_shares_of_the_answerable_and_of_the_out_of_scope_queries(results: pd.DataFrame) -> None:

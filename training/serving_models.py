@@ -16,9 +16,8 @@ from tokenizers import Tokenizer
 
 from faqlab.cache import Files, load_or_build
 from faqlab.config import BASELINE, RetrievalConfig
-from faqlab.encoder import SERVING_FILES, serving_cache
+from faqlab.encoder import BGE_FOLDER, SERVING_FILES, Weights, find_weights, load_sentence_transformer, serving_cache
 from faqlab.errors import FaqlabError
-from faqlab.reference import BGE_FOLDER, Weights, find_weights, load_sentence_transformer
 from faqlab.settings import settings
 
 

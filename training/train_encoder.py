@@ -26,12 +26,7 @@ from tqdm.auto import tqdm
 from benchmarks.command import run
 from faqlab.cache import sha256, write_aside
 from faqlab.config import BASELINE, RetrievalConfig
-from faqlab.errors import FaqlabError
-from faqlab.evaluation import compare, evaluate, summarise
-from faqlab.faqs import FaqSet
-from faqlab.index import VIEWS
-from faqlab.queries import load_domains, load_queries
-from faqlab.reference import (
+from faqlab.encoder import (
     ADAPTER_FILES,
     BGE,
     MINILM,
@@ -40,6 +35,11 @@ from faqlab.reference import (
     find_weights,
     load_sentence_transformer,
 )
+from faqlab.errors import FaqlabError
+from faqlab.evaluation import compare, evaluate, summarise
+from faqlab.faqs import FaqSet
+from faqlab.index import VIEWS
+from faqlab.queries import load_domains, load_queries
 from faqlab.retriever import Retriever
 from faqlab.settings import PROJECT_ROOT, settings
 
@@ -150,7 +150,7 @@ def train(
         domains: FAQs with their labelled queries, by name.
         out: A folder; an adapter in it is replaced.
         config: How to train.
-        start: The encoder to begin with: a name in `reference.SERVED`, or the folder of an adapter.
+        start: The encoder to begin with: a name in `encoder.SERVED`, or the folder of an adapter.
         judged_by: FAQs with queries to test on.
 
     Returns:

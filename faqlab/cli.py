@@ -152,16 +152,15 @@ def evaluate(
     measures = evaluation.summarise(results)
     if top_k:
         measures.loc[f"hit@{top_k}"] = evaluation.interval(results["mrr"].dropna() >= 1 / top_k)
-    outcomes, kinds = evaluation.outcomes(results), evaluation.by_kind(results)
+    tables = {"outcomes": evaluation.outcomes(results), "by_kind": evaluation.by_kind(results)}
     plain = evaluation.without_alternatives(retriever, table)
     if as_json:
-        report: dict[Any, Any] = {"split": split if has_splits else None, "queries": len(table)}
-        report |= measures.to_dict("index")
-        report |= {"outcomes": outcomes.to_dict("index"), "by_kind": kinds.to_dict("index")}
+        report = {"split": split if has_splits else None, "queries": len(table), **measures.to_dict("index")}
+        report |= {name: of.to_dict("index") for name, of in tables.items()}
         print_json(report | ({"without_alternatives": plain} if plain else {}))
         return
     of = {"queries": len(table), "path": path, "faqs": retriever.faqs, "tuned_on": not has_splits or split == "tune"}
-    typer.echo(render("evaluate.txt", **of, measures=measures, outcomes=outcomes, kinds=kinds, plain=plain))
+    typer.echo(render("evaluate.txt", **of, measures=measures, **tables, plain=plain))
 
 
 @app.command()
@@ -240,10 +239,8 @@ def tune(out: Out, faqs: Faqs = None, queries: Queries = None, config: Config = 
     found, judged = calibration.tune(retriever, table)
     found.save(out)
     shares = before.to_frame("before").assign(after=evaluation.result_shares(judged["this FAQ"])).T
-    typer.echo(f"{len(table)} queries to {retriever.faqs.path}, tuned with {len(judged) - 1} other FAQs:")
-    typer.echo(shares.to_string(float_format="{:.3f}".format, na_rep="–"))
-    typer.echo("The numbers were found on these queries, so the figures are optimistic.")
-    typer.echo(f"Written to {out}. To use it, set FAQLAB_RETRIEVAL={out} or name it with --config.")
+    of = {"queries": len(table), "faqs": retriever.faqs, "others": len(judged) - 1}
+    typer.echo(render("tune.txt", **of, shares=shares, out=out))
 
 
 @app.command("import")

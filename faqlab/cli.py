@@ -11,8 +11,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -275,8 +275,7 @@ def serve(faqs: Faqs = None, config: Config = None, port: Port = None, records: 
     from faqlab.voice.demo import LiveDemo
 
     demo = LiveDemo(faqs=faqs, config=config, port=port, records=records, progress=_progress)
-    with _until_ctrl_c(demo):
-        typer.echo(f"Join at {demo.start().url} (Ctrl-C ends it)")
+    _serve(demo, lambda: typer.echo(f"Join at {demo.url} (Ctrl-C ends it)"))
 
 
 @app.command()
@@ -302,10 +301,8 @@ def agent(faqs: Faqs = None, config: Config = None, records: Records = None, eve
     assistant = Assistant.load(pipeline, log, faqs or settings().faqs, config or settings().retrieval)
     lines = settings().calls or pipeline.lines()
     worker = Worker(livekit, assistant, settings().agent_name, lines)
-    with _until_ctrl_c(worker):
-        worker.start()
-        ready = f"Answering up to {lines} calls at a time, as {settings().agent_name} at {livekit.url}."
-        tell(ready, ready=worker.identity)
+    ready = f"Answering up to {lines} calls at a time, as {settings().agent_name} at {livekit.url}."
+    _serve(worker, lambda: tell(ready, ready=worker.identity))
 
 
 @app.command()
@@ -314,9 +311,8 @@ def tokens(port: Port = None, events: Events = False) -> None:
     from faqlab.voice.token_server import TokenServer
 
     server = TokenServer(_livekit(), settings(), port or settings().port)
-    with _until_ctrl_c(server):
-        url = server.start().url
-        typer.echo(json.dumps({"ready": url}) if events else f"Join at {url} (Ctrl-C ends it)")
+    ready = '{{"ready": "{}"}}' if events else "Join at {} (Ctrl-C ends it)"
+    _serve(server, lambda: typer.echo(ready.format(server.url)))
 
 
 def _livekit() -> LiveKit:
@@ -327,9 +323,8 @@ def _livekit() -> LiveKit:
     raise FaqlabError("LIVEKIT_URL isn't set; set it, LIVEKIT_API_KEY and LIVEKIT_API_SECRET, or use `faqlab serve`.")
 
 
-@contextmanager
-def _until_ctrl_c(server: LiveDemo | BackgroundService) -> Iterator[None]:
-    """Run the block, wait for Ctrl-C or SIGTERM, and stop *server*; exit with 1 if it stopped unexpectedly."""
+def _serve(server: LiveDemo | BackgroundService, announce: Callable[[], None]) -> None:
+    """Start *server*, *announce* it, and stop it at Ctrl-C or SIGTERM; FaqlabError if it stops unexpectedly."""
 
     def handle(handler: Any) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -342,11 +337,11 @@ def _until_ctrl_c(server: LiveDemo | BackgroundService) -> Iterator[None]:
     handle(interrupt)  # also in a background job of a script, for which shells have SIGINT ignored
     try:
         with suppress(KeyboardInterrupt):
-            yield
+            server.start()
+            announce()
             while not (problem := server.problem):
                 time.sleep(1)
-            _progress(f"faqlab: {problem}")
-            raise typer.Exit(1)
+            raise FaqlabError(problem)
     finally:
         handle(signal.SIG_IGN)
         server.stop()

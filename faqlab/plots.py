@@ -1,8 +1,4 @@
-"""
-The figures that several notebooks or widgets draw: tables and arrays in, matplotlib figures out.
-
-Every colour is paired with a marker or hatching, so the figures also work in greyscale.
-"""
+"""Figures of several notebooks or widgets. Each colour has a marker or hatching, so they also work in greyscale."""
 
 from __future__ import annotations
 

@@ -25,7 +25,6 @@ from faqlab.encoder import (
     Weights,
     find_weights,
     load_encoder,
-    load_sentence_transformer,
 )
 from faqlab.errors import FaqlabError
 from faqlab.faqs import FaqSet
@@ -161,7 +160,7 @@ def test_weights_with_another_sha256_are_refused(tmp_path: Path, monkeypatch: py
         FaqlabError,
         match=r"model\.safetensors: missing, damaged or of another version \(SHA-256\); reinstall its package, or",
     ):
-        load_sentence_transformer(MINILM)
+        ReferenceEncoder(MINILM)
 
 
 def test_a_damaged_adapter_is_refused(tmp_path: Path) -> None:

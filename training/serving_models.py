@@ -16,7 +16,7 @@ from tokenizers import Tokenizer
 
 from faqlab.cache import Files, load_or_build
 from faqlab.config import BASELINE, RetrievalConfig
-from faqlab.encoder import BGE_FOLDER, SERVING_FILES, Weights, find_weights, load_sentence_transformer, serving_cache
+from faqlab.encoder import BGE_FOLDER, SERVING_FILES, ReferenceEncoder, Weights, find_weights, serving_cache
 from faqlab.errors import FaqlabError
 from faqlab.settings import settings
 
@@ -35,7 +35,7 @@ def export(weights: Weights) -> Files:
     from onnxruntime.transformers.fusion_options import FusionOptions
     from onnxruntime.transformers.optimizer import optimize_by_onnxruntime, optimize_model
 
-    model: Any = load_sentence_transformer(weights.name)
+    model: Any = ReferenceEncoder(weights.name).model
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         plain, fused, optimised = (f"{folder}/{name}.onnx" for name in ("plain", "fused", "optimised"))

@@ -33,7 +33,6 @@ from faqlab.encoder import (
     SERVED,
     ReferenceEncoder,
     find_weights,
-    load_sentence_transformer,
 )
 from faqlab.errors import FaqlabError
 from faqlab.evaluation import compare, evaluate, summarise
@@ -247,7 +246,7 @@ class _Trainee:
         import torch
         from peft import LoraConfig, PeftModel, get_peft_model
 
-        sentence_transformer, self.base = load_sentence_transformer(base), base
+        sentence_transformer, self.base = ReferenceEncoder(base).model, base
         self.pooling = sentence_transformer[1]
         self.tokenizer, self.max_tokens = sentence_transformer.tokenizer, sentence_transformer.max_seq_length
         transformer: Any = sentence_transformer[0].auto_model

@@ -41,11 +41,11 @@ def unanswered(records: Iterable[LookupRecord]) -> pd.DataFrame:
     for record in records:
         asked = latest.get(record.room, {"offered": ()})
         why = "not helpful" if record.helpful is False else WHY.get(record.outcome, "")
-        if record.answered and record.hits[0]["id"] in asked["offered"]:
+        ids = [hit.get("id") for hit in record.hits]
+        if record.answered and any(best in asked["offered"] for best in ids[:1]):
             asked["why"] = why
         if record.reason not in REPLIES and has_words(record.query):
-            offered = [hit["id"] for hit in record.hits[: len(record.choices)]]
-            rows.append({"query": record.query, "room": record.room, "why": why, "offered": offered})
+            rows.append({"query": record.query, "room": record.room, "why": why, "offered": ids[: len(record.choices)]})
             latest[record.room] = rows[-1]
     return pd.DataFrame([row for row in rows if row["why"]], columns=["query", "room", "why"])
 
@@ -87,8 +87,7 @@ def add_phrasings(
     texts = (" ".join(replace_surrogates(text).replace("|", " ").split()) for text in phrasings)  # | would separate two
     new = {normalised(text): text for text in texts if has_words(text)}
     held_out = [*map(normalised, tests)]
-    known = {*faqs.phrasings, *(key for key in new if get_close_matches(key, held_out, 1, SAME))}
-    added = [new[key] for key in new if key not in known]
+    added = [new[key] for key in new if key not in faqs.phrasings and not get_close_matches(key, held_out, 1, SAME)]
     if not added or is_blank(to + answer):
         missing = "an answer" if added else "a phrasing that is neither in the FAQ nor a test query"
         raise FaqlabError(f"Nothing is saved: write {missing}.")
@@ -102,7 +101,7 @@ def add_phrasings(
         else:
             words = re.sub(r"\W+", "-", added[0].lower())[:40].strip("-")
             free = (name for n in count(len(faqs)) if (name := f"{words}-{n}") not in entries)
-            named = {"id": next(free)} if any("id" in entry for entry in data["questions"]) else {}
+            named = {"id": next(free)} if any("id" in entry for entry in entries.values()) else {}
             entry = {**named, "question": added[0], "answer": answer.strip(), "alternatives": added[1:]}
             data["questions"].append(entry)
     except (ValueError, LookupError, TypeError, AttributeError):

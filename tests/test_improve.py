@@ -87,6 +87,14 @@ def test_a_records_folder_gives_the_same_as_the_log_that_wrote_it(tmp_path: Path
         load_records(tmp_path / "other")
 
 
+def test_records_without_hits_or_their_ids_are_questions_like_others() -> None:
+    unsure = record("about my order", "clarify", "ambiguous")
+    for hits in ([], [{}]):
+        assert asked(unsure, record("and now", "answer", "chosen", hits=hits)) == [
+            ("about my order", "clarified in vain")
+        ]
+
+
 def vain(*queries: str) -> pd.DataFrame:
     rooms = [f"call-{n}" for n in range(len(queries))]
     return pd.DataFrame({"query": queries, "room": rooms, "why": "declined"})
@@ -192,7 +200,7 @@ def test_phrasings_are_added_only_if_the_file_then_has_them_in_that_entry(questi
     path = tmp_path / "mine.json"
     path.write_text(json.dumps({"questions": questions}))
     before = path.read_bytes()
-    with pytest.raises(FaqlabError, match="only an FAQ in our JSON format .*faqlab import mine"):
+    with pytest.raises(FaqlabError, match=r"only an FAQ in our JSON format .*faqlab import mine"):
         improve.add_phrasings(path, ["which street"], to=FaqSet.load(path).ids[1])
     assert path.read_bytes() == before
     assert [*tmp_path.iterdir()] == [path]

@@ -40,7 +40,7 @@ Split = Annotated[Literal["tune", "test"], typer.Option(help="Which queries, if 
 Config = Annotated[Path | None, typer.Option("--config", metavar="PATH", help="The configuration, a JSON file.")]
 TopK = Annotated[int | None, typer.Option("--top-k", metavar="N", help="How many entries to return.")]
 Save = Annotated[Path | None, typer.Option("--save", "--per-query", metavar="FILE", help="Write a row per query, CSV.")]
-Compared = Annotated[Path, typer.Argument(exists=True, metavar="FILE", help="A configuration, FAQ or saved run.")]
+Compared = Annotated[Path, typer.Argument(metavar="FILE", help="A configuration, FAQ or saved run.")]
 Price = Annotated[list[str] | None, typer.Option(metavar="NAME=NUMBER", help="What an outcome costs: wrong=5.")]
 Minimum = Annotated[list[str] | None, typer.Option("--min", metavar="MEASURE=NUMBER", help="What B needs: hit@1=.7.")]
 Html = Annotated[Path | None, typer.Option(metavar="FILE", help="Write a report: one HTML file, to send.")]
@@ -196,14 +196,14 @@ def compare(
         raise FaqlabError("--faqs is for two configurations and --config for two FAQs; leave one of them out.")
     prices = comparison.PRICES | _numbers(price, "--price", comparison.PRICES)
     if faqs or queries or config:
-        path = queries or settings().queries
         systems = [_retriever(of if config else faqs, config or of, None) for of in (a, b)]
-        runs = [evaluate(of, load_queries(path, of.faqs, "test")) for of in systems]
+        runs = [evaluate(of, load_queries(queries or settings().queries, of.faqs, "test")) for of in systems]
     else:
         runs = [comparison.load_run(path) for path in (a, b)]
     found = comparison.compare(runs[0], runs[1], prices)
     report = {"a": str(a), "b": str(b), "queries": len(runs[0]), "prices": prices, **found}
-    wanted = _numbers(minimum, "--min", found["measures"])
+    bad = ("wrong_at_once", "false_answer_rate", "cost")  # for which a minimum makes no sense
+    wanted = _numbers(minimum, "--min", [name for name in found["measures"] if name not in bad])
     report["below"] = {name: least for name, least in wanted.items() if not found["measures"][name]["b"] >= least}
     if html:
         from faqlab.plots import RESULTS

@@ -241,11 +241,18 @@ def test_a_wrong_combination_gets_a_sentence(
     assert_one_sentence(cli("compare", good, bad, *both, "--config", good), "leave one of them out")
     short = write_faqs(SMALL[:2], "short.json")
     assert_one_sentence(cli("compare", faqs, short, "--config", good, "--queries", labels), short, "no entry '2'")
-    for option in (("--min", "hit@2=.7"), ("--min", "hit@1"), ("--price", "rude=4"), ("--price", "wrong=much")):
+    for option in (
+        ("--min", "hit@2=.7"),
+        ("--min", "hit@1"),
+        ("--price", "rude=4"),
+        ("--price", "wrong=much"),
+        ("--min", "cost=1"),
+    ):
         assert_one_sentence(cli("compare", good, bad, *both, *option), option[0], "write NAME=NUMBER, with one of")
     assert_one_sentence(cli("compare", good, bad, *both, "--html", tmp_path), "can't be written")
-    missing = cli("compare", good, tmp_path / "none.json", *both)
-    assert missing.status == 2 and "does not exist" in " ".join(missing.err.split())
+    none = tmp_path / "none.json"
+    for other, options in ((good, both), (none, ()), (faqs, ("--config", good, "--queries", labels))):
+        assert_one_sentence(cli("compare", none, other, *options), f"{none}: no")
 
 
 def test_the_report_is_one_file_that_shows_all_of_it(

@@ -77,10 +77,10 @@ def _manifest(made_from: Mapping[str, object], files: Files) -> bytes:
     return json.dumps({"made_from": made_from, "sha256": sums}, indent=2, ensure_ascii=False).encode()
 
 
-def write_aside(path: Path, data: bytes) -> None:
-    """Write *data* to *path*, on disk, so that a reader finds the old file or the new one, never part of one."""
+def write_aside(path: Path, data: bytes, check: Callable[[Path], object] = lambda aside: None) -> None:
+    """Write *data*, on disk, so that a reader finds the old file or a whole new one, which *check* doesn't refuse."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{uuid4().hex}")
+    aside = path.with_name(f".{uuid4().hex}.{path.name}")  # with the suffix, by which *check* reads it
     try:
         with aside.open("wb") as file:
             if path.exists():
@@ -88,6 +88,7 @@ def write_aside(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        check(aside)
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)

@@ -41,7 +41,7 @@ Split = Annotated[Literal["tune", "test"], typer.Option(help="Which queries, if 
 Config = Annotated[Path | None, typer.Option("--config", metavar="PATH", help="The configuration, a JSON file.")]
 TopK = Annotated[int | None, typer.Option("--top-k", metavar="N", help="How many entries to return.")]
 Save = Annotated[Path | None, typer.Option("--save", "--per-query", metavar="FILE", help="Write a row per query, CSV.")]
-Compared = Annotated[Path, typer.Argument(exists=True, metavar="FILE", help="A configuration, FAQ or saved run.")]
+Compared = Annotated[Path, typer.Argument(metavar="FILE", help="A configuration, FAQ or saved run.")]
 Minimum = Annotated[list[str] | None, typer.Option("--min", metavar="MEASURE=NUMBER", help="What B needs: hit@1=.7.")]
 Html = Annotated[Path | None, typer.Option(metavar="FILE", help="Write a report: one HTML file, to send.")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Make each line a new conversation.")]
@@ -186,16 +186,16 @@ def compare(
     if faqs and config:
         raise FaqlabError("--faqs is for two configurations and --config for two FAQs; leave one of them out.")
     if faqs or queries or config:
-        path = queries or settings().queries
         systems = [_retriever(of if config else faqs, config or of, None) for of in (a, b)]
-        runs = [evaluate(of, load_queries(path, of.faqs, "test")) for of in systems]
+        runs = [evaluate(of, load_queries(queries or settings().queries, of.faqs, "test")) for of in systems]
     else:
         runs = [comparison.load_run(path) for path in (a, b)]
     found = comparison.compare(*runs)
     measures, least = found["measures"], [text.partition("=")[::2] for text in minimum or ()]
+    names = [*measures.keys() - {"wrong_at_once", "false_answer_rate", "cost"}]  # of which less is better
     for name, number in least:
-        if name not in measures or not number.replace(".", "", 1).isdecimal():
-            raise FaqlabError(f"--min {name}: write NAME=NUMBER, with one of the names {', '.join(measures)}.")
+        if name not in names or not number.replace(".", "", 1).isdecimal():
+            raise FaqlabError(f"--min {name}: write NAME=NUMBER, with one of the names {', '.join(sorted(names))}.")
     below = {name: float(number) for name, number in least if not measures[name]["b"] >= float(number)}
     report = {"a": str(a), "b": str(b), "queries": len(runs[0]), "prices": comparison.PRICES, **found, "below": below}
     if html:

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from faqlab.errors import FaqlabError
 from faqlab.evaluation import evaluate, result_shares
 from faqlab.faqs import FaqSet
 from faqlab.retriever import Retriever
-from faqlab.text import clean_query, has_words, is_blank, normalised, read_text, write_text
+from faqlab.text import clean_query, has_words, is_blank, normalised, read_text, replace_surrogates, write_text
 from faqlab.voice.lookup_log import LookupRecord
 
 WHY = {Outcome.DECLINE: "declined", Outcome.CLARIFY: "clarified in vain", "failed": "failed"}
@@ -40,11 +41,11 @@ def unanswered(records: Iterable[LookupRecord]) -> pd.DataFrame:
     for record in records:
         asked = latest.get(record.room, {"offered": ()})
         why = "not helpful" if record.helpful is False else WHY.get(record.outcome, "")
-        if record.answered and record.hits[0]["id"] in asked["offered"]:
+        ids = [hit.get("id") for hit in record.hits]
+        if record.answered and any(best in asked["offered"] for best in ids[:1]):
             asked["why"] = why
         if record.reason not in REPLIES and has_words(record.query):
-            offered = [hit["id"] for hit in record.hits[: len(record.choices)]]
-            rows.append({"query": record.query, "room": record.room, "why": why, "offered": offered})
+            rows.append({"query": record.query, "room": record.room, "why": why, "offered": ids[: len(record.choices)]})
             latest[record.room] = rows[-1]
     return pd.DataFrame([row for row in rows if row["why"]], columns=["query", "room", "why"])
 
@@ -80,32 +81,40 @@ def add_phrasings(
 
     Left out are those that are in the FAQ, or (nearly) among the held-out queries *tests*. The first is a new entry's
     question, the others are alternatives. The file keeps its other fields and its layout. If there is nothing to add,
-    or the file isn't in our JSON format or can't be written, it stays as it was: FaqlabError.
+    or the file isn't exactly in our JSON format or can't be written, it stays as it was: FaqlabError.
     """
     before, faqs = read_text(path, "name your FAQ with FAQLAB_FAQS"), FaqSet.load(path)
-    new = {normalised(text): text.strip() for text in phrasings if has_words(text)}
+    texts = (" ".join(replace_surrogates(text).replace("|", " ").split()) for text in phrasings)  # | would separate two
+    new = {normalised(text): text for text in texts if has_words(text)}
     held_out = [*map(normalised, tests)]
-    known = {*faqs.phrasings, *(key for key in new if get_close_matches(key, held_out, 1, SAME))}
-    added = [new[key] for key in new if key not in known]
+    added = [new[key] for key in new if key not in faqs.phrasings and not get_close_matches(key, held_out, 1, SAME)]
     if not added or is_blank(to + answer):
         missing = "an answer" if added else "a phrasing that is neither in the FAQ nor a test query"
         raise FaqlabError(f"Nothing is saved: write {missing}.")
+    remedy = f"`faqlab import {path.name} -o mine.json` writes it so, then set FAQLAB_FAQS=mine.json"
+    refusal = FaqlabError(f"{path}: only an FAQ in our JSON format can be changed here; {remedy}.")
     try:
         data = json.loads(before)
         entries = {str(entry.get("id", n)): entry for n, entry in enumerate(data["questions"])}
         if to:
-            entries[to]["alternatives"] = [*faqs[to].alternatives, *added]
+            entries[to]["alternatives"] = [*(entries[to].get("alternatives") or ()), *added]
         else:
             words = re.sub(r"\W+", "-", added[0].lower())[:40].strip("-")
-            named = {"id": f"{words}-{len(entries)}"} if "id" in data["questions"][-1] else {}
+            free = (name for n in count(len(faqs)) if (name := f"{words}-{n}") not in entries)
+            named = {"id": next(free)} if any("id" in entry for entry in entries.values()) else {}
             entry = {**named, "question": added[0], "answer": answer.strip(), "alternatives": added[1:]}
             data["questions"].append(entry)
     except (ValueError, LookupError, TypeError, AttributeError):
-        remedy = f"`faqlab import {path.name} -o mine.json` writes it so, then set FAQLAB_FAQS=mine.json"
-        raise FaqlabError(f"{path}: only an FAQ in our JSON format can be changed here; {remedy}.") from None
+        raise refusal from None
+
+    def check(new: Path) -> None:
+        after = FaqSet.load(new)
+        if after.phrasings != faqs.phrasings | dict.fromkeys(map(normalised, added), to or after.ids[-1]):
+            raise refusal
+
     indent = re.search(r"\n([ \t]+)", before)
     text = json.dumps(data, ensure_ascii=before.isascii(), indent=indent and indent[1])
-    write_text(path, text + before[len(before.rstrip()) :], "it's unchanged: check its permissions and the disk")
+    write_text(path, text + before[len(before.rstrip()) :], "it's unchanged: check its permissions and the disk", check)
     return added
 
 

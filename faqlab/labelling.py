@@ -41,6 +41,8 @@ class Labeller(anywidget.AnyWidget):
         super().__init__()
         self._retriever, self._path = retriever.with_config(top_k=SHOWN), Path(path).resolve()
         self._asked, self._lines = _questions(asked), list[str]()  # the lines that this widget has written
+        if self._path.suffix.lower() == ".xlsx":
+            raise FaqlabError(f"{path}: labels are added to CSV files only; save it as CSV and name that file.")
         if not self._path.exists():
             write_text(self._path, ",".join((*COLUMNS, "source")) + "\n", REMEDY)
         self._refresh()
@@ -55,9 +57,9 @@ class Labeller(anywidget.AnyWidget):
                 hits = self._retriever.answer(text).hits[:SHOWN]
                 reply = {"found": [_shown(hit.faq) for hit in hits], "for": text}
             elif row := message.get("save"):
-                self._lines.append(append_row(self._path, row))
+                self._lines.append(append_row(self._path, row, self._retriever.faqs))
             elif self._lines:
-                remove_row(self._path, self._lines[-1])
+                remove_row(self._path, self._lines[-1], self._retriever.faqs)
                 self._lines.pop()
             self._refresh()
         except FaqlabError as error:
@@ -95,7 +97,7 @@ def _questions(asked: Iterable[LookupRecord | str]) -> dict[str, dict[str, str]]
         text, source = (one, "typed") if isinstance(one, str) else (one.query, f"call {one.id}")
         if has_words(text) and (isinstance(one, str) or one.reason not in REPLIES):
             question = questions.setdefault(normalised(text), {"text": text, "source": source})
-            if not isinstance(one, str) and one.helpful is not None and one.hits:
+            if not isinstance(one, str) and one.helpful is not None and (best := one.hits[:1]):
                 verdict = "helpful" if one.helpful else "not helpful"
-                question["note"] = f"The answer was “{one.hits[0]['question']}”, and the caller said: {verdict}."
+                question["note"] = f"The answer was “{best[0].get('question')}”, and the caller said: {verdict}."
     return questions

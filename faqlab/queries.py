@@ -31,8 +31,7 @@ def load_queries(path: str | Path, faqs: FaqSet, split: str | None = None) -> pd
     optional. With *split*, only the queries of `tune` or `test` are kept; a file without splits is used whole.
     FaqlabError if the file can't be read, or something in it is missing, wrong or a duplicate.
     """
-    table = read_rows(Path(path), faqs)
-    table = table[table["kind"] != NOT_A_QUESTION]
+    table = read_rows(Path(path), faqs).query("kind != @NOT_A_QUESTION")
     if split and (table["split"] != "").any():
         table = table[table["split"] == split]
     if table.empty:
@@ -47,20 +46,20 @@ def read_rows(path: Path, faqs: FaqSet) -> pd.DataFrame:
     table["answerable"] = table["relevant"].map(bool)
     kinds = table["answerable"].map({True: "answerable", False: "out_of_scope"})
     defaults = {"id": [f"q{n + 1}" for n in range(len(table))], "kind": kinds, "split": ""}
-    table = pd.DataFrame({**defaults, **table}, table.index).replace({"split": {"train": "tune"}})
-    duplicates = table.loc[table["id"].duplicated(), "id"]
-    if len(duplicates):
+    table = pd.DataFrame({**defaults, **table}, table.index)
+    table["id"] = table["id"].where(table["id"] != "", defaults["id"])
+    table["split"] = table["split"].str.casefold().replace("train", "tune")
+    if len(duplicates := table.loc[table["id"].duplicated(), "id"]):
         raise FaqlabError(f"{path}: two queries have the id {duplicates.iloc[0]!r}; rename one.")
     splits = SPLITS if (table["split"] != "").any() else ("",)
     for line, query_id, query, relevant, split in table[["id", "query", "relevant", "split"]].itertuples():
         where = f"{path}: line {line} ({query_id})"
         if is_blank(query):
             raise FaqlabError(f"{where} has no query; write one or delete the row.")
-        unknown = [faq_id for faq_id in relevant if faq_id not in faqs.position]
-        if unknown:
-            there = f"{faqs.path or 'the FAQ'} has no entry {unknown[0]!r} (it has, for example, {faqs.ids[0]!r})"
-            remedy = "name this FAQ's queries with --queries or FAQLAB_QUERIES, or fix the label"
-            raise FaqlabError(f"{where}: {there}; {remedy}.")
+        if unknown := [faq_id for faq_id in relevant if faq_id not in faqs.position]:
+            known = next((faq.question for faq in faqs if faq.question.startswith(unknown[0])), faqs.ids[0])
+            there = f"{faqs.path or 'the FAQ'} has no entry {unknown[0]!r} (it has, for example, {known!r})"
+            raise FaqlabError(f"{where}: {there}; {REMEDY}, or fix the label.")
         if split not in splits:
             raise FaqlabError(f"{where} has the split {split!r}; write {' or '.join(SPLITS)}, or leave the column out.")
     return table
@@ -85,27 +84,29 @@ def _our_names(path: Path, header: list[str]) -> list[str]:
 
 def _labels(cell: str, faqs: FaqSet) -> tuple[str, ...]:
     """Return the ids in *cell*, or those of the questions in it; 3.0 means 3, and a spreadsheet's NaN means none."""
-    ids, asked = faqs.position, [faqs.phrasings.get(normalised(text)) for text in re.split(r"[|\n]", cell)]
+    ids = faqs.position
     if cell.casefold() in KNOWN["values"]["nothing"] and cell not in ids:
         return ()
     words = [word for part in cell.split() for word in ([part] if part in ids else re.split("[,;|]", part)) if word]
     words = [word if word in ids else re.sub(r"(?<=\d)\.0$", "", word) for word in words]
     if not ids.keys() >= {*words}:
-        words = [*filter(None, asked)] if all(asked) else words if ids.keys() & {*words} else [cell]
+        parts = ([cell], cell.split("|"), re.split(r"[|\n]", cell))  # a question may have a | or a line end
+        asked = ([faqs.phrasings.get(normalised(text), "") for text in texts] for texts in parts)
+        words = next(filter(all, asked), words if ids.keys() & {*words} else [cell])
     return tuple(dict.fromkeys(words))
 
 
-def append_row(path: Path, row: Mapping[str, str]) -> str:
+def append_row(path: Path, row: Mapping[str, str], faqs: FaqSet) -> str:
     """
     Append *row*, texts by column, to a queries file in CSV and return its line; `id` and `split` are filled in.
 
     The same `normalised` query always gets the same split. The file keeps its columns, separator and line ends; what it
-    has no column for is left out. FaqlabError if it has the query already, or can't be read or written.
+    has no column for is left out. FaqlabError, and it stays as it was, if it has the query or can't be read or written.
     """
     table, text = _cells(path), read_text(path, REMEDY)
     separator, plain = table_text(text)
     header = _our_names(path, next(csv.reader(plain.strip().split("\n"), delimiter=separator)))
-    query = " ".join(replace_surrogates(row["query"]).split()).lstrip("=+-@ ")  # with these, Excel sees a formula
+    query = re.sub(r"^(?=[=+@-])", "'", " ".join(replace_surrogates(row["query"]).split()))  # or Excel sees a formula
     if normalised(query) in {*table["query"].map(normalised)}:
         raise FaqlabError(f"{path}: this query is there already.")
     if row["kind"] == NOT_A_QUESTION and "kind" not in header:
@@ -114,16 +115,16 @@ def append_row(path: Path, row: Mapping[str, str]) -> str:
     row = {**row, "query": query, "id": f"q-{digest[:10]}", "split": SPLITS[int(digest, 16) % 2] if splits else ""}
     cells, end = [row.get(name, "") for name in header], "\r\n" if "\r\n" in text else "\n"
     line = pd.DataFrame([cells]).to_csv(sep=separator, header=False, index=False, lineterminator=end)
-    write_text(path, text + ("" if text.endswith(("\n", "\r")) else end) + line, REMEDY)
+    write_text(path, text + ("" if text[-1] in "\r\n" else end) + line, REMEDY, lambda new: read_rows(new, faqs))
     return line
 
 
-def remove_row(path: Path, line: str) -> None:
-    """Remove *line* from the end of a queries file; FaqlabError if the file ends otherwise."""
+def remove_row(path: Path, line: str, faqs: FaqSet) -> None:
+    """Remove *line* from the end of a queries file; FaqlabError if the file ends otherwise or has a mistake."""
     text = read_text(path, REMEDY)
     if text.splitlines(keepends=True)[-1:] != [line]:
         raise FaqlabError(f"{path}: the last row isn't this label any more; remove it in the file.")
-    write_text(path, text.removesuffix(line), REMEDY)
+    write_text(path, text.removesuffix(line), REMEDY, lambda new: read_rows(new, faqs))
 
 
 def load_domains(folder: Path) -> dict[str, tuple[FaqSet, pd.DataFrame]]:

@@ -6,6 +6,7 @@ import codecs
 import logging
 import re
 import tomllib
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -93,11 +94,13 @@ def read_text(path: Path, remedy: str) -> str:
         raise FaqlabError(f"{path}: can't be read ({getattr(error, 'strerror', error)}); {remedy}.") from None
 
 
-def write_text(path: Path, text: str, remedy: str) -> None:
-    """Write *text* at once, so that the file never holds half of it; FaqlabError, with a remedy, if that fails."""
+def write_text(path: Path, text: str, remedy: str, check: Callable[[Path], object] = lambda aside: None) -> None:
+    """Write *text* at once, if *check* accepts a file of it, or leave *path* as it is: FaqlabError, with a remedy."""
     try:
         # A file with a byte order mark, or in another encoding, gets a mark, by which Excel knows UTF-8.
         marked = path.exists() and path.read_bytes() != read_text(path, remedy).encode()
-        write_aside(path.resolve(), text.encode("utf-8-sig" if marked else "utf-8"))
+        write_aside(path.resolve(), text.encode("utf-8-sig" if marked else "utf-8"), check)
+    except FaqlabError as error:
+        raise FaqlabError(re.sub(r"\.[0-9a-f]{32}\.", "", str(error))) from None  # it names the file of `write_aside`
     except OSError as error:
         raise FaqlabError(f"{path}: can't be written ({error.strerror}); {remedy}.") from None

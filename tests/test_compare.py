@@ -234,12 +234,13 @@ def test_a_wrong_combination_gets_a_sentence(
     assert_one_sentence(cli("compare", good, bad, *both, "--config", good), "leave one of them out")
     short = write_faqs(SMALL[:2], "short.json")
     assert_one_sentence(cli("compare", faqs, short, "--config", good, "--queries", labels), short, "no entry '2'")
-    for least in ("hit@2=.7", "hit@1", "hit@1=high"):
+    for least in ("hit@2=.7", "hit@1", "hit@1=high", "cost=1"):
         run = cli("compare", good, bad, *both, "--min", least)
-        assert_one_sentence(run, "--min hit@", "write NAME=NUMBER, with one of")
+        assert_one_sentence(run, f"--min {least[:4]}", "write NAME=NUMBER, with one of")
     assert_one_sentence(cli("compare", good, bad, *both, "--html", tmp_path), "can't be written")
-    missing = cli("compare", good, tmp_path / "none.json", *both)
-    assert missing.status == 2 and "does not exist" in " ".join(missing.err.split())
+    none = tmp_path / "none.json"
+    for other, options in ((good, both), (none, ()), (faqs, ("--config", good, "--queries", labels))):
+        assert_one_sentence(cli("compare", none, other, *options), f"{none}: no")
 
 
 def test_the_report_is_one_file_that_shows_all_of_it(

@@ -87,6 +87,14 @@ def test_a_records_folder_gives_the_same_as_the_log_that_wrote_it(tmp_path: Path
         load_records(tmp_path / "other")
 
 
+def test_records_without_hits_or_their_ids_are_questions_like_others() -> None:
+    unsure = record("about my order", "clarify", "ambiguous")
+    for hits in ([], [{}]):
+        assert asked(unsure, record("and now", "answer", "chosen", hits=hits)) == [
+            ("about my order", "clarified in vain")
+        ]
+
+
 def vain(*queries: str) -> pd.DataFrame:
     rooms = [f"call-{n}" for n in range(len(queries))]
     return pd.DataFrame({"query": queries, "room": rooms, "why": "declined"})
@@ -172,6 +180,55 @@ def test_what_cannot_be_saved_is_said_in_a_sentence_and_the_file_stays(write_faq
     assert path.read_bytes() == before
 
 
+PAY, WHERE = {"question": "How do I pay?", "answer": "By card."}, {"question": "Where are you?", "answer": "Here."}
+
+
+@pytest.mark.parametrize(
+    "questions",
+    [
+        [{"_comment": "of 2024"}, PAY, WHERE],
+        [{"section": "A", "questions": [PAY]}, {"section": "B", "questions": [WHERE]}],
+        [PAY, {**WHERE, "variants": ["the address"]}],
+        [PAY, {**WHERE, "alternatives": "map|address"}],
+        [PAY, {**WHERE, "alternatives": {"en": ["map"], "de": ["Karte"]}}],
+        [{**PAY, "id": "a"}, {**WHERE, "id": 1.0}],
+        [PAY, {**WHERE, "id": " 1 "}],
+        {"pay": PAY, "where": WHERE},
+    ],
+)
+def test_phrasings_are_added_only_if_the_file_then_has_them_in_that_entry(questions: Any, tmp_path: Path) -> None:
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps({"questions": questions}))
+    before = path.read_bytes()
+    with pytest.raises(FaqlabError, match=r"only an FAQ in our JSON format .*faqlab import mine"):
+        improve.add_phrasings(path, ["which street"], to=FaqSet.load(path).ids[1])
+    assert path.read_bytes() == before
+    assert [*tmp_path.iterdir()] == [path]
+
+
+def test_no_alternatives_may_be_written_as_null_and_a_phrasing_stays_one(tmp_path: Path) -> None:
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps({"questions": [PAY, {**WHERE, "alternatives": None}]}))
+    improve.add_phrasings(path, ["street|city", "on\nthe \ud800 map"], to="1")
+    assert FaqSet.load(path)["1"].alternatives == ("street city", "on the ? map")
+
+
+def test_a_new_entry_gets_an_id_that_no_other_has(tmp_path: Path) -> None:
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps({"questions": [{**PAY, "id": "boats-2"}, {**WHERE, "id": "boats-1"}, {"note": "end"}]}))
+    improve.add_phrasings(path, ["Boats?"], answer="None.")
+    assert FaqSet.load(path).ids == ["boats-2", "boats-1", "boats-3"]
+
+
+def test_what_the_loader_would_refuse_is_not_saved_and_the_sentence_names_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps({"questions": [PAY, WHERE]}))
+    before = path.read_bytes()
+    with pytest.raises(FaqlabError, match=f"^{path}: question 2 .*answer: "):
+        improve.add_phrasings(path, ["Boats?"], answer="none")
+    assert path.read_bytes() == before
+
+
 def test_an_faq_in_another_format_is_not_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("questions:\n- {question: Boats?, answer: None.}\n")
@@ -245,7 +302,7 @@ def test_an_answer_is_kept_when_it_cannot_be_saved(
     chosen, _, _, answer, button, message = panel.children
     answer.value = "A long answer."
 
-    def full(path: Path, data: bytes) -> None:
+    def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:

@@ -87,6 +87,28 @@ def test_a_file_that_is_changed_by_hand_keeps_the_change(
     assert load_queries(path, FAQS)["query"].tolist() == ["my parcel", "by hand", "shoes back"]
 
 
+def test_a_label_is_refused_and_not_written_while_the_file_has_a_mistake(
+    small: Retriever, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path.write_text("query,relevant\nhi,0\n")
+    browser = Browser(Labeller(small, path, ["my parcel", "-"]), monkeypatch)
+    path.write_text("query,relevant\nhi,nope\n")
+    assert [browser.save("my parcel", "0")["problem"] for _ in range(2)] == [
+        f"{path}: line 2 (q1): the FAQ has no entry 'nope' (it has, for example, '0'); "
+        "name your queries with --queries or FAQLAB_QUERIES, or fix the label."
+    ] * 2
+    assert path.read_text() == "query,relevant\nhi,nope\n"
+    path.write_text("query,relevant\nhi,0\n")
+    assert browser.save("my parcel", "0") == browser.save("-", "") == {}
+    assert len(load_queries(path, FAQS)) == 3
+
+
+def test_labels_are_not_added_to_a_spreadsheet(small: Retriever, tmp_path: Path) -> None:
+    with pytest.raises(FaqlabError, match=r"mine\.XLSX: labels are added to CSV files only; save it as CSV"):
+        Labeller(small, tmp_path / "mine.XLSX")
+    assert not [*tmp_path.iterdir()]
+
+
 def test_entries_are_found_for_any_words(small: Retriever, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reply = Browser(Labeller(small, path), monkeypatch).send(find="by card?")
     assert reply["found"][0] == {"id": "1", "question": SMALL[1][0], "answer": SMALL[1][1]}

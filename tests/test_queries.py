@@ -46,7 +46,7 @@ BAD = {
     ),
     "an unknown id, after lines that are no rows": (
         b'query,relevant\n\n"hi,\nyou",0\nyo,nine\n',
-        "line 5 (q2): the FAQ has no entry 'nine' (it has, for example, '0'); name this FAQ's queries",
+        "line 5 (q2): the FAQ has no entry 'nine' (it has, for example, '0'); name your queries with --queries",
     ),
     "an unknown split": (
         b"query,relevant,split\nhi,0,dev\n",
@@ -138,6 +138,34 @@ def test_a_sheet_is_read_with_its_empty_columns_and_rows_and_numbers(tmp_path: P
     assert table[["query", "relevant"]].to_numpy().tolist() == [["hi", ("3",)], ["ho", ()], ["hey", ("0",)]]
 
 
+def test_a_question_with_a_line_end_or_a_bar_is_a_label(path: Path) -> None:
+    asked = ["Visa | Mastercard?", "How long\ndoes it take?", "Where?"]
+    faqs = FaqSet(tuple(Faq(str(n), question, "Answer.") for n, question in enumerate(asked)))
+    cells = [*asked, "Where?|How long\ndoes it take?", "Where?\nHow long does it take?"]
+    path.write_text("\n".join(["query,relevant", *(f'hello {n},"{cell}"' for n, cell in enumerate(cells))]))
+    assert load_queries(path, faqs)["relevant"].tolist() == [("0",), ("1",), ("2",), ("2", "1"), ("2", "1")]
+
+
+def test_a_question_that_two_categories_have_is_refused_with_how_to_write_it(path: Path) -> None:
+    faqs = FaqSet(tuple(Faq(of[0], f"Is it free? ({of})", "Yes.") for of in ("Shipping", "Returns")))
+    path.write_text("query,relevant\nhello,Is it free?\n")
+    with pytest.raises(
+        FaqlabError, match=r"no entry 'Is it free\?' \(it has, for example, 'Is it free\? \(Shipping\)'\)"
+    ):
+        load_queries(path, faqs)
+    path.write_text("query,relevant\nhello,Is it free? (Returns)\n")
+    assert load_queries(path, faqs)["relevant"].tolist() == [("R",)]
+
+
+def test_an_empty_id_is_filled_in_and_a_split_may_be_in_capitals(path: Path) -> None:
+    path.write_text("id,query,relevant,split\n,hi,0,Test\nmine,yo,1,TRAIN\n,ho,2,test\n")
+    assert load_queries(path, FAQS)[["id", "split"]].to_numpy().tolist() == [
+        ["q1", "test"],
+        ["mine", "tune"],
+        ["q3", "test"],
+    ]
+
+
 def test_a_label_that_is_no_question_of_the_faq_is_named_whole(path: Path) -> None:
     path.write_text("query,relevant\nhello,How do I pay?\n")
     with pytest.raises(
@@ -209,17 +237,17 @@ ROW = {"query": "how much is it", "relevant": "0 3", "kind": "call", "source": "
 )
 def test_a_row_is_appended_in_the_files_own_format_and_removed_again(path: Path, before: bytes, after: bytes) -> None:
     path.write_bytes(before)
-    line = append_row(path, ROW)
+    line = append_row(path, ROW, FAQS)
     assert path.read_bytes() == after
     assert load_queries(path, FAQS)["relevant"].tolist()[-1] == ("0", "3")
-    remove_row(path, line)
+    remove_row(path, line, FAQS)
     assert len(load_queries(path, FAQS)) == 1
 
 
 def test_a_new_file_has_all_columns_and_a_query_always_gets_the_same_split(path: Path) -> None:
     path.write_text("id,query,relevant,kind,split,source\n")
     for number in range(200):
-        append_row(path, {**ROW, "query": f"question {number}"})
+        append_row(path, {**ROW, "query": f"question {number}"}, FAQS)
     table = load_queries(path, FAQS)
     assert 70 < (table["split"] == "test").sum() < 130
     assert table["id"].is_unique
@@ -227,14 +255,14 @@ def test_a_new_file_has_all_columns_and_a_query_always_gets_the_same_split(path:
     path.unlink()
     path.write_text("id,query,relevant,kind,split,source\n")
     for number in range(200):
-        append_row(path, {**ROW, "query": f" Question {number}?"})
+        append_row(path, {**ROW, "query": f" Question {number}?"}, FAQS)
     assert load_queries(path, FAQS)["split"].tolist() == list(splits.values())
 
 
 def test_what_is_not_a_question_stays_in_the_file_and_is_left_out(path: Path) -> None:
     path.write_text("id,query,relevant,kind,split,source\n")
-    append_row(path, ROW)
-    append_row(path, {**ROW, "query": "um, okay", "relevant": "", "kind": NOT_A_QUESTION})
+    append_row(path, ROW, FAQS)
+    append_row(path, {**ROW, "query": "um, okay", "relevant": "", "kind": NOT_A_QUESTION}, FAQS)
     assert load_queries(path, FAQS)["query"].tolist() == ["how much is it"]
     assert "um, okay" in path.read_text()
 
@@ -252,27 +280,63 @@ def test_a_row_that_cannot_be_appended_changes_nothing(
 ) -> None:
     path.write_text(content)
     with pytest.raises(FaqlabError, match=problem):
-        append_row(path, {**ROW, **change})
+        append_row(path, {**ROW, **change}, FAQS)
     assert path.read_text() == content
 
 
 def test_only_the_last_row_is_removed_and_only_if_it_is_the_one(path: Path) -> None:
     path.write_text("query,relevant\noh hi,0\n")
     with pytest.raises(FaqlabError, match="the last row isn't this label any more"):
-        remove_row(path, "hi,0\n")
+        remove_row(path, "hi,0\n", FAQS)
     assert path.read_text() == "query,relevant\noh hi,0\n"
 
 
 def test_a_query_that_a_spreadsheet_would_run_is_saved_as_text(path: Path) -> None:
     path.write_text("id,query,relevant,kind,split,source\n")
-    append_row(path, {**ROW, "query": '=HYPERLINK("http://example.com")'})
-    assert load_queries(path, FAQS)["query"].tolist() == ['HYPERLINK("http://example.com")']
+    append_row(path, {**ROW, "query": '=HYPERLINK("http://example.com")'}, FAQS)
+    assert load_queries(path, FAQS)["query"].tolist() == ['\'=HYPERLINK("http://example.com")']
+
+
+def test_signs_before_a_query_stay_behind_an_apostrophe_and_the_query_is_there_once(path: Path) -> None:
+    path.write_text("id,query,relevant,kind,split,source\n")
+    for query in ("-10 degrees", "+44 20 1234", "@home", "-"):
+        append_row(path, {**ROW, "query": query}, FAQS)
+        with pytest.raises(FaqlabError, match="there already"):
+            append_row(path, {**ROW, "query": query}, FAQS)
+    assert load_queries(path, FAQS)["query"].tolist() == ["'-10 degrees", "'+44 20 1234", "'@home", "'-"]
+
+
+@pytest.mark.parametrize(
+    ("content", "change", "problem"),
+    [
+        ("query,relevant\nhi,0\nbroken,nope\n", {}, r"mine\.csv: line 3 \(q2\): the FAQ has no entry 'nope'"),
+        ("query,relevant\nhi,0\n", {"query": " "}, r"mine\.csv: line 3 \(q2\) has no query"),
+        ("query,relevant\nhi,0\n", {"relevant": "nine"}, r"mine\.csv: line 3 \(q2\): the FAQ has no entry 'nine'"),
+        ('query,relevant\n"hi,0\n', {}, r"mine\.csv: not CSV"),
+    ],
+)
+def test_what_the_loader_would_refuse_is_not_appended(
+    content: str, change: dict[str, str], problem: str, path: Path
+) -> None:
+    path.write_text(content)
+    with pytest.raises(FaqlabError, match=problem) as error:
+        append_row(path, {**ROW, **change}, FAQS)
+    assert str(error.value).startswith(f"{path}: ")
+    assert path.read_text() == content
+    assert [*path.parent.iterdir()] == [path]
+
+
+def test_a_row_of_a_file_that_has_a_mistake_is_not_removed(path: Path) -> None:
+    path.write_text("query,relevant\nbroken,nope\nhi,0\n")
+    with pytest.raises(FaqlabError, match=r"line 2 \(q1\): the FAQ has no entry 'nope'"):
+        remove_row(path, "hi,0\n", FAQS)
+    assert path.read_text() == "query,relevant\nbroken,nope\nhi,0\n"
 
 
 def test_a_private_file_stays_private_and_one_that_cannot_be_written_is_a_sentence(path: Path, tmp_path: Path) -> None:
     path.write_text("id,query,relevant,kind,split,source\n")
     path.chmod(0o600)
-    append_row(path, ROW)
+    append_row(path, ROW, FAQS)
     assert path.stat().st_mode & 0o777 == 0o600
     with pytest.raises(FaqlabError, match="can't be written"):
         write_text(path / "mine.csv", "x", "")

@@ -108,7 +108,7 @@ class LookupLog:
 
         rows = []
         for record in self.records:
-            best, ids = record.hits[0] if record.hits else {}, [hit["id"] for hit in record.hits]
+            best, ids = record.hits[0] if record.hits else {}, [hit.get("id") for hit in record.hits]
             stages = {f"{stage}_ms": ms for stage, ms in record.milliseconds.items()}
             rows.append({**vars(record), **best, **stages, "retrieved": ids})
         columns = ["time", "room", "query", "outcome", "reason", "confidence", "retrieved", "question", "squared_l2"]
@@ -118,9 +118,9 @@ class LookupLog:
 def load_records(folder: Path) -> tuple[LookupRecord, ...]:
     """Return the records that a `LookupLog` saved in *folder*, each as it was last; FaqlabError if there are none."""
     records: dict[str, LookupRecord] = {}
-    for path in sorted(folder.glob("lookups-*.jsonl")):
+    for path in sorted(filter(Path.is_file, folder.glob("lookups-*.jsonl"))):
         for line in path.read_bytes().splitlines():
-            with suppress(ValueError, TypeError):  # half a line, if the machine stopped
+            with suppress(ValueError, TypeError, RecursionError):  # half a line, if the machine stopped
                 record = LookupRecord(**json.loads(line))
                 records[record.id] = record
     if not records:

@@ -134,6 +134,14 @@ def test_saved_records_are_read_back_as_they_were_last_and_half_a_line_is_passed
     assert [each.to_json() for each in load_records(tmp_path)] == expected
 
 
+def test_a_folder_among_the_records_and_a_line_that_is_nested_too_deeply_are_passed_over(
+    record: LookupRecord, tmp_path: Path
+) -> None:
+    (tmp_path / "lookups-old.jsonl").mkdir()
+    (tmp_path / "lookups-2024-01-01.jsonl").write_text("[" * 100_000 + "\n" + record.to_json() + "\n")
+    assert [each.id for each in load_records(tmp_path)] == [record.id]
+
+
 def test_a_folder_without_records_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(FaqlabError, match="no records of look-ups; name the folder that --records"):
         load_records(tmp_path / "nowhere")

@@ -212,7 +212,7 @@ def check(faqs: Faqs = None, queries: Queries = None, config: Config = None, as_
     """
     List what may be wrong with an FAQ and its queries; with --faqs alone, only with the FAQ.
 
-    The exit status is 1 if a query stands in both splits, which is certainly wrong; the rest is for you to judge.
+    The exit status is 1 if a query is in both splits, which is certainly wrong; the rest is for you to judge.
     """
     from faqlab.check import check as find
     from faqlab.queries import load_queries

@@ -41,9 +41,9 @@ def compare(a: pd.DataFrame, b: pd.DataFrame) -> dict[str, Any]:
     Returns the fields of `faqlab compare --json` from `measures` on, as docs/output.md describes them.
     """
     a, b = (of.set_index("id", drop=False).rename_axis(None).sort_index() for of in (a, b))
-    if not a["query"].equals(b["query"]):
+    if not a[["query", "answerable"]].equals(b[["query", "answerable"]]):
         remedy = "evaluate both with the same --queries and --split"
-        raise FaqlabError(f"A and B are for different queries, or for the same ones under other ids; {remedy}.")
+        raise FaqlabError(f"A and B are for different queries, or for other ids or labels of the same; {remedy}.")
     before, after = (evaluation.per_query(of).assign(cost=_cost(of)) for of in (a, b))
     tests = {name: evaluation.compare(b.assign(of=after[name]), a.assign(of=before[name]), "of") for name in after}
     measures = pd.DataFrame({"a": before.mean(), "b": after.mean()}).join(pd.DataFrame(tests).T)

@@ -52,7 +52,7 @@ class Conversation:
         repeated. Anything else is a new question. After a choice, the others can still be chosen by position.
 
         What refers back ("how much is that?") is looked up together with the last question that stands alone, and two
-        questions at once one by one. Who wants a person is told how to reach one. FaqlabError if *query* is blank.
+        questions at once one by one. Who wants a person gets the way to reach one. FaqlabError if *query* is blank.
         """
         answer = self.peek(query)
         self._declined = query if answer.reason in (Reason.BELOW_THRESHOLD, Reason.UNRESOLVED) else ""
@@ -172,7 +172,7 @@ REPLIES = frozenset({"yes", "no", "unsure", "acknowledge", "unclear", "complaint
 
 DENIED = re.compile(r"\bnot (?:the|an?|about|for)\b[^,]*")
 
-PERSON = frozenset({"human", "angry"})  # who says this is told how to reach a person
+PERSON = frozenset({"human", "angry"})  # who says this gets the way to reach a person
 
 CONTACT = ("How can I contact you?", "How can I reach customer service?")
 CONTACT_COSINE = 0.5  # where everything is answered, the least for an entry that says how to reach a person

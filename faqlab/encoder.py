@@ -60,7 +60,7 @@ def load_encoder(name: str, cache_dir: Path) -> Encoder:
 
 
 class ServingEncoder:
-    """The weights on ONNX Runtime in fp32: the same vectors as the reference, faster and without torch."""
+    """The weights on ONNX Runtime, without torch: nearly the vectors of the reference, faster."""
 
     def __init__(self, weights: Weights, model: Path | bytes, tokenizer: bytes) -> None:
         import onnxruntime

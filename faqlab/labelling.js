@@ -135,7 +135,8 @@ function render({ model, el }) {
     problem.textContent = reply.problem ?? "";
     if (reply.found) {
       if (reply.for !== wanted) return;
-      const ticked = [...model.get("proposed"), ...found].filter(({ id }) => chosen.includes(id));
+      const known = [...model.get("proposed"), ...found];
+      const ticked = chosen.map((chosenId) => known.find(({ id }) => id === chosenId)).filter(Boolean);
       const others = reply.found.filter(({ id }) => !chosen.includes(id));
       found = [...ticked, ...others].slice(0, 9);
       if (shown.text) showEntries();

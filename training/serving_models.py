@@ -18,13 +18,14 @@ from faqlab.cache import Files, load_or_build
 from faqlab.config import BASELINE, RetrievalConfig
 from faqlab.encoder import BGE_FOLDER, SERVING_FILES, ReferenceEncoder, Weights, find_weights, serving_cache
 from faqlab.errors import FaqlabError
-from faqlab.settings import settings
+from faqlab.settings import RETRIEVAL, settings
 
 
 def main(*encoders: str) -> None:
     """Export *encoders* or, if none is named, these; a model that sentence-transformers serves isn't exported."""
-    config = RetrievalConfig.load(settings().retrieval)
-    for encoder in encoders or (BASELINE.encoder, config.encoder, *filter(None, [config.second_encoder])):
+    configs = [BASELINE, *map(RetrievalConfig.load, (RETRIEVAL, settings().retrieval))]  # notebook 3 begins with ours
+    named = dict.fromkeys(name for config in configs for name in (config.encoder, config.second_encoder) if name)
+    for encoder in encoders or named:
         if weights := find_weights(encoder):
             cached = serving_cache(weights, settings().cache_dir)
             load_or_build(*cached, partial(export, weights), f"the ONNX model of {weights.name}")

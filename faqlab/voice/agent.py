@@ -54,7 +54,7 @@ class Lookups:
     _given: set[str] = field(default_factory=set)  # what the caller and the entries found have said so far
 
     async def look_up(self, query: str) -> str:
-        """Look *query* up, publish and log it; return what the model is told, as JSON."""
+        """Look *query* up, publish and log it; return what the model gets, as JSON."""
         asked = time.time()
         async with self._lock:  # a model may call the tool twice at once
             self.log_pending()

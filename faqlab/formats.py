@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import logging
 import re
 from collections import defaultdict
 from collections.abc import Iterator
@@ -13,20 +14,23 @@ from pathlib import Path
 from typing import Any
 
 from faqlab.errors import FaqlabError
-from faqlab.text import KNOWN, is_blank, read_text, replace_surrogates
+from faqlab.text import IS, KNOWN, is_blank, read_text, replace_surrogates
 
 Rows = dict[int, list[str]]  # the cells of a table, by line
 
 PAGES = (".html", ".htm", ".md", ".markdown", ".txt")
 FIELDS: dict[str, list[str]] = KNOWN["fields"]
+NAMES = {name for table in (FIELDS, KNOWN["queries"]) for names in table.values() for name in names}
 WANTED = {"question", "answer"}
+
+log = logging.getLogger(__name__)
 
 
 def read_entries(path: Path, remedy: str) -> tuple[list[dict[str, Any]], str]:
     """Return the entries of an FAQ file, with our names for their fields, unchecked, and how they were found."""
     suffix = path.suffix.lower()
     if suffix in (".csv", ".tsv", ".xlsx"):
-        records, how = _records(*read_table(path, remedy))
+        records, how = _records(path, *read_table(path, remedy))
         return [*entries(records)], how
     if suffix not in ("", ".json", ".jsonl", ".yaml", ".yml", *PAGES):
         raise FaqlabError(f"{path}: {suffix} isn't read; save it as JSON, YAML, CSV, XLSX, Markdown or HTML.")
@@ -72,14 +76,18 @@ def entries(data: Any, among: bool = False) -> Iterator[dict[str, Any]]:
         alike = all(isinstance(value, dict) for value in data.values())
         below = [(str(key), entry) for key, value in data.items() for entry in entries(value, alike)]
         own, asked = _entry(data), [key for key in data if re.search(r"\s|\?$", str(key))]
-        is_entry = own.keys() >= WANTED and not below and (among or "@type" in data)
-        if is_entry or WANTED & data.keys():
-            yield from [own] if "Question" in str(data.get("@type", "Question")) else []
+        guessed = own.keys() >= WANTED and (among or "@type" in data) and (not below or own["question"].endswith("?"))
+        is_entry = (guessed or WANTED & data.keys()) and "Question" in str(data.get("@type", "Question"))
+        if is_entry:  # what is below may be other questions, but also files and links
+            yield own
+            below = [
+                (key, entry) for key, entry in below if entry.get("question", "").endswith("?") and "answer" in entry
+            ]
         elif not below and len(asked) > len(data) / 2:
             yield from (_entry({"question": key, "answer": value}) for key, value in data.items())
-        title = own.get("category") or (among and "@type" not in data and own.get("question"))
+        title = own.get("category") or (among and not is_entry and "@type" not in data and own.get("question"))
         for key, entry in below:
-            category = title or ("" if _bare(key) in KNOWN["values"]["wrappers"] else key)
+            category = title or ("" if is_entry or _bare(key) in KNOWN["values"]["wrappers"] else key)
             yield entry if entry.get("category") else entry | {"category": category}
 
 
@@ -108,20 +116,29 @@ def _bare(name: str) -> str:
     return re.sub(r"^faqs?[\W_]+(?=\w)|[\W_]+text$|[\W\d_]+", "", name.casefold())
 
 
-def _records(header: list[str], rows: Rows) -> tuple[list[dict[str, str]], str]:
+def _records(path: Path, header: list[str], rows: Rows) -> tuple[list[dict[str, str]], str]:
     """Return the rows of a table by its columns, and these in words; if names say nothing, by signs and length."""
-    names, bare, columns = [*header], [*map(_bare, header)], [*zip(header, *rows.values(), strict=True)]
-    question, answer = (next((bare.index(n) for n in FIELDS[of] if n in bare), -1) for of in ("question", "answer"))
-    if min(question, answer) < 0:
-        asked = [sum(cell.endswith("?") for cell in column) for column in columns]
-        question = asked.index(max(asked))
-        answer = max(range(len(names)), key=lambda n: (n != question, sum(map(len, columns[n]))))
-        rows = {0: header} | rows if header[question].endswith("?") else rows
-        if not any(asked):
+    names, columns, found = [*header], [*zip(header, *rows.values(), strict=True)], list[list[int]]()
+    for field, sign in {"question": "?", "answer": ""}.items():
+        same = [n for known in FIELDS[field] for n, name in enumerate(names) if _bare(name) == known]
+        alike = [n for n, name in enumerate(names) if _bare(IS["language"].sub("", name)) in FIELDS[field]]
+        if len(alike) > 1 and not same:
+            which = " and ".join(repr(header[n]) for n in alike)
+            raise FaqlabError(f"{path}: the columns {which} may each be the {field}; name one of them {field!r}.")
+        free = [n for n, name in enumerate(names) if _bare(name) not in NAMES and not IS["private"].search(name)]
+        ends = {n: sum(cell.endswith(sign) for cell in columns[n]) for n in free}
+        guess = [max(free, key=lambda n: (ends[n], sum(map(len, columns[n]))))] if any(ends.values()) else []
+        if not (best := same or alike or guess):
             return [], ""
-    names[question], names[answer] = "question", "answer"
-    how = f"questions are the column {header[question]!r:.50}, answers {header[answer]!r:.50}"
-    return [dict(zip(names, row, strict=True)) for row in rows.values()], how
+        rows = {0: header} | rows if best is guess and header[best[0]].endswith("?") else rows
+        found.append([n for n in best if _bare(header[n]) == _bare(header[best[0]])])
+        names[best[0]] = field
+    question, answer = found
+    how = f"questions are the column {header[question[0]]!r:.50}, answers {header[answer[0]]!r:.50}"
+    pairs = [*zip(question, answer, strict=True)] if len(question) == len(answer) else [(*question, *answer)]
+    others = {*range(len(names))} - {*question, *answer}
+    kept = [(row, pair) for row in rows.values() for pair in pairs if len(pairs) == 1 or any(row[n] for n in pair)]
+    return [{names[n]: row[n] for n in sorted({*others, *pair})} for row, pair in kept], how
 
 
 def read_table(path: Path, remedy: str) -> tuple[list[str], Rows]:
@@ -130,11 +147,13 @@ def read_table(path: Path, remedy: str) -> tuple[list[str], Rows]:
     rows = {line: [cell.strip() for cell in row] for line, row in rows.items() if not all(map(is_blank, row))}
     if not rows:
         raise FaqlabError(f"{path}: empty; the first row names the columns.")
-    header = rows.pop(min(rows))
+    top = next((line for line, row in rows.items() if sum(map(bool, row)) > 1), 0)  # titles may stand above it
+    header = rows.pop(top if top and _is_header(rows[top]) else min(rows))
+    rows = {line: row for line, row in rows.items() if line > top or not _is_header(header)}
     for line, row in rows.items():
         unnamed = (cell for n, cell in enumerate(row[: len(header)]) if n and not header[n])  # the first may count rows
         if len(row) != len(header) or any(unnamed):
-            problem = "put quotation marks around a text that contains the separator"
+            problem = "put quotation marks around a text that contains the separator, or name and fill each column"
             raise FaqlabError(f"{path}: line {line} has {len(row)} cells, the header {len(header)}; {problem}.")
     named = [n for n, name in enumerate(header) if name]
     return [header[n] for n in named], {line: [row[n] for n in named] for line, row in rows.items()}
@@ -162,10 +181,28 @@ def _csv(path: Path, text: str) -> Rows:
 
 
 def _sheet(path: Path, remedy: str) -> Rows:
-    import pandas as pd
+    from openpyxl import load_workbook
 
     try:
-        sheet = pd.read_excel(path, header=None, dtype=str, keep_default_na=False, engine="openpyxl")
+        book = load_workbook(path, read_only=True, data_only=True)
+        sheets = {sheet.title: _cells(sheet) for sheet in book.worksheets if sheet.sheet_state == "visible"}
     except Exception as error:  # whatever openpyxl raises for a damaged file
         raise FaqlabError(f"{path}: can't be read as XLSX ({error}); save it as XLSX or CSV, or {remedy}.") from None
-    return dict(enumerate(sheet.to_numpy().tolist(), start=1))
+    best = max(sheets, key=lambda title: (any(map(_is_header, sheets[title].values())), len(sheets[title])), default="")
+    if others := ", ".join(repr(title) for title in book.sheetnames if title != best):
+        log.warning("%s: only the sheet %r is read, not %s.", path, best, others)
+    return sheets.get(best, {})
+
+
+def _cells(sheet: Any) -> Rows:
+    sheet.reset_dimensions()  # they may be wrong
+    rows = Rows()
+    for line, cells in enumerate(sheet.iter_rows(), start=1):
+        rows[line] = ["" if cell.value is None or cell.data_type == "e" else str(cell.value) for cell in cells]
+        rows[line] = [cell.removesuffix(" 00:00:00") for cell in rows[line]]  # of a date
+    width = max((n for row in rows.values() for n, cell in enumerate(row, start=1) if cell), default=0)
+    return {line: [*row[:width], *[""] * (width - len(row))] for line, row in rows.items() if any(row)}
+
+
+def _is_header(row: list[str]) -> bool:
+    return len(NAMES & {*map(_bare, row)}) > 1

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from html import unescape
-from itertools import pairwise
 from typing import Any
 
 from bs4 import BeautifulSoup
@@ -17,6 +15,8 @@ from faqlab.formats import entries, parse
 from faqlab.text import IS, KNOWN
 
 PAGE = KNOWN["page"]
+
+_Found = list[tuple[str, list[str], str]]  # questions, the HTML of their answers, categories
 
 
 def page_entries(text: str, is_html: bool) -> tuple[list[dict[str, Any]], str]:
@@ -30,14 +30,25 @@ def page_entries(text: str, is_html: bool) -> tuple[list[dict[str, Any]], str]:
             linked += entries(parse(script.get_text()))
     if linked:
         return [entry | {"question": _text(entry.get("question", ""))} for entry in linked], "from its JSON-LD"
-    lines, scores = [*_lines(page)], Counter[str]()
-    texts = [(kind, text) for kind, text, _ in lines if text]
-    for (kind, text), (below, _) in pairwise([*texts, ("", "")]):
-        if kind and below != kind and not kind[0] == below[:1] == "h":  # it isn't one of a list of them
-            scores[kind] += 100 if text.endswith("?") or kind == "Q:" else 1
-    best = max(scores, key=lambda kind: (scores[kind], kind != "line", kind), default="")
-    name = PAGE["names"].get(best) or (f"<{best}> headings" if is_html else f"{'#' * int(best[1:] or 0)} headings")
-    return _entries(lines, best) if scores[best] > 1 else [], f"questions are the {name}"
+    lines = [*_lines(page)]
+    tried = {kind: _found(lines, kind) for kind in {kind for kind, *_ in lines if kind}}
+    best = max(tried, key=lambda kind: (_score(kind, tried[kind]), kind), default="")
+    found = tried.get(best, [])
+    if _score(best, found) < (0, 2):
+        return [], ""
+    name = PAGE["names"].get(best) or (f"<{best}> headings" if is_html else f"{'#' * int(best[1:])} headings")
+    above = {kind for kind in tried if best[0] == kind[0] == "h" and kind < best}
+    asked = [text for kind, text, _ in lines if kind == best or (kind in above and text.endswith("?"))]
+    missed = {IS["number"].sub("", text) for text in asked} - {"", *(text for text, *_ in found)}
+    less = f"; {len(missed)} left out ({min(missed)!r:.50}, …): no text below, or a level above" if missed else ""
+    return _entries(found), f"questions are the {name}{less}"
+
+
+def _score(kind: str, found: _Found) -> tuple[int, int]:
+    """Return how many different questions end like one, half for lines, which may also be any text, and in all."""
+    questions = {question for question, *_ in found}
+    asked = sum(question.endswith("?") or kind == "Q:" for question in questions)
+    return asked * (1 if kind == "line" else 2), len(questions)
 
 
 def _lines(page: BeautifulSoup) -> Iterator[tuple[str, str, str]]:
@@ -59,9 +70,9 @@ def _lines(page: BeautifulSoup) -> Iterator[tuple[str, str, str]]:
             yield "line" if text.endswith("?") else "", text, part
 
 
-def _entries(lines: list[tuple[str, str, str]], best: str) -> list[dict[str, Any]]:
-    """Return the questions, which are the lines of the kind *best*, each with what is below it."""
-    found: list[tuple[str, list[str], str]] = []
+def _found(lines: list[tuple[str, str, str]], best: str) -> _Found:
+    """Return the questions, if they are the lines of the kind *best*, each with what is below it, and its category."""
+    found: _Found = []
     answer: list[str] | None = None  # what is below the last question, as long as that goes
     category, depth, level = "", 0, 0
     for kind, text, html in lines:
@@ -76,10 +87,13 @@ def _entries(lines: list[tuple[str, str, str]], best: str) -> list[dict[str, Any
             depth += -1 if container[1] else 1
         if depth < level:  # what the question is in ends, and so does its answer, if there is some
             level, answer = depth, None if any(map(_text, answer or ())) else answer
-    tidy = ({"question": text, "answer": _tidy("".join(parts)), "category": of} for text, parts, of in found)
-    asked = [entry for entry in tidy if entry["question"] and entry["answer"]]
-    shared = {"category": ""} if len({entry["category"] for entry in asked}) < 2 else {}  # it's the page's title
-    return [entry | shared for entry in asked]
+    return [entry for entry in found if entry[0] and any(map(_text, entry[1]))]
+
+
+def _entries(found: _Found) -> list[dict[str, Any]]:
+    titled = len({category for *_, category in found}) > 1  # a single one is the page's title
+    tidy = ((text, _tidy("".join(parts)), category if titled else "") for text, parts, category in found)
+    return [dict(zip(("question", "answer", "category"), entry, strict=True)) for entry in tidy if entry[1]]
 
 
 def _text(html: str) -> str:

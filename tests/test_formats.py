@@ -202,6 +202,30 @@ def test_files_of_other_programs_are_read_for_what_they_mean(shape: str, tmp_pat
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "## When are you open?\nDaily.\n\n{}\n\n## Parking\nBehind us.\n\n{}\n\n## Returns\n14 days.\n\n{}\n",
+        "<h2>When are you open?</h2>Daily.<p>{}<h2>Parking</h2>Behind us.<p>{}<h2>Returns</h2>14 days.<p>{}",
+        "<dl><dt>When are you open?<dd>Daily.<p>{}<dt>Parking<dd>Behind us.<p>{}<dt>Returns<dd>14 days.<p>{}</dl>",
+    ],
+)
+@pytest.mark.parametrize(
+    "stray", ["Was this helpful?\n\nYes", "**Need help?** Call us.", "<a class=ask-question>More?</a>"]
+)
+def test_a_question_that_is_repeated_in_each_answer_is_no_entry(text: str, stray: str, tmp_path: Path) -> None:
+    path = tmp_path / ("a.md" if text[0] == "#" else "a.html")
+    path.write_text(text.replace("{}", stray))
+    assert [faq.question for faq in FaqSet.load(path)] == ["When are you open?", "Parking", "Returns"]
+
+
+def test_questions_that_are_left_out_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "a.md"
+    path.write_text("## When are you open?\nDaily.\n## Paying\n### How?\nBy card.\n### Where?\nHere.\n### Why?\n")
+    assert [faq.question for faq in FaqSet.load(path)] == ["How?", "Where?"]
+    assert caplog.messages[0].endswith("; 2 left out ('When are you open?', …): no text below, or a level above.")
+
+
+@pytest.mark.parametrize(
     "data",
     [
         {"title": "Our FAQ", "topics": [{"name": "visits", "faqs": [{"q": "When?", "a": "Daily."}]}]},

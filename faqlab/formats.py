@@ -118,27 +118,23 @@ def _bare(name: str) -> str:
 
 def _records(path: Path, header: list[str], rows: Rows) -> tuple[list[dict[str, str]], str]:
     """Return the rows of a table by its columns, and these in words; if names say nothing, by signs and length."""
-    names, columns, found = [*header], [*zip(header, *rows.values(), strict=True)], list[list[int]]()
+    names, columns = [*header], [*zip(header, *rows.values(), strict=True)]
     for field, sign in {"question": "?", "answer": ""}.items():
-        same = [n for known in FIELDS[field] for n, name in enumerate(names) if _bare(name) == known]
-        alike = [n for n, name in enumerate(names) if _bare(IS["language"].sub("", name)) in FIELDS[field]]
-        if len(alike) > 1 and not same:
-            which = " and ".join(repr(header[n]) for n in alike)
+        named = [n for known in FIELDS[field] for n, name in enumerate(names) if _bare(name) == known][:1]
+        named = named or [n for n, name in enumerate(names) if _bare(IS["language"].sub("", name)) in FIELDS[field]]
+        if len(named) > 1:
+            which = " and ".join(repr(header[n]) for n in named)
             raise FaqlabError(f"{path}: the columns {which} may each be the {field}; name one of them {field!r}.")
-        free = [n for n, name in enumerate(names) if _bare(name) not in NAMES and not IS["private"].search(name)]
-        ends = {n: sum(cell.endswith(sign) for cell in columns[n]) for n in free}
-        guess = [max(free, key=lambda n: (ends[n], sum(map(len, columns[n]))))] if any(ends.values()) else []
-        if not (best := same or alike or guess):
+        free = [n for n, name in enumerate(names) if _bare(name) not in NAMES and not IS["private"].match(name)]
+        likely = {n: (sum(cell.endswith(sign) for cell in columns[n]), sum(map(len, columns[n]))) for n in free}
+        place = named[0] if named else max(likely, key=likely.__getitem__, default=-1)
+        if place < 0 or not (named or likely[place][0]):
             return [], ""
-        rows = {0: header} | rows if best is guess and header[best[0]].endswith("?") else rows
-        found.append([n for n in best if _bare(header[n]) == _bare(header[best[0]])])
-        names[best[0]] = field
-    question, answer = found
-    how = f"questions are the column {header[question[0]]!r:.50}, answers {header[answer[0]]!r:.50}"
-    pairs = [*zip(question, answer, strict=True)] if len(question) == len(answer) else [(*question, *answer)]
-    others = {*range(len(names))} - {*question, *answer}
-    kept = [(row, pair) for row in rows.values() for pair in pairs if len(pairs) == 1 or any(row[n] for n in pair)]
-    return [{names[n]: row[n] for n in sorted({*others, *pair})} for row, pair in kept], how
+        rows = {0: header} | rows if not named and header[place].endswith("?") else rows
+        names[place] = field
+    question, answer = (header[names.index(field)] for field in ("question", "answer"))
+    how = f"questions are the column {question!r:.50}, answers {answer!r:.50}"
+    return [dict(zip(names, row, strict=True)) for row in rows.values()], how
 
 
 def read_table(path: Path, remedy: str) -> tuple[list[str], Rows]:
@@ -148,8 +144,8 @@ def read_table(path: Path, remedy: str) -> tuple[list[str], Rows]:
     if not rows:
         raise FaqlabError(f"{path}: empty; the first row names the columns.")
     top = next((line for line, row in rows.items() if sum(map(bool, row)) > 1), 0)  # titles may stand above it
-    header = rows.pop(top if top and _is_header(rows[top]) else min(rows))
-    rows = {line: row for line, row in rows.items() if line > top or not _is_header(header)}
+    top = top if top and _is_header(rows[top]) else min(rows)
+    header, rows = rows[top], {line: row for line, row in rows.items() if line > top}
     for line, row in rows.items():
         unnamed = (cell for n, cell in enumerate(row[: len(header)]) if n and not header[n])  # the first may count rows
         if len(row) != len(header) or any(unnamed):
@@ -181,27 +177,21 @@ def _csv(path: Path, text: str) -> Rows:
 
 
 def _sheet(path: Path, remedy: str) -> Rows:
-    from openpyxl import load_workbook
+    import pandas as pd
 
     try:
-        book = load_workbook(path, read_only=True, data_only=True)
-        sheets = {sheet.title: _cells(sheet) for sheet in book.worksheets if sheet.sheet_state == "visible"}
+        file = pd.ExcelFile(path, engine="openpyxl")
+        titles = [sheet.title for sheet in file.book.worksheets if sheet.sheet_state == "visible"]
+        tables = pd.read_excel(file, titles, header=None, dtype=str, keep_default_na=False)
     except Exception as error:  # whatever openpyxl raises for a damaged file
         raise FaqlabError(f"{path}: can't be read as XLSX ({error}); save it as XLSX or CSV, or {remedy}.") from None
-    best = max(sheets, key=lambda title: (any(map(_is_header, sheets[title].values())), len(sheets[title])), default="")
-    if others := ", ".join(repr(title) for title in book.sheetnames if title != best):
+    tidy = {" 00:00:00$": ""}  # of dates; cells with an error, as #N/A, are NaN
+    sheets = {of: table.fillna("").replace(tidy, regex=True).to_numpy().tolist() for of, table in tables.items()}
+    known = [title for title in titles if any(map(_is_header, sheets[title]))]
+    best = known[0] if known else max(titles, key=lambda title: len(sheets[title]))
+    if others := ", ".join(repr(title) for title in file.sheet_names if title != best):
         log.warning("%s: only the sheet %r is read, not %s.", path, best, others)
-    return sheets.get(best, {})
-
-
-def _cells(sheet: Any) -> Rows:
-    sheet.reset_dimensions()  # they may be wrong
-    rows = Rows()
-    for line, cells in enumerate(sheet.iter_rows(), start=1):
-        rows[line] = ["" if cell.value is None or cell.data_type == "e" else str(cell.value) for cell in cells]
-        rows[line] = [cell.removesuffix(" 00:00:00") for cell in rows[line]]  # of a date
-    width = max((n for row in rows.values() for n, cell in enumerate(row, start=1) if cell), default=0)
-    return {line: [*row[:width], *[""] * (width - len(row))] for line, row in rows.items() if any(row)}
+    return dict(enumerate(sheets[best], start=1))
 
 
 def _is_header(row: list[str]) -> bool:

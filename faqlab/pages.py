@@ -16,8 +16,6 @@ from faqlab.text import IS, KNOWN
 
 PAGE = KNOWN["page"]
 
-_Found = list[tuple[str, list[str], str]]  # questions, the HTML of their answers, categories
-
 
 def page_entries(text: str, is_html: bool) -> tuple[list[dict[str, Any]], str]:
     """Return the questions of a page with what is below each, and how they were recognised; none if there are none."""
@@ -28,8 +26,12 @@ def page_entries(text: str, is_html: bool) -> tuple[list[dict[str, Any]], str]:
     for script in page("script", type="application/ld+json"):
         with suppress(ValueError):
             linked += entries(parse(script.get_text()))
+    for entry in linked:
+        entry["question"] = _text(entry.get("question", ""))
+        if "<" not in entry.get("answer", "<"):  # its tags may be escaped
+            entry["answer"] = unescape(entry["answer"])
     if linked:
-        return [entry | {"question": _text(entry.get("question", ""))} for entry in linked], "from its JSON-LD"
+        return linked, "from its JSON-LD"
     lines = [*_lines(page)]
     tried = {kind: _found(lines, kind) for kind in {kind for kind, *_ in lines if kind}}
     best = max(tried, key=lambda kind: (_score(kind, tried[kind]), kind), default="")
@@ -41,10 +43,13 @@ def page_entries(text: str, is_html: bool) -> tuple[list[dict[str, Any]], str]:
     asked = [text for kind, text, _ in lines if kind == best or (kind in above and text.endswith("?"))]
     missed = {IS["number"].sub("", text) for text in asked} - {"", *(text for text, *_ in found)}
     less = f"; {len(missed)} left out ({min(missed)!r:.50}, …): no text below, or a level above" if missed else ""
-    return _entries(found), f"questions are the {name}{less}"
+    titled = len({category for *_, category in found}) > 1  # a single one is the page's title
+    tidy = ((text, _tidy("".join(parts)), category if titled else "") for text, parts, category in found)
+    parsed = [dict(zip(("question", "answer", "category"), entry, strict=True)) for entry in tidy if entry[1]]
+    return parsed, f"questions are the {name}{less}"
 
 
-def _score(kind: str, found: _Found) -> tuple[int, int]:
+def _score(kind: str, found: list[tuple[str, list[str], str]]) -> tuple[int, int]:
     """Return how many different questions end like one, half for lines, which may also be any text, and in all."""
     questions = {question for question, *_ in found}
     asked = sum(question.endswith("?") or kind == "Q:" for question in questions)
@@ -70,9 +75,9 @@ def _lines(page: BeautifulSoup) -> Iterator[tuple[str, str, str]]:
             yield "line" if text.endswith("?") else "", text, part
 
 
-def _found(lines: list[tuple[str, str, str]], best: str) -> _Found:
+def _found(lines: list[tuple[str, str, str]], best: str) -> list[tuple[str, list[str], str]]:
     """Return the questions, if they are the lines of the kind *best*, each with what is below it, and its category."""
-    found: _Found = []
+    found = list[tuple[str, list[str], str]]()  # questions, the HTML of their answers, categories
     answer: list[str] | None = None  # what is below the last question, as long as that goes
     category, depth, level = "", 0, 0
     for kind, text, html in lines:
@@ -88,12 +93,6 @@ def _found(lines: list[tuple[str, str, str]], best: str) -> _Found:
         if depth < level:  # what the question is in ends, and so does its answer, if there is some
             level, answer = depth, None if any(map(_text, answer or ())) else answer
     return [entry for entry in found if entry[0] and any(map(_text, entry[1]))]
-
-
-def _entries(found: _Found) -> list[dict[str, Any]]:
-    titled = len({category for *_, category in found}) > 1  # a single one is the page's title
-    tidy = ((text, _tidy("".join(parts)), category if titled else "") for text, parts, category in found)
-    return [dict(zip(("question", "answer", "category"), entry, strict=True)) for entry in tidy if entry[1]]
 
 
 def _text(html: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from conftest import Cli, assert_one_sentence
+from openpyxl import Workbook
 
 from faqlab.errors import FaqlabError
 from faqlab.faqs import Faq, FaqSet
@@ -186,6 +187,27 @@ SHAPES: dict[str, tuple[str, str]] = {
         "<UL><LI><A HREF=#1>When are you open?</A><LI><A HREF=#2>How can I pay?</A></UL><P><A NAME=1></A>"
         "<B>When are you open?</B><BR>Daily.<P><A NAME=2><B>How can I pay?</B></A><P>By card.",
     ),
+    "answers with leftovers": (
+        "a.md",
+        "## When are you open?\n**A**: Daily.\n\n[⬆ back to top](#top)\n## How can I pay?\n: By card.\n",
+    ),
+    "a numbered list of contents": (
+        "a.html",
+        "<h2>Contents</h2><ul><li><a href='#a'><span>1</span> <span>When are you open?</span></a></ul>"
+        "<h2>When are you open?[<a href=/e>edit</a>]</h2><p>Daily.<h2>How can I pay?</h2><p>By card.",
+    ),
+    "JSON-LD with escaped tags": (
+        "a.html",
+        '<script type="application/ld+json">'
+        + json.dumps([{"@type": "Question", "name": q, "acceptedAnswer": {"text": a}} for q, a in TWO]).replace(
+            "By card", "By &#99;ard"
+        )
+        + "</script>",
+    ),
+    "bold lines of Word": (
+        "a.html",
+        "<p><b>When are you open?<o:p></o:p></b><p>Daily.<p><b>How can I pay?<o:p></o:p></b><p>By card.",
+    ),
     "headings with boxes around them": (
         "a.html",
         "<article><div><h2>When are you open?<a href=#a>¶</a></h2></div><p>Daily.</p>"
@@ -216,6 +238,46 @@ def test_a_question_that_is_repeated_in_each_answer_is_no_entry(text: str, stray
     path = tmp_path / ("a.md" if text[0] == "#" else "a.html")
     path.write_text(text.replace("{}", stray))
     assert [faq.question for faq in FaqSet.load(path)] == ["When are you open?", "Parking", "Returns"]
+
+
+def test_an_answer_is_never_another_column_than_the_known_one_or_a_note(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    row = "When are you open?,Daily.,Say nothing about the holidays to anybody!"
+    for names in ("question,solution,internal_comment", "Question (EN),Frage,Antwort", "frage,answer_en,Long text"):
+        path.write_text(f"{names}\n{row}\n" if names[0] != "Q" else f"{names}\nWhen are you open?,Wann?,Daily.\n")
+        assert [(faq.question, faq.answer) for faq in FaqSet.load(path)] == TWO[:1]
+    path.write_text("question,answer_en,answer_de\nWhen?,Daily.,Jeden Tag in der Woche.\n")
+    with pytest.raises(
+        FaqlabError, match="'answer_en' and 'answer_de' may each be the answer; name one of them 'answer'"
+    ):
+        FaqSet.load(path)
+
+
+def test_the_visible_sheet_with_a_header_is_read_without_its_title_and_errors(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    book = Workbook()
+    book.active.title, old, sheet = "Cover", book.create_sheet("Old"), book.create_sheet("Now")
+    book["Cover"].append(["Our FAQ"])
+    old.sheet_state = "hidden"
+    old.append(["question", "answer"])
+    for row in (["Our FAQ"], ["Question", "Answer", "Topic"], *(([*pair, "#N/A"]) for pair in TWO)):
+        sheet.append(row)
+    book.save(tmp_path / "a.xlsx")
+    assert [(faq.question, faq.answer, faq.category) for faq in FaqSet.load(tmp_path / "a.xlsx")] == [
+        (*p, "") for p in TWO
+    ]
+    assert caplog.messages[0] == f"{tmp_path / 'a.xlsx'}: only the sheet 'Now' is read, not 'Cover', 'Old'."
+
+
+def test_an_entry_in_json_keeps_its_text_and_only_questions_below_it_are_entries(tmp_path: Path) -> None:
+    more = [
+        {"title": TWO[1][0], "body": TWO[1][1]},
+        {"question": "Why?", "id": 7},
+        {"name": "a.pdf", "text": "A form."},
+    ]
+    (tmp_path / "a.json").write_text(json.dumps([{"title": TWO[0][0], "body": TWO[0][1], "related": more}]))
+    assert FaqSet.load(tmp_path / "a.json").entries == (Faq("0", *TWO[0]), Faq("1", *TWO[1]))
 
 
 def test_questions_that_are_left_out_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from conftest import keyless, wait_until
 from firefox import firefox
@@ -67,7 +68,10 @@ def main(path: str, faqs: str, config: str) -> None:
                 "livekit_api_secret": SecretStr(SECRET),
             }
         )
-        with LiveDemo(faqs=faqs, config=config, settings=settings, progress=lambda line: None) as demo:
+        with (
+            TemporaryDirectory() as records,  # only where they are saved does the page ask whether an answer helped
+            LiveDemo(faqs=faqs, config=config, settings=settings, records=records, progress=lambda line: None) as demo,
+        ):
             seen = asyncio.run(call(path, demo.url))
             wait_until(lambda: [record.helpful for record in demo.calls.records] == [True])
         print(json.dumps(seen))

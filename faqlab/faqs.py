@@ -10,16 +10,18 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, StringConstraints, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from faqlab.cache import sha256
 from faqlab.errors import FaqlabError, first_problem
-from faqlab.formats import read_entries
+from faqlab.formats import entries, parse, read_table, records
 from faqlab.settings import exists
-from faqlab.text import normalised, write_text
+from faqlab.text import normalised, read_text, write_text
+
+PAGES = (".html", ".htm", ".md", ".markdown", ".txt")
 
 log = logging.getLogger(__name__)
 
@@ -61,16 +63,16 @@ class FaqSet:
         read, or something in it is missing, wrong or a duplicate.
         """
         path = Path(path)
-        found, how = read_entries(path, "name your FAQ with --faqs or FAQLAB_FAQS")
+        found, how = _read(path, "name your FAQ with --faqs or FAQLAB_FAQS")
         expected = 'expected {"questions": [{"question": "…", "answer": "…"}, …]}'
         if not found:
             raise FaqlabError(f"{path}: no questions and answers found; {expected}, or columns or headings with them.")
         try:
-            entries = TypeAdapter(tuple[Faq, ...]).validate_python([{"id": n} | entry for n, entry in enumerate(found)])
+            checked = TypeAdapter(tuple[Faq, ...]).validate_python([{"id": n} | entry for n, entry in enumerate(found)])
         except ValidationError as error:
             problem = re.sub(r"^(\d+)(?:\.|: )", r"question \1 (counted from 0): ", first_problem(error))
             raise FaqlabError(f"{path}: {problem}; {expected}.") from None
-        faqs = cls(_distinct(entries, path), path)
+        faqs = cls(_distinct(checked, path), path)
         if how:
             _say(f"{len(faqs)} entries from {path}: {how}.")
         return faqs
@@ -110,6 +112,30 @@ class FaqSet:
         """The hash of every text that retrieval depends on: ids, questions, their alternatives and answers."""
         texts = [[faq.id, faq.question, *faq.alternatives, faq.answer] for faq in self.entries]
         return sha256(json.dumps(texts, ensure_ascii=False).encode())
+
+
+def _read(path: Path, remedy: str) -> tuple[list[dict[str, Any]], str]:
+    """Return the entries of an FAQ file, with our names for their fields, unchecked, and how they were found."""
+    suffix = path.suffix.lower()
+    if suffix in (".csv", ".tsv", ".xlsx"):
+        rows, how = records(path, *read_table(path, remedy))
+        return [*entries(rows)], how
+    if suffix not in ("", ".json", ".jsonl", ".yaml", ".yml", *PAGES):
+        raise FaqlabError(f"{path}: {suffix} isn't read; save it as JSON, YAML, CSV, XLSX, Markdown or HTML.")
+    text = read_text(path, remedy)
+    if suffix in PAGES:
+        from faqlab.pages import page_entries
+
+        return page_entries(text, is_html=suffix in PAGES[:2])
+    try:
+        data = parse(text, suffix)
+        ours = data.get("questions") if isinstance(data, dict) else None
+        if isinstance(ours, list) and any(isinstance(entry, dict) for entry in ours):  # a text is half an entry
+            data["questions"] = [{"question": item} if isinstance(item, str) else item for item in ours]
+        found = [*entries(data)]
+    except Exception as error:  # whatever the parsers raise
+        raise FaqlabError(f"{path}: not {suffix[1:].upper() or 'JSON'} ({error}); correct it.") from None
+    return found, "known by the names of their fields" if ours is None else ""
 
 
 def _distinct(entries: Sequence[Faq], path: Path) -> tuple[Faq, ...]:

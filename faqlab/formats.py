@@ -18,36 +18,11 @@ from faqlab.text import IS, KNOWN, is_blank, read_text, replace_surrogates
 
 Rows = dict[int, list[str]]  # the cells of a table, by line
 
-PAGES = (".html", ".htm", ".md", ".markdown", ".txt")
 FIELDS: dict[str, list[str]] = KNOWN["fields"]
 NAMES = {name for table in (FIELDS, KNOWN["queries"]) for names in table.values() for name in names}
 WANTED = {"question", "answer"}
 
 log = logging.getLogger(__name__)
-
-
-def read_entries(path: Path, remedy: str) -> tuple[list[dict[str, Any]], str]:
-    """Return the entries of an FAQ file, with our names for their fields, unchecked, and how they were found."""
-    suffix = path.suffix.lower()
-    if suffix in (".csv", ".tsv", ".xlsx"):
-        records, how = _records(path, *read_table(path, remedy))
-        return [*entries(records)], how
-    if suffix not in ("", ".json", ".jsonl", ".yaml", ".yml", *PAGES):
-        raise FaqlabError(f"{path}: {suffix} isn't read; save it as JSON, YAML, CSV, XLSX, Markdown or HTML.")
-    text = read_text(path, remedy)
-    if suffix in PAGES:
-        from faqlab.pages import page_entries
-
-        return page_entries(text, is_html=suffix in PAGES[:2])
-    try:
-        data = parse(text, suffix)
-        ours = data.get("questions") if isinstance(data, dict) else None
-        if isinstance(ours, list) and any(isinstance(entry, dict) for entry in ours):  # a text is half an entry
-            data["questions"] = [{"question": item} if isinstance(item, str) else item for item in ours]
-        found = [*entries(data)]
-    except Exception as error:  # whatever the parsers raise
-        raise FaqlabError(f"{path}: not {suffix[1:].upper() or 'JSON'} ({error}); correct it.") from None
-    return found, "known by the names of their fields" if ours is None else ""
 
 
 def parse(text: str, suffix: str = ".json") -> Any:
@@ -116,7 +91,7 @@ def _bare(name: str) -> str:
     return re.sub(r"^faqs?[\W_]+(?=\w)|[\W_]+text$|[\W\d_]+", "", name.casefold())
 
 
-def _records(path: Path, header: list[str], rows: Rows) -> tuple[list[dict[str, str]], str]:
+def records(path: Path, header: list[str], rows: Rows) -> tuple[list[dict[str, str]], str]:
     """Return the rows of a table by its columns, and these in words; if names say nothing, by signs and length."""
     names, columns = [*header], [*zip(header, *rows.values(), strict=True)]
     for field, sign in {"question": "?", "answer": ""}.items():

@@ -25,7 +25,7 @@ from livekit.plugins.google.realtime import RealtimeModel
 from faqlab import replies
 from faqlab.settings import Settings
 from faqlab.voice.agent import FaqAgent, Notify, Session
-from faqlab.voice.pipeline import load_speech, offline_agent
+from faqlab.voice.offline import load_speech, offline_agent
 
 REMINDER = "The caller is waiting for you. Answer what they said; if you couldn't hear it, ask them to say it again."
 PATIENCE_SECONDS = 2.2  # of silence, which HOLD ends

@@ -39,7 +39,8 @@ from faqlab.voice.agent import Session
 from faqlab.voice.call import NOTICE_TOPIC, Assistant, Call
 from faqlab.voice.livekit_server import LiveKit
 from faqlab.voice.lookup_log import STAGES, LookupLog
-from faqlab.voice.pipeline import Pipeline, load_speech, start_offline, turn_seconds
+from faqlab.voice.offline import load_speech, start_offline, turn_seconds
+from faqlab.voice.pipeline import Pipeline
 from faqlab.voice.tts import Synthesizer
 from faqlab.voice.worker import Worker
 

@@ -19,7 +19,7 @@ from benchmarks.words import normalise_words
 from faqlab.errors import FaqlabError
 from faqlab.settings import Settings
 from faqlab.voice import whisper
-from faqlab.voice.pipeline import load_speech
+from faqlab.voice.offline import load_speech
 from faqlab.voice.whisper import Whisper
 
 QUESTIONS = [

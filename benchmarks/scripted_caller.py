@@ -22,9 +22,9 @@ from tqdm.auto import tqdm
 from benchmarks.call_audio import CHUNK, RATE, CallAudio, pieces, transcribe, with_pause
 from benchmarks.proxy import joining_directly
 from faqlab.errors import FaqlabError
+from faqlab.lookup_log import STAGES, LookupRecord
 from faqlab.voice import whisper
 from faqlab.voice.call import LOOKUP_TOPIC
-from faqlab.voice.lookup_log import STAGES, LookupRecord
 from faqlab.voice.tts import Synthesizer
 
 if TYPE_CHECKING:

@@ -24,12 +24,12 @@ from faqlab import evaluation, improve
 from faqlab.conversation import Conversation
 from faqlab.decision import Outcome
 from faqlab.faqs import FaqSet
+from faqlab.lookup_log import LookupLog, LookupRecord, load_records
 from faqlab.queries import load_queries
 from faqlab.retriever import Retriever
 from faqlab.settings import settings
 from faqlab.small_talk import SmallTalk
 from faqlab.voice.agent import Lookups
-from faqlab.voice.lookup_log import LookupLog, LookupRecord, load_records
 
 TOPICS = Path(__file__).with_name("unanswered.json")
 CALLS = 200

@@ -282,8 +282,8 @@ def serve(faqs: Faqs = None, config: Config = None, port: Port = None, records: 
 def agent(faqs: Faqs = None, config: Config = None, records: Records = None, events: Events = False) -> None:
     """Run a voice agent for the LiveKit server in LIVEKIT_URL. Start several for more calls."""
     livekit = _livekit()
+    from faqlab.lookup_log import LookupLog
     from faqlab.voice.call import Assistant
-    from faqlab.voice.lookup_log import LookupLog
     from faqlab.voice.pipeline import choose_pipeline
     from faqlab.voice.worker import Worker
 

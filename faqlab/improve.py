@@ -18,9 +18,9 @@ from faqlab.decision import Outcome, Reason
 from faqlab.errors import FaqlabError
 from faqlab.evaluation import evaluate, result_shares
 from faqlab.faqs import FaqSet
+from faqlab.lookup_log import LookupRecord
 from faqlab.retriever import Retriever
 from faqlab.text import clean_query, has_words, is_blank, normalised, read_text, replace_surrogates, write_text
-from faqlab.voice.lookup_log import LookupRecord
 
 WHY = {Outcome.DECLINE: "declined", Outcome.CLARIFY: "clarified in vain", "failed": "failed"}
 REPLIES = (Reason.CHOSEN, Reason.NO_CHOICE, Reason.REJECTED)  # to a clarifying question

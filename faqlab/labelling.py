@@ -13,10 +13,10 @@ import traitlets
 from faqlab.errors import FaqlabError
 from faqlab.faqs import Faq
 from faqlab.improve import REPLIES
+from faqlab.lookup_log import LookupRecord
 from faqlab.queries import COLUMNS, NOT_A_QUESTION, REMEDY, append_row, read_rows, remove_row
 from faqlab.retriever import Retriever
 from faqlab.text import has_words, normalised, plain_text, write_text
-from faqlab.voice.lookup_log import LookupRecord
 from faqlab.widgets import Panel
 
 SHOWN = 9  # entries beside a question: one for each digit

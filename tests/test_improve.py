@@ -17,9 +17,9 @@ from faqlab import improve, widgets
 from faqlab.encoder import Encoder
 from faqlab.errors import FaqlabError
 from faqlab.faqs import FaqSet
+from faqlab.lookup_log import LookupLog, LookupRecord, load_records
 from faqlab.retriever import Retriever
 from faqlab.text import normalised
-from faqlab.voice.lookup_log import LookupLog, LookupRecord, load_records
 from faqlab.widgets import Panel
 
 PARKING = ["Where can I park?", "is there a car park", "parking for customers"]

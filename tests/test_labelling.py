@@ -14,9 +14,9 @@ from faqlab.encoder import Encoder
 from faqlab.errors import FaqlabError
 from faqlab.faqs import Faq, FaqSet
 from faqlab.labelling import CONFUSABLE, Labeller
+from faqlab.lookup_log import LookupRecord
 from faqlab.queries import load_queries
 from faqlab.retriever import Retriever
-from faqlab.voice.lookup_log import LookupRecord
 
 FAQS = FaqSet(tuple(Faq(str(n), question, answer) for n, (question, answer) in enumerate(SMALL)))
 

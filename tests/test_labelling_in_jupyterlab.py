@@ -40,7 +40,7 @@ from pathlib import Path
 from faqlab.faqs import FaqSet
 from faqlab.labelling import Labeller
 from faqlab.retriever import Retriever
-from faqlab.voice.lookup_log import LookupRecord
+from faqlab.lookup_log import LookupRecord
 
 calls = [LookupRecord(query, "a-room", None) for query in {ASKED}]
 Labeller(Retriever.build(FaqSet.load("mine.json")), "mine.csv", calls)

@@ -15,7 +15,7 @@ from benchmarks import call_audio, scripted_caller
 from benchmarks.call_audio import CHUNK, FRAME, RATE, CallAudio, utterances, with_pause
 from benchmarks.scripted_caller import Exchange, call
 from faqlab.errors import FaqlabError
-from faqlab.voice.lookup_log import LookupRecord
+from faqlab.lookup_log import LookupRecord
 
 
 def sound(*stretches: tuple[float, float], seconds: float = 8.0) -> np.ndarray:

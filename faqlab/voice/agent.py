@@ -18,11 +18,11 @@ from livekit.agents.voice import Agent, AgentSession, ModelSettings, RunContext,
 from faqlab import replies
 from faqlab.conversation import Conversation
 from faqlab.decision import Outcome, Reason
+from faqlab.lookup_log import LookupLog, LookupRecord
 from faqlab.retriever import Answer
 from faqlab.settings import PROJECT_ROOT
 from faqlab.text import has_words
 from faqlab.voice.grounding import invented_numbers
-from faqlab.voice.lookup_log import LookupLog, LookupRecord
 
 INSTRUCTIONS = PROJECT_ROOT / "data/instructions.txt"
 BETWEEN_WORDS_SECONDS = 0.3  # a longer silence counts as a pause

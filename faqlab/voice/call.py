@@ -22,13 +22,13 @@ from faqlab import replies
 from faqlab.config import RetrievalConfig
 from faqlab.conversation import Conversation
 from faqlab.faqs import FaqSet
+from faqlab.lookup_log import LookupLog
 from faqlab.retriever import Retriever
 from faqlab.settings import settings
 from faqlab.small_talk import SmallTalk
 from faqlab.text import is_blank
 from faqlab.voice.agent import Lookups, speak
 from faqlab.voice.livekit_server import LiveKit
-from faqlab.voice.lookup_log import LookupLog
 from faqlab.voice.pipeline import Pipeline, new_session
 
 # Text streams to the caller's page: `LookupRecord.message()`, and `{"level": "info" or "warning", "text": …}`.

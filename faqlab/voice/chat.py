@@ -8,11 +8,11 @@ from livekit.agents import AgentSession
 
 from faqlab import replies
 from faqlab.conversation import Conversation
+from faqlab.lookup_log import LookupLog
 from faqlab.retriever import Answer, Retriever
 from faqlab.small_talk import SmallTalk
 from faqlab.text import is_blank, replace_surrogates
 from faqlab.voice.agent import FaqAgent, Lookups
-from faqlab.voice.lookup_log import LookupLog
 from faqlab.voice.offline_llm import OfflineLLM
 
 Emit = Callable[[str, Answer | None], None]  # takes the reply to a line, and the look-up made for it, if any

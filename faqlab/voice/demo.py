@@ -19,10 +19,10 @@ from pydantic import SecretStr
 
 from faqlab.errors import FaqlabError
 from faqlab.faqs import FaqSet
+from faqlab.lookup_log import LookupLog, LookupRecord
 from faqlab.settings import PROJECT_ROOT, Settings
 from faqlab.settings import settings as read_settings
 from faqlab.voice.livekit_server import LiveKit, LocalServer, livekit_from_settings, program
-from faqlab.voice.lookup_log import LookupLog, LookupRecord
 from faqlab.voice.services import BackgroundService, ChildProcess
 from faqlab.voice.token_server import TokenServer
 

@@ -7,8 +7,8 @@ from threading import Lock
 
 from ipywidgets import HTML, Button, HBox, VBox
 
+from faqlab.lookup_log import LookupRecord
 from faqlab.voice.demo import LiveDemo
-from faqlab.voice.lookup_log import LookupRecord
 from faqlab.widgets import table
 
 SHOWN = 8

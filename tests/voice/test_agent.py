@@ -26,11 +26,11 @@ from livekit.agents.voice.run_result import RunResult
 
 from faqlab import replies
 from faqlab.conversation import Conversation
+from faqlab.lookup_log import LookupLog
 from faqlab.retriever import Retriever
 from faqlab.small_talk import SmallTalk
 from faqlab.voice.agent import FaqAgent, Lookups, question_in
 from faqlab.voice.chat import text_session
-from faqlab.voice.lookup_log import LookupLog
 
 PAY, PAY_ANSWER = "How can I pay?", "You can pay by card, or by invoice."
 SHOES, SHOES_ANSWER = "Can I return shoes?", "Yes, you can return shoes within thirty days."

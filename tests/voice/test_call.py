@@ -29,6 +29,7 @@ from faqlab.config import RetrievalConfig
 from faqlab.conversation import Conversation
 from faqlab.encoder import Encoder
 from faqlab.faqs import Faq, FaqSet
+from faqlab.lookup_log import STAGES, LookupLog
 from faqlab.retriever import Retriever
 from faqlab.settings import Settings
 from faqlab.small_talk import SmallTalk
@@ -38,7 +39,6 @@ from faqlab.voice import pipeline as pipeline_module
 from faqlab.voice.agent import Session
 from faqlab.voice.call import NOTICE_TOPIC, Assistant, Call
 from faqlab.voice.livekit_server import LiveKit
-from faqlab.voice.lookup_log import STAGES, LookupLog
 from faqlab.voice.offline import load_speech, start_offline, turn_seconds
 from faqlab.voice.pipeline import Pipeline
 from faqlab.voice.tts import Synthesizer

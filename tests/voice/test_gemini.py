@@ -28,12 +28,12 @@ from benchmarks.words import normalise_words
 from faqlab import replies
 from faqlab.conversation import Conversation
 from faqlab.errors import FaqlabError
+from faqlab.lookup_log import LookupLog
 from faqlab.retriever import Retriever
 from faqlab.settings import Settings
 from faqlab.small_talk import SmallTalk
 from faqlab.voice import gemini
 from faqlab.voice.agent import INSTRUCTIONS, FaqAgent, Lookups
-from faqlab.voice.lookup_log import LookupLog
 from faqlab.voice.offline_llm import OfflineLLM
 from faqlab.voice.whisper import SAMPLE_RATE, Whisper
 

@@ -22,8 +22,8 @@ from conftest import wait_until
 from playwright.sync_api import Page, expect
 
 from benchmarks.browser import MICROPHONE, browser, find_or_install, say
+from faqlab.lookup_log import load_records
 from faqlab.voice.demo import LiveDemo
-from faqlab.voice.lookup_log import load_records
 from faqlab.voice.token_server import PAGE
 
 WEB = PAGE.parent

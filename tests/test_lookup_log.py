@@ -9,26 +9,31 @@ from pathlib import Path
 
 import pytest
 
+from faqlab.config import RetrievalConfig
+from faqlab.encoder import Encoder
 from faqlab.errors import FaqlabError
+from faqlab.faqs import Faq, FaqSet
+from faqlab.lookup_log import LookupLog, LookupRecord, load_records
 from faqlab.retriever import Retriever
-from faqlab.voice.lookup_log import LookupLog, LookupRecord, load_records
 
 PAY = "How can I pay?"
+FAQS = FaqSet((Faq("pay", PAY, "You can pay by card."), Faq("abroad", "Do you deliver abroad?", "Yes.")))
+CONFIG = RetrievalConfig(scale=20.0, null_cosine=0.45, decline_below=0.5, answer_from=0.9)
 
 
 @pytest.fixture
-def record(short_retriever: Retriever) -> LookupRecord:
-    answer = short_retriever.answer(PAY)
+def record(encoder: Encoder, tmp_path_factory: pytest.TempPathFactory) -> LookupRecord:
+    retriever = Retriever.build(FAQS, CONFIG, encoder=encoder, cache_dir=tmp_path_factory.mktemp("cache"))
+    answer = retriever.answer(PAY)
     answer = replace(answer, milliseconds={"transcript": 12.345, **answer.milliseconds})
-    record = LookupRecord(PAY, "a-room", short_retriever.config.decline_below)
-    return replace(record, **answer.as_dict())
+    return replace(LookupRecord(PAY, "a-room", CONFIG.decline_below), **answer.as_dict())
 
 
-def test_a_record_holds_the_answer_flat(record: LookupRecord, short_retriever: Retriever) -> None:
+def test_a_record_holds_the_answer_flat(record: LookupRecord) -> None:
     assert (record.outcome, record.reason, record.query, record.room) == ("answer", "confident", PAY, "a-room")
     assert (record.hits[0]["id"], record.hits[0]["rank"]) == ("pay", 1)
     assert record.hits[0]["squared_l2"] == pytest.approx(0, abs=0.1)
-    assert record.threshold == short_retriever.config.decline_below == 0.5
+    assert record.threshold == 0.5
     assert record.milliseconds["transcript"] == 12.345
     assert {"time", "room"} == set(vars(record)) - set(record.message())
     json.dumps(record.message())
@@ -41,7 +46,7 @@ def test_the_page_is_sent_each_answer_as_the_plain_text_that_is_spoken(record: L
 
 
 def test_the_latest_records_are_kept_in_order(record: LookupRecord, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("faqlab.voice.lookup_log.KEPT", 3)
+    monkeypatch.setattr("faqlab.lookup_log.KEPT", 3)
     log = LookupLog()
     records = [LookupRecord(str(number), "", None) for number in range(5)]
     for each in records:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from functools import cache, lru_cache
 from typing import Any, Self
 
@@ -75,7 +74,9 @@ class _SentenceStream(tts.SynthesizeStream):
         output_emitter.start_segment(segment_id=utils.shortuuid())
         pause = np.zeros(0, np.float32)
         try:
-            async for sentence in self._sentences():
+            # All of it at once, as the offline language model and `say` send a reply in one piece.
+            text = "".join([part async for part in self._input_ch if isinstance(part, str)])
+            for sentence in sentences(text):
                 self._mark_started()
                 audio = await asyncio.to_thread(self._tts.synthesizer.speak, sentence, self._tts.speed)
                 if len(audio):
@@ -85,19 +86,6 @@ class _SentenceStream(tts.SynthesizeStream):
             raise APIError(f"speech synthesis failed: {error}", retryable=False) from error
         # Without a sample, as for "…", livekit-agents would take this for a failure and try again.
         output_emitter.push(bytes(2 * SAMPLE_RATE // 100))
-
-    async def _sentences(self) -> AsyncIterator[str]:
-        waiting = ""
-        async for text in self._input_ch:
-            if isinstance(text, str):
-                waiting += text
-                *complete, last = sentences(waiting) or [""]
-                # The last one may go on, after the space at its end if it has one.
-                waiting = last + waiting[len(waiting.rstrip()) :]
-            else:  # flush()
-                complete, waiting = sentences(waiting), ""
-            for sentence in complete:
-                yield sentence
 
 
 def to_int16(audio: np.ndarray) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 from livekit.agents import APIError
@@ -77,11 +79,22 @@ async def test_a_text_without_words_streams_a_moment_of_silence() -> None:
     assert not audio.any()
 
 
-async def test_a_sentence_is_heard_before_the_text_is_complete() -> None:
+async def test_a_sentence_is_heard_before_the_next_one_is_synthesized(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard = threading.Event()
+
+    def speak(_: Synthesizer, sentence: str, speed: float) -> np.ndarray:
+        if sentence == "Two.":
+            heard.wait()
+        return np.full(SAMPLE_RATE, 0.5, np.float32)
+
+    monkeypatch.setattr(Synthesizer, "speak", speak)
     async with HibariTTS(Synthesizer.shared()).stream() as speech:
-        speech.push_text("One sentence. " * 200)
-        event = await anext(speech)
-        assert np.frombuffer(event.frame.data, np.int16).any()
+        speech.push_text("One. Two.")
+        speech.end_input()
+        try:
+            assert np.frombuffer((await anext(speech)).frame.data, np.int16).any()
+        finally:
+            heard.set()
 
 
 async def test_a_failure_is_one_that_livekit_agents_reports(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -100,20 +100,20 @@ class Lookups:
 
 
 class FaqAgent(Agent):
-    """An agent that answers from the FAQ. If it takes a call over, it speaks *greeting* and replies to *question*."""
+    """An agent that answers from the FAQ. If it takes a call over, it speaks *greeting* and what is *unanswered*."""
 
     DEFAULT_TOOL = "lookup_company_info"  # the model can call every method with `@function_tool`
 
-    def __init__(self, greeting: str = "", question: str = "", **options: Any) -> None:
+    def __init__(self, greeting: str = "", unanswered: bool = False, **options: Any) -> None:
         super().__init__(instructions=INSTRUCTIONS.read_text(encoding="utf-8"), **options)
-        self._greeting, self._question = greeting, question
+        self._greeting, self._unanswered = greeting, unanswered
         self._lookup: RunContext[Lookups] | None = None  # of the latest call of the tool
         self._unsure = 0  # how often in a row the transcript was too unsure to be looked up
 
     async def on_enter(self) -> None:
         speak(self.session, self._greeting or self.session.userdata.greeting)
-        if self._question:
-            self.session.generate_reply(user_input=self._question)
+        if self._unanswered:
+            self.session.generate_reply()
 
     @function_tool
     async def lookup_company_info(self, context: RunContext[Lookups], query: str) -> str:

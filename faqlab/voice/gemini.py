@@ -117,9 +117,9 @@ class Failover:
             await session.current_agent.realtime_llm_session.aclose()
             await interrupted
         history = session.current_agent.chat_ctx.copy(exclude_instructions=True)
-        question = _take_unanswered(history)
-        greeting = replies.APOLOGY if question else f"{replies.APOLOGY} {replies.INVITATION}"
-        session.update_agent(offline_agent(session.userdata.conversation, greeting, question, chat_ctx=history))
+        unanswered = [message.role for message in history.messages()][-1:] == ["user"]
+        greeting = replies.APOLOGY if unanswered else f"{replies.APOLOGY} {replies.INVITATION}"
+        session.update_agent(offline_agent(session.userdata.conversation, greeting, unanswered, chat_ctx=history))
         await self._notify("warning", replies.APOLOGY)
 
     @cached_property
@@ -192,13 +192,3 @@ class Failover:
     def _stop_waiting(self) -> None:
         if self._silence:
             self._silence.cancel()  # without effect if it's this task, which has no step left
-
-
-def _take_unanswered(history: llm.ChatContext) -> str:
-    """Remove the turn that wasn't answered, look-ups included, and return what the user said in it."""
-    question = ""
-    while history.items and getattr(last := history.items[-1], "role", None) != "assistant":
-        history.items.pop()
-        if isinstance(last, llm.ChatMessage):
-            question = question or last.text_content or ""
-    return question

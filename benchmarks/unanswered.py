@@ -103,7 +103,7 @@ async def hold_calls(retriever: Retriever, calls: pd.DataFrame, folder: Path) ->
             await lookups.look_up(CHOICES[offered.index(True)] if any(offered) else "Neither.")
         lookups.log_pending()
         if answer and answer.answered and answer.hits[0].faq.id not in relevant:
-            log.update(log.records[-1].id, helpful=False)
+            log.update(lookups.room, log.records[-1].id, helpful=False)
     return load_records(folder)
 
 

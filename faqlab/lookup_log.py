@@ -97,9 +97,9 @@ class LookupLog:
             except Exception as error:  # a failing subscriber must not end the call
                 log.error("A look-up isn't passed on or saved: %s", error, exc_info=not isinstance(error, OSError))
 
-    def update(self, record_id: str, **changes: Any) -> None:
-        """Add a record again with *changes*; does nothing if there is none with this id."""
-        if record := self._records.get(record_id):
+    def update(self, room: str, record_id: str, **changes: Any) -> None:
+        """Add a record again with *changes*; does nothing if the call in *room* has none with this id."""
+        if (record := self._records.get(record_id)) and record.room == room:
             self.add(replace(record, **changes))
 
     def to_frame(self) -> pd.DataFrame:

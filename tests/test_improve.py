@@ -79,7 +79,7 @@ def test_a_records_folder_gives_the_same_as_the_log_that_wrote_it(tmp_path: Path
     log = LookupLog(tmp_path)
     for each in (record("boats", "decline"), record("pay", "answer"), record("trains", "decline", room="b")):
         log.add(each)
-    log.update(log.records[1].id, helpful=False)
+    log.update(log.records[1].room, log.records[1].id, helpful=False)
     with next(tmp_path.iterdir()).open("a") as file:
         file.write('{"query": "cut o')
     pd.testing.assert_frame_equal(improve.unanswered(load_records(tmp_path)), improve.unanswered(log.records))

@@ -114,8 +114,9 @@ def test_a_rating_is_added_to_the_record_and_saved_after_it(record: LookupRecord
     for each in (record, other):
         log.add(each)
     log.subscribers.append(seen.append)
-    log.update(record.id, helpful=False)
-    log.update("unknown", helpful=True)
+    log.update(record.room, record.id, helpful=False)
+    log.update(record.room, "unknown", helpful=True)
+    log.update("another room", other.id, helpful=True)
     rated = replace(record, helpful=False)
     assert log.records == (rated, other)
     assert seen == [rated]
@@ -131,7 +132,7 @@ def test_saved_records_are_read_back_as_they_were_last_and_half_a_line_is_passed
     other = replace(record, id="other", query="one line\u2028or two?")
     for each in (record, other):
         log.add(each)
-    log.update(record.id, helpful=False)
+    log.update(record.room, record.id, helpful=False)
     [file] = tmp_path.iterdir()
     with file.open("a") as half:
         half.write(record.to_json()[:40])

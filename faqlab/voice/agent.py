@@ -90,7 +90,7 @@ class Lookups:
         """Log the latest look-up again if the reply to it has numbers that stand in no entry that was found so far."""
         record_id, self._logged = self._logged, ""
         if record_id and (invented := invented_numbers(said, [*self._given, replies.contact()])):
-            self.records.update(record_id, invented=invented)
+            self.records.update(self.room, record_id, invented=invented)
 
     def _waited(self, asked: float) -> dict[str, float]:
         if self.speech_ended is None:

@@ -166,7 +166,8 @@ class Call:
             await self._notify("warning", replies.TYPE_SLOWER if too_many else replies.TYPE_LESS)
         elif reader.info.topic == FEEDBACK_TOPIC:
             record_id, _, helped = text.partition(" ")
-            self._assistant.records.update(record_id, helpful=helped == "yes")
+            if helped in ("yes", "no"):
+                self._assistant.records.update(self._lookups.room, record_id, helpful=helped == "yes")
         elif not is_blank(text):
             self._session.reset_away_timer()
             with suppress(RuntimeError):  # a sentence that can't be interrupted comes first

@@ -29,7 +29,7 @@ from faqlab.config import RetrievalConfig
 from faqlab.conversation import Conversation
 from faqlab.encoder import Encoder
 from faqlab.faqs import Faq, FaqSet
-from faqlab.lookup_log import STAGES, LookupLog
+from faqlab.lookup_log import STAGES, LookupLog, LookupRecord
 from faqlab.retriever import Retriever
 from faqlab.settings import Settings
 from faqlab.small_talk import SmallTalk
@@ -37,7 +37,7 @@ from faqlab.voice import call as call_module
 from faqlab.voice import gemini
 from faqlab.voice import pipeline as pipeline_module
 from faqlab.voice.agent import Session
-from faqlab.voice.call import NOTICE_TOPIC, Assistant, Call
+from faqlab.voice.call import FEEDBACK_TOPIC, NOTICE_TOPIC, Assistant, Call
 from faqlab.voice.livekit_server import LiveKit
 from faqlab.voice.offline import load_speech, start_offline, turn_seconds
 from faqlab.voice.pipeline import Pipeline
@@ -286,6 +286,34 @@ async def test_a_call_goes_on_as_long_as_apologies_are_heard(quiet_call: Quiet) 
         call._on_agent_state(AgentStateChangedEvent(old_state="thinking", new_state="speaking"))
     assert session.said == [replies.SORRY] * 5
     assert not job.ended.done()
+
+
+class Text:
+    """A text stream of one chunk, from the caller's page."""
+
+    def __init__(self, topic: str, text: str) -> None:
+        self.info, self._chunks = SimpleNamespace(topic=topic), [text]
+
+    async def __anext__(self) -> str:
+        if not self._chunks:
+            raise StopAsyncIteration
+        return self._chunks.pop()
+
+    def close(self) -> None:
+        """Drop what is left."""
+
+
+async def test_callers_rate_their_own_answers_alone_and_as_helpful_or_not(quiet_call: Quiet) -> None:
+    call, _, _ = quiet_call
+    log = call._assistant.records
+    own, strangers = LookupRecord(PAY, "nowhere", None), LookupRecord(PAY, "elsewhere", None)
+    for record in (own, strangers):
+        log.add(record)
+    verdicts = []
+    for text in (f"{strangers.id} yes", f"{own.id} maybe", own.id, f"{own.id} yes", f"{own.id} no"):
+        await call._read(Text(FEEDBACK_TOPIC, text))  # type: ignore[arg-type]
+        verdicts.append([record.helpful for record in log.records])
+    assert verdicts == [[None, None]] * 3 + [[True, None], [False, None]]
 
 
 @pytest.mark.parametrize(

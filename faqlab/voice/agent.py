@@ -44,7 +44,7 @@ class Lookups:
     records: LookupLog
     room: str = ""
     publish: Callable[[dict[str, Any]], Awaitable[None]] | None = None  # sends a record to the caller's page
-    greeting: str = replies.GREETING
+    greeting: str = replies.GREETING  # with which an agent begins
     answer: Answer | None = None  # of the latest look-up; None if that failed
     speech_ended: float | None = None  # when the caller last stopped speaking; None if they're speaking or never did
     transcribed: float | None = None  # when that speech had been transcribed
@@ -100,18 +100,18 @@ class Lookups:
 
 
 class FaqAgent(Agent):
-    """An agent that answers from the FAQ. If it takes a call over, it speaks *greeting* and what is *unanswered*."""
+    """An agent that answers from the FAQ. If it takes over a call with *unanswered* words, it replies to them."""
 
     DEFAULT_TOOL = "lookup_company_info"  # the model can call every method with `@function_tool`
 
-    def __init__(self, greeting: str = "", unanswered: bool = False, **options: Any) -> None:
+    def __init__(self, unanswered: bool = False, **options: Any) -> None:
         super().__init__(instructions=INSTRUCTIONS.read_text(encoding="utf-8"), **options)
-        self._greeting, self._unanswered = greeting, unanswered
+        self._unanswered = unanswered
         self._lookup: RunContext[Lookups] | None = None  # of the latest call of the tool
         self._unsure = 0  # how often in a row the transcript was too unsure to be looked up
 
     async def on_enter(self) -> None:
-        speak(self.session, self._greeting or self.session.userdata.greeting)
+        speak(self.session, self.session.userdata.greeting)
         if self._unanswered:
             self.session.generate_reply()
 

@@ -59,7 +59,6 @@ class Assistant:
     pipeline: Pipeline
     records: LookupLog
     silence_seconds: float = 12.0  # how long a caller may say nothing before being prompted
-    longest_minutes: float = 30.0  # how long a call may take
 
     @classmethod
     def load(cls, pipeline: Pipeline, records: LookupLog, faqs: Path, config: Path) -> Self:
@@ -69,8 +68,7 @@ class Assistant:
         retriever.answer(entries.entries[0].question)
         # Sentences that are needed at once, or when synthesis fails.
         pipeline.prewarm((replies.GREETING, replies.CUT_OFF, replies.SORRY, replies.decline(entries)))
-        small_talk = SmallTalk.load(retriever.encoder)
-        return cls(retriever, small_talk, pipeline, records, longest_minutes=settings().call_minutes)
+        return cls(retriever, SmallTalk.load(retriever.encoder), pipeline, records)
 
     async def converse(self, job: JobContext, livekit: LiveKit) -> None:
         """Begin the call of *job*, which ends when the caller has gone or the assistant hangs up."""
@@ -132,7 +130,7 @@ class Call:
         )
         if self._leaving is None and self._caller not in self._room.remote_participants:
             self._job.shutdown(LEFT)
-        asyncio.get_running_loop().call_later(60 * self._assistant.longest_minutes, self._end, replies.TIME_IS_UP)
+        asyncio.get_running_loop().call_later(60 * settings().call_minutes, self._end, replies.TIME_IS_UP)
 
     async def _finish(self, reason: str) -> None:
         for pending in (self._leaving, self._prompting, self._ending):

@@ -118,8 +118,8 @@ class Failover:
             await interrupted
         history = session.current_agent.chat_ctx.copy(exclude_instructions=True)
         unanswered = [message.role for message in history.messages()][-1:] == ["user"]
-        greeting = replies.APOLOGY if unanswered else f"{replies.APOLOGY} {replies.INVITATION}"
-        session.update_agent(offline_agent(session.userdata.conversation, greeting, unanswered, chat_ctx=history))
+        session.userdata.greeting = replies.APOLOGY if unanswered else f"{replies.APOLOGY} {replies.INVITATION}"
+        session.update_agent(offline_agent(session.userdata.conversation, unanswered, chat_ctx=history))
         await self._notify("warning", replies.APOLOGY)
 
     @cached_property

@@ -91,11 +91,7 @@ class LookupLog:
             self._records[record.id] = record
             if len(self._records) > KEPT:
                 del self._records[next(iter(self._records))]
-        for receive in list(self.subscribers):
-            try:
-                receive(record)
-            except Exception as error:  # a failing subscriber must not end the call
-                log.error("A look-up isn't passed on or saved: %s", error, exc_info=not isinstance(error, OSError))
+        tell(self.subscribers, record)
 
     def update(self, room: str, record_id: str, **changes: Any) -> None:
         """Add a record again with *changes*; does nothing if the call in *room* has none with this id."""
@@ -113,6 +109,15 @@ class LookupLog:
             rows.append({**vars(record), **best, **stages, "retrieved": ids})
         columns = ["time", "room", "query", "outcome", "reason", "confidence", "retrieved", "question", "squared_l2"]
         return pd.DataFrame(rows, columns=[*columns, "helpful", "invented", *(f"{stage}_ms" for stage in STAGES)])
+
+
+def tell(receivers: Sequence[Callable[..., None]], *news: object) -> None:
+    """Call *receivers* with *news*. What fails is logged, because it must not end a call or what supervises it."""
+    for receive in tuple(receivers):
+        try:
+            receive(*news)
+        except Exception as error:
+            log.error("A change isn't passed on or saved: %s", error, exc_info=not isinstance(error, OSError))
 
 
 def load_records(folder: Path) -> tuple[LookupRecord, ...]:

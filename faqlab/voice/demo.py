@@ -19,7 +19,7 @@ from pydantic import SecretStr
 
 from faqlab.errors import FaqlabError
 from faqlab.faqs import FaqSet
-from faqlab.lookup_log import LookupLog, LookupRecord
+from faqlab.lookup_log import LookupLog, LookupRecord, tell
 from faqlab.settings import PROJECT_ROOT, Settings
 from faqlab.settings import settings as read_settings
 from faqlab.voice.livekit_server import LiveKit, LocalServer, livekit_from_settings, program
@@ -104,7 +104,7 @@ class LiveDemo:
                 except BaseException:
                     self.stop()
                     raise
-                self._tell_watchers()
+                tell(self.watchers)
         return self
 
     def stop(self) -> None:
@@ -117,7 +117,7 @@ class LiveDemo:
                 self._parts.pop().stop()
             atexit.unregister(self.stop)
             if was_running:
-                self._tell_watchers()
+                tell(self.watchers)
 
     def page(self, height: int = 620) -> IFrame:
         """Return the page, with details, as a frame. It fetches its token itself, so the notebook saves none."""
@@ -148,14 +148,7 @@ class LiveDemo:
             return
         log.warning("%s", sentence)
         self.notice = sentence
-        self._tell_watchers()
-
-    def _tell_watchers(self) -> None:
-        for tell in list(self.watchers):
-            try:
-                tell()
-            except Exception:  # a failing watcher must not end the supervision
-                log.exception("A change couldn't be passed on.")
+        tell(self.watchers)
 
 
 class _Agent(ChildProcess):

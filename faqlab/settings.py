@@ -7,7 +7,7 @@ import re
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringConstraints, ValidationError, WebsocketUrl
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -49,8 +49,7 @@ def _livekit_url(value: str) -> str:
     raise ValueError("should look like wss://my-project.livekit.cloud")
 
 
-T = TypeVar("T")
-Words = Annotated[tuple[T, ...], NoDecode, BeforeValidator(lambda v: v.split() if isinstance(v, str) else v)]
+WORDS = BeforeValidator(lambda v: v.split() if isinstance(v, str) else v)
 ProjectPath = Annotated[Path, BeforeValidator(lambda v: resolve(Path(v))), _like(r"[^\0]{1,4096}", "isn't a path")]
 Name = Annotated[str, _like(r"[\w -~]{1,128}", "should be 1 to 128 letters, digits, spaces and punctuation marks")]
 Title = Annotated[str, _like(r"[\w -~¡-ÿ‐-‧‰-⁞€🌀-🫿]{1,128}", "should be 1 to 128 letters, digits, signs and spaces")]
@@ -91,8 +90,8 @@ class Settings(BaseSettings):
     call_minutes: float = Field(30, gt=0, le=1440)
     token_minutes: float = Field(10, gt=0, le=1440)
     tokens_per_minute: int = Field(100, ge=1, le=1_000_000)
-    allowed_hosts: Words[Host] = Field((), max_length=100)
-    allowed_origins: Words[Origin] = Field((), max_length=100)
+    allowed_hosts: Annotated[tuple[Host, ...], NoDecode, WORDS] = Field((), max_length=100)
+    allowed_origins: Annotated[tuple[Origin, ...], NoDecode, WORDS] = Field((), max_length=100)
     records: ProjectPath | None = None
     contact: Annotated[str, Field(max_length=300)] | None = None
 

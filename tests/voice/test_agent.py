@@ -329,6 +329,23 @@ async def test_a_second_tool_is_called_when_its_description_is_nearer_than_the_f
             result.expect.next_event().is_function_call(name="lookup_company_info", arguments={"query": question})
 
 
+@pytest.mark.parametrize("looked_up", [False, True])
+async def test_an_agent_that_takes_over_a_call_answers_what_was_left_open(
+    conversation: Conversation, looked_up: bool
+) -> None:
+    """Also if it was looked up, but not spoken any more."""
+    history = llm.ChatContext.empty()
+    history.add_message(role="user", content=PAY)
+    if looked_up:
+        name, output = "lookup_company_info", json.dumps({"status": "answer", "say": PAY_ANSWER, "answers": []})
+        history.insert(llm.FunctionCall(call_id="c", name=name, arguments="{}"))
+        history.insert(llm.FunctionCallOutput(call_id="c", name=name, output=output, is_error=False))
+    async with await text_session(conversation, FaqAgent(unanswered=True, chat_ctx=history)) as session:
+        await session.wait_for_idle()
+        spoken = [message.text_content for message in session.history.messages() if message.role == "assistant"]
+        assert spoken == [replies.GREETING, PAY_ANSWER]
+
+
 async def test_two_look_ups_at_once_are_made_in_turn_and_have_a_record_each(conversation: Conversation) -> None:
     """A model may call its tool twice in one turn."""
     published: list[dict[str, Any]] = []

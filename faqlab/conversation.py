@@ -1,7 +1,5 @@
 """A conversation's memory: the caller's next words may choose from what was offered, or refer to the last question."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import replace

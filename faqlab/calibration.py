@@ -1,7 +1,5 @@
 """From labelled queries to calibrated probabilities and to thresholds: all numbers of the configuration."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial

@@ -1,7 +1,5 @@
 """What may be wrong with an FAQ and its labelled queries: findings for a person to judge."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from typing import Any
 

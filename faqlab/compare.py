@@ -1,7 +1,5 @@
 """Two systems on the same queries: which is better, by how much, and on which queries."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +15,8 @@ PRICES = {"wrong": 5.0, "false": 5.0, "declined": 1.0, "clarified": 0.2}
 DECIDING = {"hit@1": 1, "cost": -1}
 """The measures by which B is better or worse, and the sign of what is better."""
 
-SCORES = ("confidence", "two_turns", *evaluation.MEASURES)
-TEXTS, FLAGS = ("id", "query", "found", "result"), ("answerable", "answered")
-COLUMNS: Any = dict.fromkeys(TEXTS, str) | dict.fromkeys(FLAGS, bool) | dict.fromkeys(SCORES, float)
+SCORES = dict.fromkeys(("confidence", "two_turns", *evaluation.MEASURES), float)
+COLUMNS: Any = {"id": str, "query": str, "found": str, "result": str, "answerable": bool, "answered": bool, **SCORES}
 """What is compared of the results of `evaluation.evaluate`."""
 
 

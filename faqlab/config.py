@@ -1,7 +1,5 @@
 """The retrieval configuration: notebook 3 tunes it; the commands and the live agent use it."""
 
-from __future__ import annotations
-
 import json
 import logging
 from pathlib import Path
@@ -9,11 +7,10 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from faqlab.cache import write_aside
 from faqlab.encoder import MINILM, WEIGHTS, find_weights
 from faqlab.errors import FaqlabError, first_problem
 from faqlab.settings import PROJECT_ROOT, RETRIEVAL, exists, settings
-from faqlab.text import read_text
+from faqlab.text import read_text, write_text
 
 log = logging.getLogger(__name__)
 
@@ -83,11 +80,7 @@ class RetrievalConfig(BaseModel):
     def save(self, path: str | Path) -> None:
         """Write the configuration as JSON, floats rounded to three digits so that a rerun writes the same file."""
         data = {k: round(v, 3) if isinstance(v, float) else v for k, v in self.model_dump(mode="json").items()}
-        try:
-            write_aside(Path(path), (json.dumps(data, indent=2) + "\n").encode())
-        except OSError as error:
-            remedy = "set FAQLAB_RETRIEVAL to another file"
-            raise FaqlabError(f"{path}: can't be written ({error.strerror}); {remedy}.") from None
+        write_text(Path(path), json.dumps(data, indent=2) + "\n", "set FAQLAB_RETRIEVAL to another file")
 
 
 BASELINE = RetrievalConfig()

@@ -1,7 +1,5 @@
 """A conversation's memory: the caller's next words may choose from what was offered, or refer to the last question."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -83,10 +81,21 @@ class Conversation:
     def _look_up(self, query: str, topic: str) -> Answer:
         known = normalised(query) in self.retriever.faqs.phrasings  # then it stands alone
         if topic and not known and self.small_talk.refers_back(query):
-            return self.retriever.answer(f"{query} {topic}")
+            return self._follow_up(query, topic)
         answer = self.retriever.answer(query)
         decided = answer.answered and answer.reason is not Reason.UNCALIBRATED
         return answer if decided or self.small_talk.classify(query) not in PERSON else self._reach_a_person(answer)
+
+    def _follow_up(self, query: str, topic: str) -> Answer:
+        """Look up both texts; the answer to *topic* isn't given again if another entry is much more similar to them."""
+        both = f"{query} {topic}"
+        before, answer = self.retriever.answer(topic), self.retriever.answer(both)
+        first, *others = answer.hits
+        if others and answer.answered and before.answered and before.hits[0].faq == first.faq:
+            similar = self.retriever.similarities([query, both]).sum(axis=0)
+            if similar.max() - similar[self.retriever.faqs.position[first.faq.id]] >= NEWS:
+                return replace(answer, hits=tuple(others))
+        return answer
 
     def _reach_a_person(self, answer: Answer) -> Answer:
         """Return the entry that says how to reach a person; if there is none, *answer*, declined."""
@@ -176,6 +185,8 @@ PERSON = frozenset({"human", "angry"})  # who says this gets the way to reach a 
 
 CONTACT = ("How can I contact you?", "How can I reach customer service?")
 CONTACT_COSINE = 0.5  # where everything is answered, the least for an entry that says how to reach a person
+
+NEWS = 0.1  # the least lead over the entry that was just the answer, in the same sum as LEAD, of what isn't in it
 
 SAME_QUESTION = 0.75  # the least cosine of a question that is asked again in other words
 

@@ -8,8 +8,6 @@ over the `CONTENDERS` best; the bonus is the overlap in character n-grams (`faql
 meant, but not whether the FAQ has the answer. `faqlab.calibration` finds all numbers from labelled queries.
 """
 
-from __future__ import annotations
-
 from enum import StrEnum
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Sentences to unit vectors: on ONNX Runtime, or by any sentence-transformers model; and where the weights are."""
 
-from __future__ import annotations
-
 import json
 import warnings
 from collections.abc import Mapping, Sequence
@@ -37,6 +35,17 @@ class Encoder(Protocol):
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """Return unit vectors, float32, shape (texts, dimension). Text beyond the encoder's limit is cut off."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The weights of an encoder that can run on ONNX Runtime."""
+
+    name: str  # the encoder's
+    folder: Path  # a sentence-transformers model
+    sha256: str  # of its model.safetensors
+    adapter: Path | None  # the folder of the LoRA adapter that is merged into it, if any
+    fingerprint: str
 
 
 @lru_cache(maxsize=4)
@@ -143,17 +152,6 @@ class ReferenceEncoder:
         texts = [*map(replace_surrogates, texts)]
         vectors = self.model.encode(texts, normalize_embeddings=True, show_progress_bar=len(texts) >= MANY)
         return np.asarray(vectors, np.float32).reshape(len(texts), self.dimension)
-
-
-@dataclass(frozen=True)
-class Weights:
-    """The weights of an encoder that can run on ONNX Runtime."""
-
-    name: str  # the encoder's
-    folder: Path  # a sentence-transformers model
-    sha256: str  # of its model.safetensors
-    adapter: Path | None  # the folder of the LoRA adapter that is merged into it, if any
-    fingerprint: str
 
 
 def find_weights(name: str) -> Weights | None:

@@ -1,7 +1,5 @@
 """How good retrieval and its decisions are on labelled queries: ranking measures, results, and their intervals."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,11 +21,7 @@ def evaluate(retriever: Retriever, queries: pd.DataFrame) -> pd.DataFrame:
     """
     Run *queries*, as `load_queries` returns them, through *retriever* and compare the rankings with the labels.
 
-    Returns:
-        The queries with `ranked` (FAQ ids, best first), `found`, `squared_l2` and `first` (question, distance and score
-        of the first hit), `confidence`, `outcome`, `reason`, `answered`, `choice_right` (a right entry is among those
-        that a clarifying question offers or would offer), `result` and, NaN where out of scope, the `MEASURES` and
-        `two_turns` (1 if the right entry is the answer or among the choices of a clarifying question, else 0).
+    Returns the queries with the columns that docs/output.md describes for `--save`; `ranked` is a tuple of all ids.
     """
     rankings = retriever.rank(queries["query"].tolist())
     ids = np.array(retriever.faqs.ids, dtype=object)
@@ -39,7 +33,7 @@ def evaluate(retriever: Retriever, queries: pd.DataFrame) -> pd.DataFrame:
         [ranking.confidence for ranking in rankings],
         found=[retriever.faqs[order[0]].question for order in ranked],
         squared_l2=[float(ranking.squared_l2[0]) for ranking in rankings],
-        first=[ranking.first if retriever.config.scale else float(ranking.scores[0]) for ranking in rankings],
+        first=[ranking.first for ranking in rankings],
         outcome=[str(ranking.outcome) for ranking in rankings],
         reason=[str(ranking.reason) for ranking in rankings],
         choice_right=[bool(a & set(b)) for a, b in zip(offered, queries["relevant"], strict=True)],
@@ -53,7 +47,13 @@ def judge(
     answered = {"outcome": str(Outcome.ANSWER), "reason": str(Reason.UNCALIBRATED), "choice_right": False}
     columns = {"squared_l2": np.nan, "first": np.nan, **answered, **columns}
     results = queries.assign(ranked=pd.Series(ranked, queries.index), confidence=confidence, **columns)
-    return _with_results(results.join(_scores(results)))
+    qrels, run = {}, {}
+    for query, relevant, order in results.loc[results["answerable"], ["id", "relevant", "ranked"]].to_numpy():
+        qrels[query], run[query] = dict.fromkeys(relevant, 1), {faq: -rank for rank, faq in enumerate(order)}
+    found = ir_measures.iter_calc(list(MEASURES.values()), qrels, run) if qrels else ()
+    scores = {(metric.query_id, metric.measure): metric.value for metric in found}
+    table = {name: [scores.get((query, of), np.nan) for query in results["id"]] for name, of in MEASURES.items()}
+    return _with_results(results.assign(**table))
 
 
 def decide_again(results: pd.DataFrame, **thresholds: float) -> pd.DataFrame:
@@ -75,24 +75,8 @@ def _with_results(results: pd.DataFrame) -> pd.DataFrame:
     return results.assign(answered=answered, result=result, two_turns=right.where(results["answerable"]))
 
 
-def _scores(results: pd.DataFrame) -> pd.DataFrame:
-    """Return the `MEASURES` of each query, NaN where out of scope, indexed as *results*."""
-    qrels, run = {}, {}
-    for query, relevant, ranked in results.loc[results["answerable"], ["id", "relevant", "ranked"]].to_numpy():
-        qrels[query], run[query] = dict.fromkeys(relevant, 1), {faq: -rank for rank, faq in enumerate(ranked)}
-    found = ir_measures.iter_calc(list(MEASURES.values()), qrels, run) if qrels else ()
-    scores = {(metric.query_id, metric.measure): metric.value for metric in found}
-    table = {name: [scores.get((query, of), np.nan) for query in results["id"]] for name, of in MEASURES.items()}
-    return pd.DataFrame(table, results.index, dtype=float)
-
-
 def summarise(results: pd.DataFrame) -> pd.DataFrame:
-    """
-    Return the measures over all queries: index `measure`, columns `value`, `low`, `high`; NaN if there are no queries.
-
-    After `MEASURES`: `two_turn_success`, `right_at_once`, `wrong_at_once` and `answer_rate` (shares of the answerable
-    queries), `false_answer_rate` (share of the out-of-scope queries that are answered) and `auroc` of the confidence.
-    """
+    """Return the means of `per_query` with intervals: index `measure`, columns `value`, `low`, `high`; NaN if none."""
     rows = {name: interval(scores.dropna()) for name, scores in per_query(results).items()}
     table = pd.DataFrame.from_dict(rows, orient="index", columns=["value", "low", "high"]).rename_axis("measure")
     return table.clip(upper=1)  # the pseudo-values of `auroc` may exceed it
@@ -100,7 +84,7 @@ def summarise(results: pd.DataFrame) -> pd.DataFrame:
 
 def per_query(results: pd.DataFrame) -> pd.DataFrame:
     """
-    Return the measures of `summarise` by query, each the mean of its column; NaN where a query doesn't count.
+    Return the measures in docs/output.md by query, each the mean of its column; NaN where a query doesn't count.
 
     `auroc` has pseudo-values, whose mean has the variance of DeLong, DeLong and Clarke-Pearson (Biometrics, 1988).
     """

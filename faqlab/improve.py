@@ -1,7 +1,5 @@
 """From what callers asked in vain to a better FAQ: groups of questions, and what is added to the FAQ file."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterable

@@ -1,12 +1,11 @@
 """The FAQ as vectors in a FAISS index, kept between runs."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Self
 
 import faiss
 import numpy as np
@@ -68,7 +67,7 @@ class VectorIndex:
         self._pieces = np.array(["answer" in view for entry in entries for view, _ in entry])
 
     @classmethod
-    def open(cls, faqs: FaqSet, encoder: Encoder, views: Sequence[str], cache_dir: Path) -> VectorIndex:
+    def open(cls, faqs: FaqSet, encoder: Encoder, views: Sequence[str], cache_dir: Path) -> Self:
         """Return the index of *faqs*: from *cache_dir* if it is undamaged and up to date there, else a new one."""
         index = make_index(encoder.dimension)
         entries = [texts_by_view(faq, views) for faq in faqs]

@@ -1,7 +1,5 @@
 """Label questions in a notebook with the entries that answer them; `labelling.js` draws the widget."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Overlap of a query and an entry in character n-grams: it finds names, numbers and rare words, which vectors blur."""
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections import Counter, defaultdict

@@ -1,7 +1,5 @@
 """Figures of several notebooks or widgets. Each colour has a marker or hatching, so they also work in greyscale."""
 
-from __future__ import annotations
-
 import base64
 from html import escape
 from pathlib import Path

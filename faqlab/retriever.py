@@ -1,7 +1,5 @@
 """A question in, the best entries of the FAQ out, and the decision whether they answer it."""
 
-from __future__ import annotations
-
 import re
 import time
 from collections.abc import Sequence
@@ -81,7 +79,7 @@ class Ranking:
     confidence: float
     outcome: Outcome
     reason: Reason
-    first: float = 0.0  # the probability that the first entry's answer is right
+    first: float = 0.0  # the probability that the first entry's answer is right; uncalibrated: its score
     offered: tuple[int, ...] = ()  # the places, from 0, of the entries that a clarifying question offers or would offer
 
 
@@ -110,7 +108,7 @@ class Retriever:
         index = VectorIndex.open(faqs, encoder, config.views, cache_dir)
         return cls(faqs, encoder, index, config, beside)
 
-    def with_config(self, **changes: Any) -> Retriever:
+    def with_config(self, **changes: Any) -> Self:
         """Return a retriever that decides differently (top_k, thresholds, …) over the same vectors."""
         config = self.config.with_changes(**changes)
         if any(getattr(config, name) != getattr(self.config, name) for name in ("encoder", "second_encoder", "views")):
@@ -118,6 +116,11 @@ class Retriever:
         other = copy(self)
         other.config = config
         return other
+
+    @property
+    def parts(self) -> list[tuple[float, Self]]:
+        """The retrievers of each encoder, with the weights of their similarities."""
+        return [(1 - SECOND_WEIGHT, self), (SECOND_WEIGHT, self.beside)] if self.beside else [(1.0, self)]
 
     @cached_property
     def _facts(self) -> list[str]:
@@ -152,17 +155,11 @@ class Retriever:
 
     def similarities(self, queries: Sequence[str]) -> np.ndarray:
         """Return the similarity of each query to each entry, −1 to 1, shape (queries, entries): see `VectorIndex`."""
-        found = self.index.similarities(self.embed(queries))
-        if self.beside:
-            found = (1 - SECOND_WEIGHT) * found + SECOND_WEIGHT * self.beside.similarities(queries)
-        return found
+        return np.sum([weight * of.index.similarities(of.embed(queries)) for weight, of in self.parts], axis=0)
 
     def vectors(self, texts: Sequence[str]) -> np.ndarray:
         """Return unit vectors whose dot products are similarities on that scale: those of both encoders, weighted."""
-        vectors = self.encoder.encode(texts)
-        if self.beside:
-            vectors = np.hstack([(1 - SECOND_WEIGHT) ** 0.5 * vectors, SECOND_WEIGHT**0.5 * self.beside.vectors(texts)])
-        return vectors
+        return np.hstack([weight**0.5 * of.encoder.encode(texts) for weight, of in self.parts])
 
     def embed(self, queries: Sequence[str]) -> np.ndarray:
         """Return the queries' unit vectors, float32, shape (queries, dimension); FaqlabError if one is blank."""
@@ -179,7 +176,8 @@ class Retriever:
         squared_l2 = 2 - 2 * similarities
         if config.scale is None:
             confidence = float(similarities.max())
-            return Ranking(entries, squared_l2, similarities + bonus, confidence, Outcome.ANSWER, Reason.UNCALIBRATED)
+            decided, scores = (Outcome.ANSWER, Reason.UNCALIBRATED), similarities + bonus
+            return Ranking(entries, squared_l2, scores, confidence, *decided, float(scores[0]))
         if not has_words(query):  # "???" has a vector too, often close to an entry
             scores = np.zeros(len(entries))
             return Ranking(entries, squared_l2, scores, 0.0, Outcome.DECLINE, Reason.NO_WORDS)

@@ -4,8 +4,6 @@ Controls in the notebooks, above a figure or table that follows them.
 The kernel sends that as HTML, without threads or captured output, so that it works in JupyterLab and under nbmake.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -21,7 +19,7 @@ from faqlab.config import RetrievalConfig
 from faqlab.decision import Outcome
 from faqlab.errors import FaqlabError
 from faqlab.faqs import FaqSet
-from faqlab.retriever import SECOND_WEIGHT, Retriever
+from faqlab.retriever import Retriever
 
 STYLE = Path(__file__).with_suffix(".css").read_text(encoding="utf-8")
 
@@ -73,9 +71,7 @@ def _explanation(name: str, retriever: Retriever, query: str, k: int) -> str:
     if config.scale is not None:
         columns["P(right)"] = ranking.scores[:k]
         decision += f"; P(FAQ has the answer) = {ranking.confidence:.2f}, P(first entry is right) = {ranking.first:.2f}"
-    second = retriever.beside
-    parts = [(1 - SECOND_WEIGHT, retriever), (SECOND_WEIGHT, second)] if second else [(1.0, retriever)]
-    for weight, one in parts:
+    for weight, one in retriever.parts:
         columns[f"{weight:.0%} {one.config.encoder}"] = one.index.similarities(one.embed([query]))[0, best]
     if config.ngram_weight:
         columns["+ n-grams"] = config.ngram_weight * retriever.ngrams.cosines([query])[0, best]

@@ -353,6 +353,27 @@ def test_what_refers_back_is_looked_up_with_the_last_question(conversation: Conv
         assert (answer.query, answer.answered, first(answer)) == (text, True, ABROAD)
 
 
+@pytest.mark.parametrize(
+    ("question", "follow_up", "faq_id"),
+    [
+        ("How do I buy a gift card?", "what if I lose it?", "gift-card-lost"),
+        ("how do I return something", "is that free?", "return-cost"),
+        ("how much is delivery", "and what does it cost abroad?", "international-delivery"),
+        ("how much is delivery", "sorry, how much was that again?", "delivery-cost"),
+        ("what's your return policy", "how much is it again?", "return-policy"),
+        ("do you gift wrap", "what does that cost?", "gift-wrapping"),
+    ],
+)
+def test_a_follow_up_gets_the_same_answer_again_only_if_it_asks_for_that(
+    shop: Conversation, question: str, follow_up: str, faq_id: str
+) -> None:
+    conversation = Conversation(shop.retriever, shop.small_talk)
+    conversation.ask(question)
+    for _ in range(2):
+        answer = conversation.ask(follow_up)
+        assert (answer.reason, answer.hits[0].faq.id) == ("confident", faq_id)
+
+
 def test_after_another_question_the_last_one_no_longer_counts(conversation: Conversation, returns: Retriever) -> None:
     conversation.ask("do you ship things abroad")
     answer = conversation.ask("how can I pay?")

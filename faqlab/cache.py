@@ -1,7 +1,5 @@
 """A disk cache for files that are slow to build. A manifest records what they were made from and their SHA-256."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging

@@ -1,7 +1,5 @@
 """The exception whose message is written for users."""
 
-from __future__ import annotations
-
 from pydantic import ValidationError
 
 

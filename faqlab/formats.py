@@ -1,7 +1,5 @@
 """FAQs and tables as other programs write them; `data/formats.toml` has their names for things."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

@@ -1,7 +1,5 @@
 """FAQs in Markdown and HTML: JSON-LD, or questions as headings, summaries, terms, buttons, bold lines or after "Q:"."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """Labelled queries: what callers ask, and which entries of the FAQ answer it."""
 
-from __future__ import annotations
-
 import csv
 import re
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """What the assistant says. Its sentences are in `data/replies.toml` and have the names that they have there."""
 
-from __future__ import annotations
-
 import tomllib
 from collections import Counter
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Where the project's files are and what the user has set, read once from the environment and `.env`."""
 
-from __future__ import annotations
-
 import os
 import re
 from contextlib import suppress

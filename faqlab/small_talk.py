@@ -1,7 +1,5 @@
 """Small talk, which needs no look-up (greetings, thanks, "say that again"), and follow-ups, by similar phrasings."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass
 from typing import Self

@@ -1,7 +1,5 @@
 """Text that comes from outside: files, arguments and transcripts."""
 
-from __future__ import annotations
-
 import codecs
 import logging
 import re

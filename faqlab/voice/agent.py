@@ -1,7 +1,5 @@
 """The agent: its instructions, its tool, and the look-ups that the tool makes."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import logging

@@ -1,7 +1,5 @@
 """One call, from the caller's arrival to the end, including silence, failures and lost connections."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import logging

@@ -1,7 +1,5 @@
 """The offline agent as a text chat: the same tool and replies as in a call, but no audio and no server."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 
 from livekit.agents import AgentSession

@@ -1,7 +1,5 @@
 """Endpointing: how long a silence ends a turn, given what was said before it."""
 
-from __future__ import annotations
-
 import re
 
 import numpy as np

@@ -5,8 +5,6 @@ Both agents live in one session, so the room, the caller's audio and the agent's
 the main thread: livekit's plugin registers itself, and takes seconds to load.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import wave

@@ -1,7 +1,5 @@
 """Is what a model says true to the entries that it was given? Its numbers, amounts, dates and times tell."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from functools import lru_cache

@@ -1,7 +1,5 @@
 """The LiveKit server of the calls: the one that the settings name, or our own on this machine."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import os

@@ -1,7 +1,5 @@
 """The offline models as an agent, and how they are loaded."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from threading import Lock
 from timeit import timeit

@@ -1,7 +1,5 @@
 """A widget that shows the calls as they happen."""
 
-from __future__ import annotations
-
 from html import escape
 from threading import Lock
 

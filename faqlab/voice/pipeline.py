@@ -1,7 +1,5 @@
 """STT, language model and TTS of the calls: Gemini Live if there is a key, otherwise the offline models."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass

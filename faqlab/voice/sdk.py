@@ -1,7 +1,5 @@
 """What LiveKit's SDK does wrong unless it is stopped: proxies for this machine, races, and too much in the log."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import os

@@ -1,7 +1,5 @@
 """What runs in the background: services on threads (a notebook's own already has an event loop), and programs."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import signal

@@ -1,7 +1,5 @@
 """The text that the TTS gets: numbers, prices, times, addresses and signs in words, by the rules of a data file."""
 
-from __future__ import annotations
-
 import re
 import tomllib
 from collections.abc import Callable

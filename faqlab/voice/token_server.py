@@ -1,7 +1,5 @@
 """The server that lets callers in: it serves the page, and gives each caller a token to a new room."""
 
-from __future__ import annotations
-
 import asyncio
 import math
 import os

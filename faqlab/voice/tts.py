@@ -1,7 +1,5 @@
 """Text to speech without a network: hibari."""
 
-from __future__ import annotations
-
 import asyncio
 from functools import cache, lru_cache
 from typing import Any, Self

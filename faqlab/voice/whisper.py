@@ -1,7 +1,5 @@
 """Speech to text without a network: Whisper tiny.en or base, with a window sized to the audio."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass, replace
 from functools import cache

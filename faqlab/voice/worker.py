@@ -5,8 +5,6 @@ LiveKit's open-source server has no queue: if no agent is free when a caller com
 no other. So an agent with a free line looks for callers who are alone, and has LiveKit dispatch an agent to them.
 """
 
-from __future__ import annotations
-
 import asyncio
 import secrets
 from collections import deque

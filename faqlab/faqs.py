@@ -51,12 +51,7 @@ class FaqSet:
 
     @classmethod
     def load(cls, path: str | Path) -> FaqSet:
-        """
-        Read an FAQ from a JSON file `{"questions": [{"question": …, "answer": …}, …]}`, or as `formats` reads.
-
-        Optional: `id` (default: the position, from 0), `category` and `alternatives`. FaqlabError if the file can't be
-        read, or something in it is missing, wrong or a duplicate.
-        """
+        """Read an FAQ file; FaqlabError if it can't be read, or something in it is missing, wrong or a duplicate."""
         path = Path(path)
         found, how = _read(path, "name your FAQ with --faqs or FAQLAB_FAQS")
         expected = 'expected {"questions": [{"question": "…", "answer": "…"}, …]}'
@@ -92,7 +87,6 @@ class FaqSet:
 
     @cached_property
     def position(self) -> dict[str, int]:
-        """Where each id is in `entries`, from 0."""
         return {faq.id: position for position, faq in enumerate(self.entries)}
 
     @cached_property

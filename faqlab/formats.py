@@ -50,7 +50,10 @@ def entries(data: Any, among: bool = False) -> Iterator[dict[str, Any]]:
         pairs = [item for item in data if isinstance(item, list) and [*map(type, item)] == [str, str]]
         if any(question.endswith("?") for question, _ in pairs):
             data = [dict(zip(("question", "answer"), pair, strict=True)) for pair in pairs]
-        for item in data:
+        said = {
+            str(item.get("role")): item.get("content") for item in data if isinstance(item, dict)
+        }  # in a conversation
+        for item in [said] if {"user", "assistant"} <= said.keys() else data:
             yield from entries(item, among=True)
     elif isinstance(data, dict):
         if isinstance(english := data.get("en"), dict | list):  # beside other languages
@@ -78,11 +81,10 @@ def _several(data: dict[Any, Any]) -> list[dict[Any, Any]]:
         if field := IS["one_of_several"].match(str(key)):
             groups[field["before"], field["number"]][field["name"]] = value
     pairs = [pair for pair in groups.values() if len(pair) > 1]
-    if len(pairs) < 2:
-        asked = sum(bool(re.search(r"\s|\?$", str(key))) for key in data) > len(data) / 2
-        are_questions = asked and not _entry(data).keys() >= WANTED
-        pairs = [{"question": key, "answer": data[key]} for key in data] if are_questions else []
-    return pairs
+    asked = sum(bool(re.search(r"\s|\?$", str(key))) for key in data)
+    if len(pairs) < 2 and asked > len(data) / 2 and not _entry(data).keys() >= WANTED:
+        return [{"question": key, "answer": data[key]} for key in data]
+    return pairs if len(pairs) > 1 else []
 
 
 def _group(key: Any, value: Any) -> str:
@@ -94,7 +96,8 @@ def _group(key: Any, value: Any) -> str:
 def _entry(data: dict[Any, Any]) -> dict[str, Any]:
     values = defaultdict[str, list[str]](list)
     for key, value in data.items():
-        values[_bare(str(key))] += _texts(value)
+        name, texts = _bare(str(key)), _texts(value)
+        values[name] += texts[:1] if name == "responses" else texts  # of a bot, which says one of them
     known = {field: next((values[name] for name in of if values[name]), []) for field, of in FIELDS.items()}
     asked = [*known.pop("question"), *re.split(r"[|\n]", "\n".join(known.pop("alternatives")))]
     entry: dict[str, Any] = {field: "\n".join(texts) for field, texts in known.items() if texts}
@@ -145,8 +148,7 @@ def read_table(path: Path, remedy: str) -> tuple[list[str], Rows]:
     rows = {line: [cell.strip() for cell in row] for line, row in rows.items() if not all(map(is_blank, row))}
     if not rows:
         raise FaqlabError(f"{path}: empty; the first row names the columns.")
-    top = next((line for line, row in rows.items() if sum(map(bool, row)) > 1), 0)  # titles may stand above it
-    top = top if top and _is_header(rows[top]) else min(rows)
+    top = next((line for line in [*rows][:9] if _is_header(rows[line])), min(rows))  # titles may stand above it
     header, rows = rows[top], {line: row for line, row in rows.items() if line > top}
     for line, row in rows.items():
         unnamed = (cell for n, cell in enumerate(row[: len(header)]) if n and not header[n])  # the first may count rows

@@ -21,11 +21,10 @@ def page_entries(text: str, is_html: bool) -> tuple[list[dict[str, Any]], str]:
     """Return the questions of a page with what is below each, and how they were recognised; none if there are none."""
     *front, text = IS["front_matter"].split("\n".join(text.splitlines()), maxsplit=1)
     if not is_html:
-        text, blocks = IS["titled_block"].subn(
-            r"\n\n<summary>\g<title></summary>\n\n", IS["loose_bold"].sub(r"\1**", text)
-        )
-        markdown = MarkdownIt("commonmark", {"breaks": True}).enable("table").disable("code" if blocks else [])
-        text = markdown.render(IS["directive"].sub("", text))
+        text, blocks = IS["titled_block"].subn(r"\n\n<summary>\g<title></summary>\n\n", text)
+        text = IS["directive"].sub("", IS["loose_bold"].sub(r"\1**", text))
+        markdown = MarkdownIt("commonmark", {"breaks": True}).enable("table")
+        text = markdown.disable("code" if blocks else []).render(text)  # the text of a block may be indented like code
     page = BeautifulSoup(IS["open_term"].sub("</dt></dd>", text), "html.parser")
     linked, scripts = list[dict[str, Any]](), page("script", type="application/ld+json")
     for data, suffix in (*((data, ".yaml") for data in front[2:]), *((tag.get_text(), ".json") for tag in scripts)):
@@ -67,7 +66,7 @@ def _name_cells(rows: list[list[Tag]]) -> None:
 def _score(kind: str, found: list[tuple[str, list[str], str]]) -> tuple[int, int]:
     """Return how many different questions end like one, half for lines, which may also be any text, and in all."""
     questions = {question for question, *_ in found}
-    asked = sum(question.endswith("?") or kind in ("Q:", "row") for question in questions)
+    asked = sum(question.endswith("?") or kind in ("Q:", "row", "summary", "question") for question in questions)
     return asked * (1 if kind == "line" else 2), len(questions)
 
 

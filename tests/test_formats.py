@@ -256,6 +256,17 @@ SHAPES: dict[str, tuple[str, str]] = {
             }
         ),
     ),
+    "conversations": (
+        "a.jsonl",
+        "\n".join(
+            json.dumps([{"role": "system", "content": "Be kind."}, *({"role": r, "content": c} for r, c in said)])
+            for said in (zip(("user", "assistant"), pair, strict=True) for pair in TWO)
+        ),
+    ),
+    "answers of which a bot says one": (
+        "a.json",
+        json.dumps({"intents": [{"patterns": [q], "responses": [a, "As I said."]} for q, a in TWO]}),
+    ),
     "questions with markup": (
         "a.json",
         json.dumps([{"q": "<b>When</b> are\nyou open?", "a": "Daily."}, {"q": "**How** can I pay?", "a": "By card."}]),
@@ -301,6 +312,11 @@ SHAPES: dict[str, tuple[str, str]] = {
         "---\r\ntitle: Do you help?\r\n---\r\n# When are you open?\r\nDaily.\r\n# How can I pay?\r\nBy card.\r\n",
     ),
     "Q without a space": ("a.txt", "Q:When are you open?\nA:Daily.\n\nQ:How can I pay?\nA:By card.\n"),
+    "statements in an accordion": (
+        "a.html",
+        "<details><summary>When are you open?</summary>Daily.</details><details><summary>How can I pay?</summary>"
+        "By card.</details><h2>More questions?</h2><p>Call us.<h2>Our shop</h2><p>Fine.",
+    ),
     "one question as JSON-LD": (
         "a.html",
         '<script type="application/ld+json">{"@type": "Question", "name": "When?", "acceptedAnswer": {"text": "Now."}}'

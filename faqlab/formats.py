@@ -124,20 +124,18 @@ def records(header: list[str], rows: Rows) -> tuple[dict[int, dict[str, str]], s
     """Return the rows of a table by its columns, and these in words; if names say nothing, by signs and length."""
     columns, number = [*zip(header, *rows.values(), strict=True)], defaultdict[str, Iterator[int]](count)
     names = [f"{name}{next(number[name])}" for name in header]  # two of one name are the fields of two entries
-    places = []
+    places = list[int]()
     for field, sign in {"question": "?", "answer": ""}.items():
-        fits, rank = {}, {name: -n for n, name in enumerate(FIELDS[field])}
-        for n, name in enumerate(map(_bare, names)):
-            if name in rank:
-                fits[n] = (rank[name], 1, -n)
-            elif not (name in NAMES or IS["private"].match(header[n])):
-                fits[n] = (-99, sum(cell.endswith(sign) for cell in columns[n]), sum(map(len, columns[n])))
-        places.append(max(fits, key=fits.__getitem__, default=0))
-        if not fits or fits[places[-1]][:2] == (-99, 0):
+        known = [n for of in FIELDS[field] for n, name in enumerate(names) if _bare(name) == of]
+        free = (n for n, name in enumerate(names) if not (_bare(name) in NAMES or IS["private"].match(header[n])))
+        signs = {n: sum(cell.endswith(sign) for cell in columns[n]) for n in free}
+        likely = sorted(filter(signs.get, signs), key=lambda n: (signs[n], sum(map(len, columns[n]))))
+        if not (known or likely):
             return {}, ""
+        places.append(known[0] if known else likely[-1])
         names[places[-1]] = field
     if not NAMES & {_bare(header[n]) for n in places} and IS["no_header"].search(header[places[0]]):
-        rows, header = {0: header} | rows, [f"number {n + 1}" for n in range(len(header))]
+        rows, header = {1: header} | rows, [f"number {n + 1}" for n in range(len(header))]
     how = "questions are the column {!r:.50}, answers {!r:.50}".format(*(header[n] for n in places))
     return {line: dict(zip(names, row, strict=True)) for line, row in rows.items()}, how
 

@@ -24,11 +24,10 @@ def load_or_build(
     folder: Path, names: Sequence[str], made_from: Mapping[str, object], build: Callable[[], Files], what: str
 ) -> Files:
     """
-    Return the files *names* in *folder* if they're undamaged and up to date; otherwise build and keep them.
+    Return the files *names* in *folder* if they're undamaged and up to date; otherwise build and keep them, alone.
 
-    If several processes need the same folder, one builds the files and the others wait. *made_from* holds what the
-    files depend on, such as hashes and versions, as JSON values; *what* names the files in the log. A build deletes
-    everything else in *folder*.
+    One process builds, the others wait. *made_from* holds what the files depend on, such as hashes and versions, as
+    JSON values; *what* names the files in the log.
     """
     if files := read_files(folder, names, made_from)[0]:
         return files

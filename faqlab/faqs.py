@@ -12,7 +12,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, StringConstraints, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, StringConstraints, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from faqlab.cache import sha256
@@ -21,19 +21,14 @@ from faqlab.formats import entries, parse, read_table, records
 from faqlab.settings import exists
 from faqlab.text import normalised, read_text, write_text
 
-PAGES = (".html", ".htm", ".md", ".markdown", ".txt")
+PAGES = (".html", ".htm", ".md", ".markdown", ".mdx", ".txt")
 
 log = logging.getLogger(__name__)
 
 
-def _one_word(text: str) -> str:
-    if len(text.split()) > 1:
-        raise ValueError("an id can't contain spaces, because labels separate ids by spaces")
-    return text
-
-
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
-Id = Annotated[Text, BeforeValidator(lambda v: re.sub(r"^(\d+)\.0$", r"\1", str(v))), AfterValidator(_one_word)]
+Id = Annotated[Text, BeforeValidator(lambda v: "-".join(re.sub(r"^(\d+)\.0$", r"\1", str(v)).split()))]
+"""Without spaces, because labels separate ids by spaces."""
 
 
 @dataclass(frozen=True)
@@ -56,23 +51,20 @@ class FaqSet:
 
     @classmethod
     def load(cls, path: str | Path) -> FaqSet:
-        """
-        Read an FAQ from a JSON file `{"questions": [{"question": …, "answer": …}, …]}`, or as `formats` reads.
-
-        Optional: `id` (default: the position, from 0), `category` and `alternatives`. FaqlabError if the file can't be
-        read, or something in it is missing, wrong or a duplicate.
-        """
+        """Read an FAQ file; FaqlabError if it can't be read, or something in it is missing, wrong or a duplicate."""
         path = Path(path)
         found, how = _read(path, "name your FAQ with --faqs or FAQLAB_FAQS")
         expected = 'expected {"questions": [{"question": "…", "answer": "…"}, …]}'
         if not found:
             raise FaqlabError(f"{path}: no questions and answers found; {expected}, or columns or headings with them.")
+        found = [{"id": n, "where": f"question no. {n + 1}"} | entry for n, entry in enumerate(found)]
         try:
-            checked = TypeAdapter(tuple[Faq, ...]).validate_python([{"id": n} | entry for n, entry in enumerate(found)])
+            checked = TypeAdapter(tuple[Faq, ...]).validate_python(found)
         except ValidationError as error:
-            problem = re.sub(r"^(\d+)(?:\.|: )", r"question \1 (counted from 0): ", first_problem(error))
-            raise FaqlabError(f"{path}: {problem}; {expected}.") from None
-        faqs = cls(_distinct(checked, path), path)
+            number, problem = first_problem(error).split(".", 1)
+            problem = problem.replace("field required", "missing, or only a placeholder")
+            raise FaqlabError(f"{path}: {found[int(number)]['where']}: {problem}; {expected}.") from None
+        faqs = cls(_distinct(checked, [entry["where"] for entry in found], path), path)
         if how:
             _say(f"{len(faqs)} entries from {path}: {how}.")
         return faqs
@@ -95,7 +87,6 @@ class FaqSet:
 
     @cached_property
     def position(self) -> dict[str, int]:
-        """Where each id is in `entries`, from 0."""
         return {faq.id: position for position, faq in enumerate(self.entries)}
 
     @cached_property
@@ -118,8 +109,8 @@ def _read(path: Path, remedy: str) -> tuple[list[dict[str, Any]], str]:
     """Return the entries of an FAQ file, with our names for their fields, unchecked, and how they were found."""
     suffix = path.suffix.lower()
     if suffix in (".csv", ".tsv", ".xlsx"):
-        rows, how = records(path, *read_table(path, remedy))
-        return [*entries(rows)], how
+        rows, how = records(*read_table(path, remedy))
+        return [{"where": f"line {line}"} | entry for line, row in rows.items() for entry in entries([row])], how
     if suffix not in ("", ".json", ".jsonl", ".yaml", ".yml", *PAGES):
         raise FaqlabError(f"{path}: {suffix} isn't read; save it as JSON, YAML, CSV, XLSX, Markdown or HTML.")
     text = read_text(path, remedy)
@@ -129,37 +120,38 @@ def _read(path: Path, remedy: str) -> tuple[list[dict[str, Any]], str]:
         return page_entries(text, is_html=suffix in PAGES[:2])
     try:
         data = parse(text, suffix)
-        ours = data.get("questions") if isinstance(data, dict) else None
-        if isinstance(ours, list) and any(isinstance(entry, dict) for entry in ours):  # a text is half an entry
-            data["questions"] = [{"question": item} if isinstance(item, str) else item for item in ours]
         found = [*entries(data)]
     except Exception as error:  # whatever the parsers raise
         raise FaqlabError(f"{path}: not {suffix[1:].upper() or 'JSON'} ({error}); correct it.") from None
-    return found, "known by the names of their fields" if ours is None else ""
+    ours = isinstance(data, dict) and isinstance(data.get("questions"), list)
+    return found, "" if ours else "known by the names of their fields"
 
 
-def _distinct(entries: Sequence[Faq], path: Path) -> tuple[Faq, ...]:
+def _distinct(entries: Sequence[Faq], where: Sequence[str], path: Path) -> tuple[Faq, ...]:
     """Return *entries*, each once; FaqlabError if two that aren't the same share an id or a phrasing."""
-    first = {(normalised(faq.question), normalised(faq.answer)): faq for faq in reversed(entries)}
+    first = dict[tuple[str, str], int]()
+    for n, faq in enumerate(entries):
+        first.setdefault((normalised(faq.question), normalised(faq.answer)), n)
     if repeated := len(entries) - len(first):
         _say(f"{path}: {repeated} entries repeat a question and its answer; they are left out.")
     answers = Counter(question for question, _ in first)
-    kept, places = list[Faq](), defaultdict[tuple[str, str], dict[int, str]](dict)
-    for place, faq in enumerate(entries):
-        question = normalised(faq.question)
-        if first[question, normalised(faq.answer)] is faq:
-            if faq.category and answers[question] > 1:
-                faq = dataclasses.replace(faq, question=f"{faq.question} ({faq.category})")
-            kept.append(faq)
-            places["id", faq.id][place] = faq.id
-            for text in (*faq.alternatives, faq.question):
-                places["question", normalised(text)][place] = text
-    same = [(of, at) for (of, _), at in places.items() if len(at) > 1]
-    shared = [f"{' and '.join(map(str, at))} have the same {of} {min(at.items())[1]!r}" for of, at in same]
+    kept, users = list[Faq](), defaultdict[tuple[str, str], dict[int, str]](dict)
+    for (question, _), n in first.items():
+        faq = entries[n]
+        if faq.category and answers[question] > 1:
+            faq = dataclasses.replace(faq, question=f"{faq.question} ({faq.category})")
+        kept.append(faq)
+        users["id", faq.id][n] = faq.id
+        for text in (*faq.alternatives, faq.question):
+            users["question", normalised(text)][n] = text
+    shared = [
+        (of, [where[n] for n in of_all], min(of_all.items())[1]) for (of, _), of_all in users.items() if len(of_all) > 1
+    ]
     if shared:
+        groups = "; ".join(f"{' and '.join(at)} have the same {of} {text!r}" for of, at, text in shared[:2])
         more = f"; and {len(shared) - 2} more such groups" if len(shared) > 2 else ""
         remedy = "merge them, or give each another question, id or category"
-        raise FaqlabError(f"{path}: questions {'; '.join(shared[:2])} (counted from 0){more}: {remedy}.")
+        raise FaqlabError(f"{path}: {groups}{more}: {remedy}.")
     return tuple(kept)
 
 

@@ -6,7 +6,7 @@ from contextlib import suppress
 from html import unescape
 from typing import Any
 
-from bs4 import BeautifulSoup
+from bs4 import BeautifulSoup, Tag
 from markdown_it import MarkdownIt
 
 from faqlab.formats import entries, parse
@@ -17,27 +17,30 @@ PAGE = KNOWN["page"]
 
 def page_entries(text: str, is_html: bool) -> tuple[list[dict[str, Any]], str]:
     """Return the questions of a page with what is below each, and how they were recognised; none if there are none."""
+    *front, text = IS["front_matter"].split("\n".join(text.splitlines()), maxsplit=1)
     if not is_html:
-        text = MarkdownIt("commonmark", {"breaks": True}).enable("table").render(IS["front_matter"].sub("", text))
+        text, blocks = IS["titled_block"].subn(r"\n\n<summary>\g<title></summary>\n\n", text)
+        text = IS["directive"].sub("", IS["loose_bold"].sub(r"\1**", text))
+        markdown = MarkdownIt("commonmark", {"breaks": True}).enable("table")
+        text = markdown.disable("code" if blocks else []).render(text)  # the text of a block may be indented like code
     page = BeautifulSoup(IS["open_term"].sub("</dt></dd>", text), "html.parser")
-    linked: list[dict[str, Any]] = []
-    for script in page("script", type="application/ld+json"):
-        with suppress(ValueError):
-            linked += entries(parse(script.get_text()))
-    for entry in linked:
-        entry["question"] = _text(entry.get("question", ""))
-        if "<" not in entry.get("answer", "<"):  # its tags may be escaped
-            entry["answer"] = unescape(entry["answer"])
-    if linked:
-        return linked, "from its JSON-LD"
+    linked, scripts = list[dict[str, Any]](), page("script", type="application/ld+json")
+    for data, suffix in (*((data, ".yaml") for data in front[2:]), *((tag.get_text(), ".json") for tag in scripts)):
+        with suppress(Exception):  # what the parsers raise: it may be another program's template
+            linked += entries(parse(data, suffix))
+    how = f"from its {'JSON-LD' if scripts else 'front matter'}"
+    if len(linked) > 1:
+        return linked, how
+    for table in page("table"):
+        _name_cells([[*row(["th", "td"], recursive=False)] for row in table("tr")])
     lines = [*_lines(page)]
-    tried = {kind: _found(lines, kind) for kind in {kind for kind, *_ in lines if kind}}
-    best = max(tried, key=lambda kind: (_score(kind, tried[kind]), kind), default="")
-    found = tried.get(best, [])
-    if _score(best, found) < (0, 2):
-        return [], ""
+    kinds = {kind for kind, *_ in lines if kind}
+    tried = [(_score(kind, found), kind, found) for kind in kinds if (found := _found(lines, kind))]
+    score, best, found = max(tried, default=((0, 0), "", []))
+    if score < (0, 2):
+        return linked, how if linked else ""
     name = PAGE["names"].get(best) or (f"<{best}> headings" if is_html else f"{'#' * int(best[1:])} headings")
-    above = {kind for kind in tried if best[0] == kind[0] == "h" and kind < best}
+    above = {kind for kind in kinds if best[0] == kind[0] == "h" and kind < best}
     asked = [text for kind, text, _ in lines if kind == best or (kind in above and text.endswith("?"))]
     missed = {IS["number"].sub("", text) for text in asked} - {"", *(text for text, *_ in found)}
     less = f"; {len(missed)} left out ({min(missed)!r:.50}, …): no text below, or a level above" if missed else ""
@@ -47,10 +50,21 @@ def page_entries(text: str, is_html: bool) -> tuple[list[dict[str, Any]], str]:
     return parsed, f"questions are the {name}{less}"
 
 
+def _name_cells(rows: list[list[Tag]]) -> None:
+    """Name the cells of a table with questions and answers for what is in them, each category before its question."""
+    names = [PAGE["columns"].get(_text(str(cell)).casefold(), "template") for cell in (rows or [[]])[0]]
+    if {"row", "dd"} <= {*names}:
+        for row in rows:
+            for cell, name in zip(row[::-1], names[::-1], strict=False):  # merged cells are missing at the left
+                cell.name = name if row is not rows[0] else "template"
+                if name == "h6" and cell is not row[0]:
+                    row[0].insert_before(cell)
+
+
 def _score(kind: str, found: list[tuple[str, list[str], str]]) -> tuple[int, int]:
     """Return how many different questions end like one, half for lines, which may also be any text, and in all."""
     questions = {question for question, *_ in found}
-    asked = sum(question.endswith("?") or kind == "Q:" for question in questions)
+    asked = sum(question.endswith("?") or kind in ("Q:", "row", "summary", "question") for question in questions)
     return asked * (1 if kind == "line" else 2), len(questions)
 
 

@@ -42,11 +42,10 @@ def read_rows(path: Path, faqs: FaqSet) -> pd.DataFrame:
     table = _cells(path)
     table["relevant"] = [_labels(cell, faqs) for cell in table["relevant"]]
     table["answerable"] = table["relevant"].map(bool)
-    kinds = table["answerable"].map({True: "answerable", False: "out_of_scope"})
-    defaults = {"id": [f"q{n + 1}" for n in range(len(table))], "kind": kinds, "split": ""}
-    table = pd.DataFrame({**defaults, **table}, table.index)
-    table["id"] = table["id"].where(table["id"] != "", defaults["id"])
-    table["split"] = table["split"].str.casefold().replace("train", "tune")
+    nothing = pd.Series("", table.index, dtype=str)
+    table["id"] = [cell or f"q{n + 1}" for n, cell in enumerate(table.get("id", nothing))]
+    table["kind"] = table.get("kind", table["answerable"].map({True: "answerable", False: "out_of_scope"}))
+    table["split"] = table.get("split", nothing).str.casefold().replace("train", "tune")
     if len(duplicates := table.loc[table["id"].duplicated(), "id"]):
         raise FaqlabError(f"{path}: two queries have the id {duplicates.iloc[0]!r}; rename one.")
     splits = SPLITS if (table["split"] != "").any() else ("",)

@@ -80,6 +80,8 @@ def read_text(path: Path, remedy: str) -> str:
         data, encoding = path.read_bytes(), "utf-8-sig"
         if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
             encoding = "utf-16"
+        elif b"\0" in data[:2]:  # UTF-16 without a byte order mark, whose first character is in ASCII
+            encoding = "utf-16-be" if data[0] == 0 else "utf-16-le"
         elif not data.isascii() and b"\0" not in data and data.decode("utf-8", "ignore").isascii():
             log.warning("%s: not UTF-8, so it is read as Windows-1252.", path)
             encoding = "cp1252"  # which hardly ever looks like UTF-8

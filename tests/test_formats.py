@@ -40,7 +40,7 @@ BROKEN = {
     "other_columns.csv": 'no questions and answers found; expected {"questions": [{"question": "…", "answer": "…"}',
     "unquoted_comma.csv": "line 2 has 3 cells, the header 2; put quotation marks around a text that contains the sep",
     "prose.md": 'no questions and answers found; expected {"questions": [{"question": "…", "answer": "…"}, …]}, or',
-    "two_answers.json": "questions 0 and 2 have the same question 'Is there parking?'; 1 and 3 have the same question",
+    "two_answers.json": "question no. 1 and question no. 3 have the same question 'Is there parking?'; question no.",
 }
 
 
@@ -213,13 +213,122 @@ SHAPES: dict[str, tuple[str, str]] = {
         "<article><div><h2>When are you open?<a href=#a>¶</a></h2></div><p>Daily.</p>"
         "<div><h2>How can I pay?</h2><a href=#b><svg></svg></a></div><p>By card.</p></article><div>Footer</div>",
     ),
+    "questions and answers by their keys": (
+        "a.yml",
+        "hours_q: When are you open?\nhours_a: Daily.\npay_q:\n  en: How can I pay?\n  de: Wie zahle ich?\n"
+        "pay_a:\n  en: By card.\n  de: Mit Karte.\n",
+    ),
+    "numbered keys": (
+        "a.json",
+        json.dumps(
+            {
+                "faq": {
+                    "title": "Help",
+                    **{f"{of}{n}": text for n, row in enumerate(TWO) for of, text in zip("qa", row, strict=True)},
+                }
+            }
+        ),
+    ),
+    "lists of two": ("a.json", json.dumps({"faq": TWO})),
+    "a language beside others": (
+        "a.json",
+        json.dumps(
+            [
+                {"id": n, "de": {"title": "?", "text": "Ja."}, "en": {"title": q, "text": a}}
+                for n, (q, a) in enumerate(TWO)
+            ]
+        ),
+    ),
+    "names with the language": (
+        "a.jsonl",
+        "\n".join(
+            json.dumps({"question_de": "Wann?", "answer_de": "Ja.", "question_en": q, "answer_en": a}) for q, a in TWO
+        ),
+    ),
+    "objects within objects": (
+        "a.json",
+        json.dumps(
+            {
+                "data": [
+                    {"id": n, "attributes": {"question": q, "answer": {"content": [{"children": [{"text": a}]}]}}}
+                    for n, (q, a) in enumerate(TWO)
+                ]
+            }
+        ),
+    ),
+    "conversations": (
+        "a.jsonl",
+        "\n".join(
+            json.dumps([{"role": "system", "content": "Be kind."}, *({"role": r, "content": c} for r, c in said)])
+            for said in (zip(("user", "assistant"), pair, strict=True) for pair in TWO)
+        ),
+    ),
+    "answers of which a bot says one": (
+        "a.json",
+        json.dumps({"intents": [{"patterns": [q], "responses": [a, "As I said."]} for q, a in TWO]}),
+    ),
+    "questions with markup": (
+        "a.json",
+        json.dumps([{"q": "<b>When</b> are\nyou open?", "a": "Daily."}, {"q": "**How** can I pay?", "a": "By card."}]),
+    ),
+    "two entries in a row": (
+        "a.csv",
+        "Question,Answer,Question,Answer\nWhen are you open?,Daily.,How can I pay?,By card.\n",
+    ),
+    "statements without a header": (
+        "a.csv",
+        "When are you open?,Daily.\nHow can I pay?,By card.\n",
+    ),
+    "front matter": (
+        "a.md",
+        "---\ntitle: FAQ\nfaqs:\n  - question: When are you open?\n    answer: Daily.\n"
+        "  - question: How can I pay?\n    answer: By card.\n---",
+    ),
+    "front matter in TOML": (
+        "a.md",
+        "+++\ntitle = 'Do you help?'\n+++\n## When are you open?\nDaily.\n## How can I pay?\nBy card.\n",
+    ),
+    "blocks of MkDocs": (
+        "a.md",
+        '??? faq "When are you open?"\n    Daily.\n\n???+ question "How can I pay?"\n\n    By card.\n',
+    ),
+    "components of MDX": (
+        "a.mdx",
+        "import Box from '@theme/Box';\n\n<AccordionGroup>\n"
+        '  <Accordion icon="x" title="When are you open?">\n    Daily.\n'
+        "  </Accordion>\n  <Accordion title='How can I pay?'>\n\n    By card.\n\n  </Accordion>\n</AccordionGroup>\n",
+    ),
+    "shortcodes": (
+        "a.md",
+        '{{< faq "When are you open?" >}}\nDaily.\n{{</ faq >}}\n\n'
+        '{{% faq-item title="How can I pay?" %}}\nBy card.\n{{% /faq-item %}}\n',
+    ),
+    "spaces before the end of bold": (
+        "a.md",
+        "1. **When are you open? **\n\n   Daily.\n\n2. **How can I pay? **\n\n   By card.\n",
+    ),
+    "Windows line ends": (
+        "a.md",
+        "---\r\ntitle: Do you help?\r\n---\r\n# When are you open?\r\nDaily.\r\n# How can I pay?\r\nBy card.\r\n",
+    ),
+    "Q without a space": ("a.txt", "Q:When are you open?\nA:Daily.\n\nQ:How can I pay?\nA:By card.\n"),
+    "statements in an accordion": (
+        "a.html",
+        "<details><summary>When are you open?</summary>Daily.</details><details><summary>How can I pay?</summary>"
+        "By card.</details><h2>More questions?</h2><p>Call us.<h2>Our shop</h2><p>Fine.",
+    ),
+    "one question as JSON-LD": (
+        "a.html",
+        '<script type="application/ld+json">{"@type": "Question", "name": "When?", "acceptedAnswer": {"text": "Now."}}'
+        "</script><h2>When are you open?</h2>Daily.<h2>How can I pay?</h2>By card.",
+    ),
 }
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_files_of_other_programs_are_read_for_what_they_mean(shape: str, tmp_path: Path) -> None:
     name, text = SHAPES[shape]
-    (tmp_path / name).write_text(text, encoding="utf-8")
+    (tmp_path / name).write_bytes(text.encode())
     assert [(faq.question, faq.answer) for faq in FaqSet.load(tmp_path / name)] == TWO
 
 
@@ -246,11 +355,67 @@ def test_an_answer_is_never_another_column_than_the_known_one_or_a_note(tmp_path
     for names in ("question,solution,internal_comment", "Question (EN),Frage,Antwort", "frage,answer_en,Long text"):
         path.write_text(f"{names}\n{row}\n" if names[0] != "Q" else f"{names}\nWhen are you open?,Wann?,Daily.\n")
         assert [(faq.question, faq.answer) for faq in FaqSet.load(path)] == TWO[:1]
-    path.write_text("question,answer_en,answer_de\nWhen?,Daily.,Jeden Tag in der Woche.\n")
-    with pytest.raises(
-        FaqlabError, match="'answer_en' and 'answer_de' may each be the answer; name one of them 'answer'"
+    path.write_text("question,answer_de,answer_en\nWhen?,Jeden Tag in der Woche.,Daily.\n")
+    assert [faq.answer for faq in FaqSet.load(path)] == ["Daily."]
+
+
+TABLES = {
+    "a.md": "| Question | Topic | Answer |\n|---|---|---|\n"
+    "| Opening hours | Visits | Daily. |\n| Ways to pay | Prices | By card. |\n",
+    "a.html": "<h2>Visits</h2><table><tr><th>Question</th><th>Answer</th></tr>"
+    "<tr><td>Opening hours</td><td>Daily.</td></tr></table>"
+    "<h2>Prices</h2><table><tr><th>Question</th><th>Answer</th></tr>"
+    "<tr><td>Ways to pay</td><td>By card.</td></tr></table>",
+    "b.html": "<table><tr><th>Section</th><th>Question</th><th>Answer</th></tr>"
+    "<tr><td rowspan=2>Visits</td><td>Opening hours</td><td>Daily.</td></tr>"
+    "<tr><td>Parking</td><td>Behind us.</td></tr><tr><td>Prices</td><td>Ways to pay</td><td>By card.</td></tr></table>",
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_the_rows_of_a_table_on_a_page_are_entries(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(TABLES[name])
+    parking = [("Parking", "Behind us.", "Visits")] if name == "b.html" else []
+    expected = [("Opening hours", "Daily.", "Visits"), *parking, ("Ways to pay", "By card.", "Prices")]
+    assert contents(FaqSet.load(tmp_path / name)) == expected
+
+
+def test_statements_in_a_table_without_a_header_are_entries(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("The invoice that I sent last week isn't there,Ask accounting.\nIs there paper?,Yes.\n")
+    assert [faq.answer for faq in FaqSet.load(path)] == ["Ask accounting.", "Yes."]
+    assert "questions are the column 'number 1'" in caplog.text
+
+
+def test_merged_cells_are_meant_for_all_their_rows(tmp_path: Path) -> None:
+    book = Workbook()
+    for row in (
+        ["Topic", "Question", "Answer"],
+        ["Visits", *TWO[0]],
+        [None, "Opening times?", None],
+        ["Prices", *TWO[1]],
     ):
-        FaqSet.load(path)
+        book.active.append(row)
+    for area in ("A2:A3", "C2:C3"):
+        book.active.merge_cells(area)
+    book.save(tmp_path / "a.xlsx")
+    assert [(faq.answer, faq.category) for faq in FaqSet.load(tmp_path / "a.xlsx")] == [
+        ("Daily.", "Visits"),
+        ("Daily.", "Visits"),
+        ("By card.", "Prices"),
+    ]
+
+
+@pytest.mark.parametrize("answer", ["", "TBD", "n/a", "-", "coming soon", "#REF!"])
+def test_a_row_without_an_answer_is_named_by_its_line(answer: str, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(f'question,answer\nWhen?,"Daily\nor so."\n\nWhere?,{answer}\n')
+    with pytest.raises(FaqlabError, match="line 5: answer: missing, or only a placeholder; expected"):
+        FaqSet.load(tmp_path / "a.csv")
+
+
+def test_an_object_that_is_one_entry_has_no_category_from_its_key(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(json.dumps({"hours": {"question": "When?", "answer": "Daily."}}))
+    assert FaqSet.load(tmp_path / "a.json").entries == (Faq("0", "When?", "Daily."),)
 
 
 def test_the_visible_sheet_with_a_header_is_read_without_its_title_and_errors(

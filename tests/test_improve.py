@@ -224,7 +224,7 @@ def test_what_the_loader_would_refuse_is_not_saved_and_the_sentence_names_the_fi
     path = tmp_path / "mine.json"
     path.write_text(json.dumps({"questions": [PAY, WHERE]}))
     before = path.read_bytes()
-    with pytest.raises(FaqlabError, match=f"^{path}: question 2 .*answer: "):
+    with pytest.raises(FaqlabError, match=f"^{path}: question no. 3: answer: "):
         improve.add_phrasings(path, ["Boats?"], answer="none")
     assert path.read_bytes() == before
 

@@ -97,7 +97,7 @@ def thresholds(results: pd.DataFrame, limits: Limits = Limits()) -> dict[str, fl
     kept[-1, -1] = True  # the strictest of all, if none keeps within the limits
     scope_from, answer_from = np.unravel_index(np.where(kept, answered(right, inside), -1).argmax(), kept.shape)
     declined = (confidence[inside] < edges[:-1, None]).mean(axis=1) if inside.any() else np.zeros(len(edges) - 1)
-    chosen = {"scope_from": edges[scope_from], "answer_from": edges[answer_from]}
+    chosen = {"scope_from": edges[scope_from].item(), "answer_from": edges[answer_from].item()}
     return {"decline_below": edges[:-1][declined <= limits.declined].max().item(), **chosen}
 
 

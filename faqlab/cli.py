@@ -248,6 +248,8 @@ def import_faqs(file: FaqFile, out: Annotated[Path, typer.Option("--out", "-o", 
     """Read an FAQ from JSON, YAML, CSV, XLSX, Markdown or HTML, and write it as the JSON file that you'll edit."""
     from faqlab.faqs import FaqSet
 
+    if out.suffix.lower() != ".json":
+        raise FaqlabError(f"{out}: only JSON is written; name a file that ends in .json.")
     FaqSet.load(file).save(out)
     typer.echo(f"Written to {out}. To use it, set FAQLAB_FAQS={out} or name it with --faqs.")
 

@@ -512,5 +512,6 @@ def test_import_writes_what_every_command_reads(cli: Cli, tmp_path: Path, caplog
     assert contents(FaqSet.load(out)) == contents(OURS)
     assert [*json.loads(out.read_text())["questions"][0]] == ["id", "question", "answer", "category"]
     assert_one_sentence(cli("import", FIXTURES / "faq/bold.md", "-o", out), "can't be written (File exists); name a")
+    assert_one_sentence(cli("import", FIXTURES / "faq/bold.md", "-o", tmp_path / "mine.csv"), "only JSON is written")
     run = cli("ask", "can I hire climbing shoes", "--faqs", FIXTURES / "faq/details.html", "--json")
     assert run.json["hits"][0]["question"] == "Can I rent shoes?"

@@ -21,6 +21,7 @@ Rows = dict[int, list[str]]  # the cells of a table, by line
 FIELDS: dict[str, list[str]] = KNOWN["fields"]
 NAMES = {name for table in (FIELDS, KNOWN["queries"]) for names in table.values() for name in names}
 WANTED = {"question", "answer"}
+NOTHING = {*KNOWN["values"]["nothing"], *KNOWN["values"]["placeholders"]}
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +112,7 @@ def _texts(value: Any) -> list[str]:
         return [text for item in value for text in _texts(item)]
     text = replace_surrogates(str(value))
     text = text if "<" in text else IS["entity"].sub(lambda entity: unescape(entity[0]), text)
-    return [] if is_blank(text) or text.strip().casefold() in KNOWN["values"]["nothing"] else [text]
+    return [] if is_blank(text) or text.strip().casefold() in NOTHING else [text]
 
 
 def _bare(name: str) -> str:

@@ -56,6 +56,7 @@ BAD = {
         b"query,relevant,split\nhi,0,tune\nyo,1,\n",
         "line 3 (q2) has the split ''; write tune or",
     ),
+    "a label that is still to come": (b"query,relevant\nhi,TBD\n", "line 2 (q1): the FAQ has no entry 'TBD'"),
     "an id twice": (b"id,query,relevant\na,hi,0\na,yo,1\n", "two queries have the id 'a'; rename one."),
     "binary": (b"query,relevant\nhi\xff\0,0\n", "not UTF-8 (byte 17); save the file as UTF-8."),
 }

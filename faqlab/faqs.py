@@ -120,11 +120,13 @@ def _read(path: Path, remedy: str) -> tuple[list[dict[str, Any]], str]:
         return page_entries(text, is_html=suffix in PAGES[:2])
     try:
         data = parse(text, suffix)
+        ours = data.get("questions") if isinstance(data, dict) else None
+        if isinstance(ours, list) and any(isinstance(entry, dict) for entry in ours):  # a text is half an entry
+            data["questions"] = [{"question": item} if isinstance(item, str) else item for item in ours]
         found = [*entries(data)]
     except Exception as error:  # whatever the parsers raise
         raise FaqlabError(f"{path}: not {suffix[1:].upper() or 'JSON'} ({error}); correct it.") from None
-    ours = isinstance(data, dict) and isinstance(data.get("questions"), list)
-    return found, "" if ours else "known by the names of their fields"
+    return found, "" if isinstance(ours, list) else "known by the names of their fields"
 
 
 def _distinct(entries: Sequence[Faq], where: Sequence[str], path: Path) -> tuple[Faq, ...]:

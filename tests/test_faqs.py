@@ -45,6 +45,10 @@ BAD = {
         entries(GOOD, {"question": "Who?", "answer": " "}),
         "question no. 2: answer: missing, or only a placeholder",
     ),
+    "a text among the entries": (
+        entries("How do I pay?", WHO),
+        "question no. 1: answer: missing, or only a placeholder; expected {",
+    ),
     "an answer and no question": (
         entries({"answer": "Me."}),
         "question no. 1: question: missing, or only a placeholder",

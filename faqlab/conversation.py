@@ -87,15 +87,21 @@ class Conversation:
         return answer if decided or self.small_talk.classify(query) not in PERSON else self._reach_a_person(answer)
 
     def _follow_up(self, query: str, topic: str) -> Answer:
-        """Look up both texts; the answer to *topic* isn't given again if another entry is much more similar to them."""
+        """Look up both texts; if that repeats the answer to *topic* and another hit is much more similar, ask which."""
         both = f"{query} {topic}"
         before, answer = self.retriever.answer(topic), self.retriever.answer(both)
         first, *others = answer.hits
-        if others and answer.answered and before.answered and before.hits[0].faq == first.faq:
-            similar = self.retriever.similarities([query, both]).sum(axis=0)
-            if similar.max() - similar[self.retriever.faqs.position[first.faq.id]] >= NEWS:
-                return replace(answer, hits=tuple(others))
-        return answer
+        others = [hit for hit in others if hit.faq.answer != first.faq.answer]
+        if not (others and answer.reason is before.reason is Reason.CONFIDENT and before.hits[0].faq == first.faq):
+            return answer
+        similar = self.retriever.similarities([query, both]).sum(axis=0)
+        score = {hit: similar[self.retriever.faqs.position[hit.faq.id]] for hit in (first, *others)}
+        rival = max(others, key=score.__getitem__)
+        if score[rival] - score[first] < NEWS:
+            return answer
+        hits = tuple(dict.fromkeys((rival, *answer.hits)))
+        choices = (rival.faq.question, first.faq.question)
+        return replace(answer, outcome=Outcome.CLARIFY, reason=Reason.AMBIGUOUS, hits=hits, choices=choices)
 
     def _reach_a_person(self, answer: Answer) -> Answer:
         """Return the entry that says how to reach a person; if there is none, *answer*, declined."""
@@ -186,7 +192,7 @@ PERSON = frozenset({"human", "angry"})  # who says this gets the way to reach a 
 CONTACT = ("How can I contact you?", "How can I reach customer service?")
 CONTACT_COSINE = 0.5  # where everything is answered, the least for an entry that says how to reach a person
 
-NEWS = 0.1  # the least lead over the entry that was just the answer, in the same sum as LEAD, of what isn't in it
+NEWS = 0.1  # by how much a hit must lead, in the same sum as LEAD, over the entry that was just the answer
 
 SAME_QUESTION = 0.75  # the least cosine of a question that is asked again in other words
 

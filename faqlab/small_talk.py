@@ -6,13 +6,14 @@ from typing import Self
 
 import numpy as np
 
+from faqlab.cache import Files, load_or_build, sha256
 from faqlab.encoder import Encoder
-from faqlab.faqs import Faq, FaqSet
 from faqlab.index import VectorIndex
 from faqlab.settings import PROJECT_ROOT, settings
 from faqlab.text import clean_query, is_blank, read_text
 
 PHRASINGS = PROJECT_ROOT / "data/small_talk.json"
+VECTORS, WEIGHTS = "vectors.float32", "weights.float64"  # files in the cache
 
 
 @dataclass(frozen=True)
@@ -36,14 +37,25 @@ class SmallTalk:
     def load(cls, encoder: Encoder) -> Self:
         """Return the regression fitted to `PHRASINGS`; those under "question" only resemble the others."""
         phrasings = json.loads(read_text(PHRASINGS, "restore it from the repository"))
-        pairs = [(intent, clean_query(text)) for intent in phrasings for text in phrasings[intent]]
+        pairs = ((intent, clean_query(text)) for intent in phrasings for text in phrasings[intent])
+        labels, texts = zip(*pairs, strict=True)
         intents = tuple(intent for intent in phrasings if intent not in ("follow_up", "question"))
-        targets = np.array([[label == intent for intent in (*intents, "follow_up")] for label, _ in pairs], float)
-        # As an FAQ, whose answers are the intents: its index keeps the vectors between runs.
-        faqs = FaqSet(tuple(Faq(str(n), text, intent) for n, (intent, text) in enumerate(pairs)), PHRASINGS)
-        vectors = VectorIndex.open(faqs, encoder, ["question"], settings().cache_dir).vectors
-        weights = np.linalg.solve(_kernel(vectors @ vectors.T) + RIDGE * np.eye(len(vectors)), targets)
-        return cls(encoder, intents, vectors, targets, weights)
+        targets = np.array([[label == intent for intent in (*intents, "follow_up")] for label in labels], float)
+
+        def fit() -> Files:
+            vectors = encoder.encode(texts)
+            weights = np.linalg.solve(_kernel(vectors @ vectors.T) + RIDGE * np.eye(len(vectors)), targets)
+            return {VECTORS: vectors.tobytes(), WEIGHTS: weights.tobytes()}
+
+        made_from = {
+            "phrasings": sha256(json.dumps(phrasings).encode()),
+            "encoder": [encoder.name, encoder.fingerprint],
+            "kernel": [SHARPNESS, RIDGE],
+        }
+        folder = settings().cache_dir / f"small_talk-{sha256(encoder.name.encode())[:10]}"
+        files = load_or_build(folder, [VECTORS, WEIGHTS], made_from, fit, "the recognition of small talk")
+        vectors = np.frombuffer(files[VECTORS], np.float32).reshape(len(texts), -1)
+        return cls(encoder, intents, vectors, targets, np.frombuffer(files[WEIGHTS]).reshape(targets.shape))
 
     def classify(self, text: str, entries: VectorIndex | None = None, offered: bool = False) -> str | None:
         """Return the intent of *text*, preferably "choice" if some are *offered*; None if it must be looked up."""

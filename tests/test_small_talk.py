@@ -102,7 +102,7 @@ def test_neither_silence_nor_a_story_refers_back(small_talk: SmallTalk, text: st
     assert not small_talk.refers_back(text)
 
 
-def test_the_phrasings_are_encoded_once(encoder: Encoder) -> None:
+def test_the_regression_is_fitted_once(encoder: Encoder) -> None:
     small_talk = SmallTalk.load(encoder)
     counting = CountingEncoder(encoder, encoder.name, encoder.fingerprint)
     again = SmallTalk.load(counting)

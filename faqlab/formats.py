@@ -48,11 +48,11 @@ def entries(data: Any, among: bool = False, named: bool = False) -> Iterator[dic
         for item in data:
             yield from entries(item, True, named)
     elif isinstance(data, dict):
-        data = _with_list(data)
         if isinstance(english := data.get("en"), dict | list):  # beside other languages
             others = {key for key in data if IS["locale"].match(str(key)) and isinstance(data[key], dict | list)}
             data = {key: data[key] for key in data if key not in others}
             data |= english if isinstance(english, dict) else {"faqs": english}
+        data = _with_list(data)
         alike = all(isinstance(value, dict) for value in data.values())
         below = [(_group(key, value), entry) for key, value in data.items() for entry in entries(value, alike, named)]
         own, kind = _entry(data), str(data.get("@type", ""))
@@ -87,7 +87,7 @@ def _with_list(data: dict[Any, Any]) -> dict[Any, Any]:
 def _group(key: Any, value: Any) -> str:
     """Return *key* as the category of what is in *value*, or nothing if it's a mere wrapper or names one entry."""
     single = isinstance(value, dict) and _entry(value).keys() >= WANTED
-    return "" if single or _bare(str(key)) in KNOWN["values"]["wrappers"] else str(key)
+    return "" if single or _bare(str(key)) in KNOWN["values"]["wrappers"] else replace_surrogates(str(key))
 
 
 def _entry(data: dict[Any, Any]) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def _laid_out(page: BeautifulSoup, is_html: bool) -> tuple[list[dict[str, Any]],
     kinds = {kind for kind, *_ in lines if kind}
     tried = {kind: found for kind in kinds if (found := _found(lines, kind))}
     best = max(tried, key=lambda kind: (_score(kind, tried), kind), default="")
-    if not best or _score(best, tried) < (0, 2):
+    if not best or _score(best, tried) < (0, 0, 2):
         return [], ""
     titled = len({category for *_, category in tried[best]}) > 1  # a single one is the page's title
     tidy = ((text, _tidy("".join(parts)), category if titled else "") for text, parts, category in tried[best])
@@ -81,14 +81,14 @@ def _name_cells(rows: list[list[Tag]]) -> None:
                 row[0].insert_before(cell)
 
 
-def _score(kind: str, tried: dict[str, list[tuple[str, list[str], str]]]) -> tuple[int, int]:
-    """Return how many different questions end like one, half for lines, which may also be any text, and in all."""
+def _score(kind: str, tried: dict[str, list[tuple[str, list[str], str]]]) -> tuple[int, int, int]:
+    """Return how many different questions count, half for lines, which may be any text, end like one, and in all."""
     asked = {of: {question for question, *_ in found if question.endswith("?")} for of, found in tried.items()}
     number, others = len({question for question, *_ in tried[kind]}), {*asked} - {kind, "line"}
     # What is marked as a question may end otherwise, but <details> and class="question-date" also stand in answers.
     marked = kind in ("summary", "question") and not any(len(asked[of]) > 1 for of in others)
     counted = number if marked or kind in ("Q:", "row") else len(asked[kind])
-    return counted * (1 if kind == "line" else 2), number
+    return counted * (1 if kind == "line" else 2), len(asked[kind]), number
 
 
 def _lines(page: BeautifulSoup) -> Iterator[tuple[str, str, str]]:

@@ -345,7 +345,12 @@ def test_a_question_that_is_repeated_in_each_answer_is_no_entry(text: str, stray
 def test_an_answer_is_never_another_column_than_the_known_one_or_a_note(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     row = "When are you open?,Daily.,Say nothing about the holidays to anybody!"
-    for names in ("question,solution,internal_comment", "Question (EN),Frage,Antwort", "frage,answer_en,Long text"):
+    for names in (
+        "question,solution,internal_comment",
+        "frage,answer_de,reply to",
+        "Question (EN),Frage,Antwort",
+        "frage,answer_en,Long text",
+    ):
         path.write_text(f"{names}\n{row}\n" if names[0] != "Q" else f"{names}\nWhen are you open?,Wann?,Daily.\n")
         assert [(faq.question, faq.answer) for faq in FaqSet.load(path)] == TWO[:1]
     path.write_text("question,answer_de,answer_en\nWhen?,Jeden Tag in der Woche.,Daily.\n")
@@ -386,7 +391,12 @@ def write_book(path: Path, sheets: dict[str, list[list[Any]]], merged: tuple[str
 
 
 def test_merged_cells_are_meant_for_all_their_rows_that_have_another(tmp_path: Path) -> None:
-    rows = [["Topic", "Question", "Answer"], ["Visits", *TWO[0]], [None, "Opening times?", None], [None] * 3]
+    rows: list[list[Any]] = [
+        ["Topic", "Question", "Answer"],
+        ["Visits", *TWO[0]],
+        [None, "Opening times?", None],
+        [None] * 3,
+    ]
     write_book(tmp_path / "a.xlsx", {"FAQ": [*rows, ["Prices", *TWO[1]]]}, ("A2:A4", "C2:C3"))
     assert [(faq.answer, faq.category) for faq in FaqSet.load(tmp_path / "a.xlsx")] == [
         ("Daily.", "Visits"),
@@ -396,17 +406,18 @@ def test_merged_cells_are_meant_for_all_their_rows_that_have_another(tmp_path: P
 
 
 HEADER = ["Question", "Answer"]
-LONG: list[list[Any]] = [["Id", "Text"], *([n, "x"] for n in range(9))]
+BLANK: list[list[Any]] = [[" ", None]] * 9
+LONG: list[list[Any]] = [["Id", "Text"], *([f"{n}", "x"] for n in range(9))]
 
 
 @pytest.mark.parametrize(
     "sheets",
     [
         {"Cover": [["Our FAQ"]], "FAQ": [HEADER, *TWO], "Archive": [HEADER, *TWO, ["Old?", "Yes."]]},
-        {"FAQ": [HEADER, *TWO], "Template": [HEADER, *[[" ", None]] * 9]},
+        {"FAQ": [HEADER, *TWO], "Template": [HEADER, *BLANK]},
         {"Log": [["query", "label"], ["hi", "a"], ["hello", "b"]], "FAQ": [HEADER, *TWO]},
         {"Ids": LONG, "FAQ": [["Title", "Body"], *TWO]},
-        {"Blank": [["Frage", "Antwort"], *[[" ", None]] * 9], "FAQ": [["Frage", "Antwort"], *TWO]},
+        {"Blank": [["Frage", "Antwort"], *BLANK], "FAQ": [["Frage", "Antwort"], *TWO]},
     ],
 )
 def test_the_first_sheet_with_the_header_of_an_faq_is_read_or_the_one_with_most_rows(
@@ -450,6 +461,16 @@ SURE: dict[str, tuple[str, str, list[tuple[str, str]]]] = {
             for (q, a), shell in zip(TWO, ("PowerShell", "Bash"), strict=True)
         ),
         [(q, f"{a}\n\n{shell}\n\nRun it.") for (q, a), shell in zip(TWO, ("PowerShell", "Bash"), strict=True)],
+    ),
+    "details in the only answer": (
+        "a.md",
+        "## How can I install it?\n\n<details><summary>PowerShell</summary>Run it.</details>\n",
+        [("How can I install it?", "PowerShell\n\nRun it.")],
+    ),
+    "numbered keys in a language": (
+        "a.json",
+        json.dumps({"en": {"q1": TWO[0][0], "a1": "Daily.", "q2": TWO[1][0], "a2": "By card."}, "de": {"q1": "Wann?"}}),
+        TWO,
     ),
     "a question above an accordion of statements": (
         "a.html",

@@ -12,12 +12,12 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, StringConstraints, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, StringConstraints, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from faqlab.cache import sha256
-from faqlab.errors import FaqlabError, first_problem
-from faqlab.formats import entries, parse, read_table, records
+from faqlab.errors import FaqlabError
+from faqlab.formats import FIELDS, entries, parse, read_table, records
 from faqlab.settings import exists
 from faqlab.text import normalised, read_text, write_text
 
@@ -27,15 +27,18 @@ log = logging.getLogger(__name__)
 
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
-Id = Annotated[Text, BeforeValidator(lambda v: "-".join(re.sub(r"^(\d+)\.0$", r"\1", str(v)).split()))]
-"""Without spaces, because labels separate ids by spaces."""
+
+
+def tidy_id(value: object) -> str:
+    """Return an id with hyphens instead of spaces, because labels separate ids by spaces; 3.0 means 3."""
+    return "-".join(re.sub(r"^(\d+)\.0$", r"\1", str(value)).split())
 
 
 @dataclass(frozen=True)
 class Faq:
     """One question and its answer."""
 
-    id: Id
+    id: Annotated[Text, BeforeValidator(tidy_id)]
     question: Text
     answer: Text
     category: Annotated[str, StringConstraints(strip_whitespace=True)] = ""
@@ -58,12 +61,11 @@ class FaqSet:
         if not found:
             raise FaqlabError(f"{path}: no questions and answers found; {expected}, or columns or headings with them.")
         found = [{"id": n, "where": f"question no. {n + 1}"} | entry for n, entry in enumerate(found)]
-        try:
-            checked = TypeAdapter(tuple[Faq, ...]).validate_python(found)
-        except ValidationError as error:
-            number, problem = first_problem(error).split(".", 1)
-            problem = problem.replace("field required", "missing, or only a placeholder")
-            raise FaqlabError(f"{path}: {found[int(number)]['where']}: {problem}; {expected}.") from None
+        for field in ("question", "answer"):
+            if lacking := [entry["where"] for entry in found if not entry.get(field)]:
+                places = ", ".join(lacking[:5]) + (f" and {len(lacking) - 5} more" if len(lacking) > 5 else "")
+                raise FaqlabError(f"{path}: {places}: {field}: missing, or only a placeholder; {expected}.")
+        checked = TypeAdapter(tuple[Faq, ...]).validate_python(found)
         faqs = cls(_distinct(checked, [entry["where"] for entry in found], path), path)
         if how:
             _say(f"{len(faqs)} entries from {path}: {how}.")
@@ -109,15 +111,15 @@ def _read(path: Path, remedy: str) -> tuple[list[dict[str, Any]], str]:
     """Return the entries of an FAQ file, with our names for their fields, unchecked, and how they were found."""
     suffix = path.suffix.lower()
     if suffix in (".csv", ".tsv", ".xlsx"):
-        rows, how = records(*read_table(path, remedy))
-        return [{"where": f"line {line}"} | entry for line, row in rows.items() for entry in entries([row])], how
+        rows, how = records(*read_table(path, remedy, [FIELDS["question"], FIELDS["answer"]]))
+        return [{"where": f"line {line}"} | entry for line, row in rows.items() for entry in entries(row)], how
     if suffix not in ("", ".json", ".jsonl", ".yaml", ".yml", *PAGES):
         raise FaqlabError(f"{path}: {suffix} isn't read; save it as JSON, YAML, CSV, XLSX, Markdown or HTML.")
     text = read_text(path, remedy)
     if suffix in PAGES:
         from faqlab.pages import page_entries
 
-        return page_entries(text, is_html=suffix in PAGES[:2])
+        return page_entries(text, suffix)
     try:
         data = parse(text, suffix)
         ours = data.get("questions") if isinstance(data, dict) else None

@@ -15,7 +15,7 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from faqlab.decision import Outcome, Reason
 from faqlab.errors import FaqlabError
 from faqlab.evaluation import evaluate, result_shares
-from faqlab.faqs import FaqSet
+from faqlab.faqs import FaqSet, tidy_id
 from faqlab.lookup_log import LookupRecord
 from faqlab.retriever import Retriever
 from faqlab.text import clean_query, has_words, is_blank, normalised, read_text, replace_surrogates, write_text
@@ -93,7 +93,7 @@ def add_phrasings(
     refusal = FaqlabError(f"{path}: only an FAQ in our JSON format can be changed here; {remedy}.")
     try:
         data = json.loads(before)
-        entries = {str(entry.get("id", n)): entry for n, entry in enumerate(data["questions"])}
+        entries = {tidy_id(entry.get("id", n)): entry for n, entry in enumerate(data["questions"])}
         if to:
             entries[to]["alternatives"] = [*(entries[to].get("alternatives") or ()), *added]
         else:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from faqlab.cache import sha256
 from faqlab.errors import FaqlabError
-from faqlab.faqs import FaqSet
+from faqlab.faqs import FaqSet, tidy_id
 from faqlab.formats import read_table, table_text
 from faqlab.text import KNOWN, is_blank, normalised, read_text, replace_surrogates, write_text
 
@@ -63,7 +63,7 @@ def read_rows(path: Path, faqs: FaqSet) -> pd.DataFrame:
 
 
 def _cells(path: Path) -> pd.DataFrame:
-    header, rows = read_table(path, REMEDY)
+    header, rows = read_table(path, REMEDY, [KNOWN["queries"]["query"], KNOWN["queries"]["relevant"]])
     return pd.DataFrame([*rows.values()], index=list(rows), columns=_our_names(path, header), dtype=str)
 
 
@@ -84,13 +84,13 @@ def _labels(cell: str, faqs: FaqSet) -> tuple[str, ...]:
     ids = faqs.position
     if cell.casefold() in KNOWN["values"]["nothing"] and cell not in ids:
         return ()
-    words = [word for part in cell.split() for word in ([part] if part in ids else re.split("[,;|]", part)) if word]
-    words = [word if word in ids else re.sub(r"(?<=\d)\.0$", "", word) for word in words]
-    if not ids.keys() >= {*words}:
-        parts = ([cell], cell.split("|"), re.split(r"[|\n]", cell))  # a question may have a | or a line end
-        asked = ([faqs.phrasings.get(normalised(text), "") for text in texts] for texts in parts)
-        words = next(filter(all, asked), words if ids.keys() & {*words} else [cell])
-    return tuple(dict.fromkeys(words))
+    for texts in ([cell], re.split("[,;|]", cell), cell.split(), re.split(r"[\s,;|]", cell)):
+        words = [*filter(None, map(tidy_id, texts))]
+        if ids.keys() >= {*words}:
+            return tuple(dict.fromkeys(words))
+    parts = ([cell], cell.split("|"), re.split(r"[|\n]", cell))  # a question may have a | or a line end
+    asked = ([faqs.phrasings.get(normalised(text), "") for text in texts] for texts in parts)
+    return tuple(dict.fromkeys(next(filter(all, asked), words if ids.keys() & {*words} else [cell])))
 
 
 def append_row(path: Path, row: Mapping[str, str], faqs: FaqSet) -> str:

@@ -140,6 +140,8 @@ def test_any_script_is_read(path: Path) -> None:
 def test_half_a_character_is_replaced_because_nothing_can_print_it(path: Path) -> None:
     path.write_bytes(entries({**GOOD, "question": "A\ud83d"}))
     assert FaqSet.load(path).entries[0].question == "A?"
+    path.write_text(json.dumps({"A\ud83d": [GOOD]}))
+    assert FaqSet.load(path).entries[0].category == "A?"
 
 
 def test_an_entry_that_stands_there_twice_is_used_once_and_this_is_said(

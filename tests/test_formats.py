@@ -111,6 +111,7 @@ def test_a_file_that_is_not_what_its_name_says_is_refused(
 
 
 TWO = [("When are you open?", "Daily."), ("How can I pay?", "By card.")]
+GOOD = {"question": TWO[0][0], "answer": TWO[0][1]}
 PAIRS = [{"title": question, "description": answer} for question, answer in TWO]
 SHAPES: dict[str, tuple[str, str]] = {
     "a list beside other things": (
@@ -229,7 +230,6 @@ SHAPES: dict[str, tuple[str, str]] = {
             }
         ),
     ),
-    "lists of two": ("a.json", json.dumps({"faq": TWO})),
     "a language beside others": (
         "a.json",
         json.dumps(
@@ -250,17 +250,10 @@ SHAPES: dict[str, tuple[str, str]] = {
         json.dumps(
             {
                 "data": [
-                    {"id": n, "attributes": {"question": q, "answer": {"content": [{"children": [{"text": a}]}]}}}
+                    {"id": n, "attributes": {"question": q, "answer": {"text": None, "html": a}}}
                     for n, (q, a) in enumerate(TWO)
                 ]
             }
-        ),
-    ),
-    "conversations": (
-        "a.jsonl",
-        "\n".join(
-            json.dumps([{"role": "system", "content": "Be kind."}, *({"role": r, "content": c} for r, c in said)])
-            for said in (zip(("user", "assistant"), pair, strict=True) for pair in TWO)
         ),
     ),
     "answers of which a bot says one": (
@@ -352,7 +345,12 @@ def test_a_question_that_is_repeated_in_each_answer_is_no_entry(text: str, stray
 def test_an_answer_is_never_another_column_than_the_known_one_or_a_note(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     row = "When are you open?,Daily.,Say nothing about the holidays to anybody!"
-    for names in ("question,solution,internal_comment", "Question (EN),Frage,Antwort", "frage,answer_en,Long text"):
+    for names in (
+        "question,solution,internal_comment",
+        "frage,answer_de,reply to",
+        "Question (EN),Frage,Antwort",
+        "frage,answer_en,Long text",
+    ):
         path.write_text(f"{names}\n{row}\n" if names[0] != "Q" else f"{names}\nWhen are you open?,Wann?,Daily.\n")
         assert [(faq.question, faq.answer) for faq in FaqSet.load(path)] == TWO[:1]
     path.write_text("question,answer_de,answer_en\nWhen?,Jeden Tag in der Woche.,Daily.\n")
@@ -380,30 +378,252 @@ def test_the_rows_of_a_table_on_a_page_are_entries(name: str, tmp_path: Path) ->
     assert contents(FaqSet.load(tmp_path / name)) == expected
 
 
-def test_statements_in_a_table_without_a_header_are_entries(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    path = tmp_path / "a.csv"
-    path.write_text("The invoice that I sent last week isn't there,Ask accounting.\nIs there paper?,Yes.\n")
-    assert [faq.answer for faq in FaqSet.load(path)] == ["Ask accounting.", "Yes."]
-    assert "questions are the column 'number 1'" in caplog.text
-
-
-def test_merged_cells_are_meant_for_all_their_rows(tmp_path: Path) -> None:
+def write_book(path: Path, sheets: dict[str, list[list[Any]]], merged: tuple[str, ...] = ()) -> None:
     book = Workbook()
-    for row in (
+    book.remove(book.active)
+    for title, rows in sheets.items():
+        sheet = book.create_sheet(title)
+        for row in rows:
+            sheet.append(row)
+        for area in merged:
+            sheet.merge_cells(area)
+    book.save(path)
+
+
+def test_merged_cells_are_meant_for_all_their_rows_that_have_another(tmp_path: Path) -> None:
+    rows: list[list[Any]] = [
         ["Topic", "Question", "Answer"],
         ["Visits", *TWO[0]],
         [None, "Opening times?", None],
-        ["Prices", *TWO[1]],
-    ):
-        book.active.append(row)
-    for area in ("A2:A3", "C2:C3"):
-        book.active.merge_cells(area)
-    book.save(tmp_path / "a.xlsx")
+        [None] * 3,
+    ]
+    write_book(tmp_path / "a.xlsx", {"FAQ": [*rows, ["Prices", *TWO[1]]]}, ("A2:A4", "C2:C3"))
     assert [(faq.answer, faq.category) for faq in FaqSet.load(tmp_path / "a.xlsx")] == [
         ("Daily.", "Visits"),
         ("Daily.", "Visits"),
         ("By card.", "Prices"),
     ]
+
+
+HEADER = ["Question", "Answer"]
+BLANK: list[list[Any]] = [[" ", None]] * 9
+LONG: list[list[Any]] = [["Id", "Text"], *([f"{n}", "x"] for n in range(9))]
+
+
+@pytest.mark.parametrize(
+    "sheets",
+    [
+        {"Cover": [["Our FAQ"]], "FAQ": [HEADER, *TWO], "Archive": [HEADER, *TWO, ["Old?", "Yes."]]},
+        {"FAQ": [HEADER, *TWO], "Template": [HEADER, *BLANK]},
+        {"Log": [["query", "label"], ["hi", "a"], ["hello", "b"]], "FAQ": [HEADER, *TWO]},
+        {"Ids": LONG, "FAQ": [["Title", "Body"], *TWO]},
+        {"Blank": [["Frage", "Antwort"], *BLANK], "FAQ": [["Frage", "Antwort"], *TWO]},
+    ],
+)
+def test_the_first_sheet_with_the_header_of_an_faq_is_read_or_the_one_with_most_rows(
+    sheets: dict[str, list[list[Any]]], tmp_path: Path
+) -> None:
+    write_book(tmp_path / "a.xlsx", sheets)
+    assert [(faq.question, faq.answer) for faq in FaqSet.load(tmp_path / "a.xlsx")] == TWO
+
+
+SURE: dict[str, tuple[str, str, list[tuple[str, str]]]] = {
+    "front matter with tags of the page": (
+        "a.md",
+        "---\nhead:\n  - - meta\n    - name: description\n      content: All we know.\n"
+        "  - - meta\n    - name: author\n      content: Us.\n---\n## When are you open?\nDaily.\n"
+        "## How can I pay?\nBy card.\n",
+        TWO,
+    ),
+    "front matter and more questions below": (
+        "a.md",
+        "---\nfaq:\n  - question: Really?\n    answer: Yes.\n---\n## When are you open?\nDaily.\n"
+        "## How can I pay?\nBy card.\n",
+        TWO,
+    ),
+    "a role in each entry": (
+        "a.json",
+        json.dumps([{"role": role, "question": q, "answer": a} for role, (q, a) in zip("ab", TWO, strict=True)]),
+        TWO,
+    ),
+    "a sentence that begins like a module": (
+        "a.md",
+        "## How do I move?\nWith the menu File,\nimport your contacts from Outlook or Gmail.\n## Is it free?\nYes.\n",
+        [
+            ("How do I move?", "With the menu File,\nimport your contacts from Outlook or Gmail."),
+            ("Is it free?", "Yes."),
+        ],
+    ),
+    "details in answers": (
+        "a.md",
+        "".join(
+            f"## {q}\n{a}\n\n<details><summary>{shell}</summary>Run it.</details>\n\n"
+            for (q, a), shell in zip(TWO, ("PowerShell", "Bash"), strict=True)
+        ),
+        [(q, f"{a}\n\n{shell}\n\nRun it.") for (q, a), shell in zip(TWO, ("PowerShell", "Bash"), strict=True)],
+    ),
+    "details in the only answer": (
+        "a.md",
+        "## How can I install it?\n\n<details><summary>PowerShell</summary>Run it.</details>\n",
+        [("How can I install it?", "PowerShell\n\nRun it.")],
+    ),
+    "numbered keys in a language": (
+        "a.json",
+        json.dumps({"en": {"q1": TWO[0][0], "a1": "Daily.", "q2": TWO[1][0], "a2": "By card."}, "de": {"q1": "Wann?"}}),
+        TWO,
+    ),
+    "a question above an accordion of statements": (
+        "a.html",
+        "<h2>Have questions?</h2><details><summary>Opening hours</summary>Daily.</details>"
+        "<details><summary>Payment</summary>By card.</details>",
+        [("Opening hours", "Daily."), ("Payment", "By card.")],
+    ),
+    "classes of what isn't a question": (
+        "a.html",
+        "".join(f"<h2>{q}</h2><p class=question-meta>asked {n} times</p><p>{a}" for n, (q, a) in enumerate(TWO, 3)),
+        [(q, f"asked {n} times\n\n{a}") for n, (q, a) in enumerate(TWO, 3)],
+    ),
+    "placeholders on a page": (
+        "a.md",
+        "## When are you open?\nDaily.\n## Where?\nTBD\n## How can I pay?\nBy card.\n",
+        TWO,
+    ),
+    "rows across a table of a page": (
+        "a.html",
+        "<table><tr><th>Question</th><th>Answer</th></tr><tr><td colspan=2>Visits</td></tr>"
+        "<tr><td>Opening hours</td><td>Daily.</td></tr><tr><td colspan=2>Prices</td></tr>"
+        "<tr><td>Payment</td><td rowspan=2>By card.</td></tr><tr><td>Cash</td></tr></table>",
+        [("Opening hours", "Daily."), ("Payment", "By card.")],
+    ),
+    "a long header": (
+        "a.csv",
+        "Please write the question as customers ask it,Please write what we say\n"
+        "When are you open?,Daily.\nHow can I pay?,By card.\n",
+        TWO,
+    ),
+    "names with text and language": (
+        "a.csv",
+        "Question Text (EN),Answer Text (EN),A longer text\nOpening hours,Daily.,Ask us whatever you like.\n",
+        [("Opening hours", "Daily.")],
+    ),
+    "names with another language": (
+        "a.csv",
+        "answer_de,question_de,Nummer\nTäglich.,Öffnungszeiten,Zimmer 12 im zweiten Stock\n",
+        [("Öffnungszeiten", "Täglich.")],
+    ),
+    "tags that questions are about": (
+        "a.json",
+        json.dumps(
+            {
+                "questions": [
+                    {"question": "How do I use <b> in HTML?", "answer": "Write &lt;b&gt;text&lt;/b&gt;"},
+                    {"question": "When are you<br>open?<p>Also <b>late</b>?</p>", "answer": "No."},
+                    {"question": "What is R&amp;B, **kwargs and <br>?", "answer": "<i>This</i>."},
+                ]
+            }
+        ),
+        [
+            ("How do I use <b> in HTML?", "Write &lt;b&gt;text&lt;/b&gt;"),
+            ("When are you open? Also late?", "No."),
+            ("What is R&B, **kwargs and <br>?", "<i>This</i>."),
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SURE)
+def test_what_is_no_question_or_not_sure_changes_no_entry(case: str, tmp_path: Path) -> None:
+    name, text, expected = SURE[case]
+    (tmp_path / name).write_text(text)
+    assert [(faq.question, faq.answer) for faq in FaqSet.load(tmp_path / name)] == expected
+
+
+def test_tags_as_characters_are_spoken_and_those_of_json_ld_are_markup(tmp_path: Path) -> None:
+    assert plain_text("Write &lt;b&gt;text&lt;/b&gt;") == "Write <b>text</b>"
+    data = [
+        {"@type": "Question", "name": f"<h3>{n}? ¶</h3>", "acceptedAnswer": {"text": "&lt;p&gt;Yes."}} for n in "ab"
+    ]
+    (tmp_path / "a.html").write_text(f'<script type="application/ld+json">{json.dumps(data)}</script>')
+    assert [(faq.question, faq.answer) for faq in FaqSet.load(tmp_path / "a.html")] == [
+        ("a?", "<p>Yes."),
+        ("b?", "<p>Yes."),
+    ]
+
+
+def test_a_row_of_two_entries_has_one_category_and_the_id_is_that_of_the_first(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(
+        "id,Topic,Question,Alternatives,Answer,Question,Answer\nx,Visits,When?,hours,Daily.,Where?,Here.\ny,,Why?,,So.,,\n"
+    )
+    assert FaqSet.load(tmp_path / "a.csv").entries == (
+        Faq("x", "When?", "Daily.", "Visits", ("hours",)),
+        Faq("1", "Where?", "Here.", "Visits"),
+        Faq("y", "Why?", "So."),
+    )
+
+
+def test_an_entry_with_more_questions_in_its_fields_stays_one(tmp_path: Path) -> None:
+    more = {
+        "follow_up_question": "And on Sundays?",
+        "follow_up_answer": "No.",
+        "last_question": "?",
+        "last_answer": "!",
+    }
+    (tmp_path / "a.json").write_text(
+        json.dumps({"faqs": [{"id": "a", "question": "When?", "alternatives": ["hours"], "answer": "Daily."} | more]})
+    )
+    assert FaqSet.load(tmp_path / "a.json").entries == (Faq("a", "When?", "Daily.", "", ("hours",)),)
+
+
+def test_of_several_languages_without_english_none_is_guessed(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("question_de,question_fr,answer_fr,answer_de\nWann?,Quand?,Oui.,Ja.\n")
+    with pytest.raises(FaqlabError, match="no questions and answers found"):
+        FaqSet.load(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        ({"q1": "When?", "a1": "Daily.", "q2": "How?", "a2": "So.", "q3": "Where?"}, "question no. 3: answer: missing"),
+        (
+            {
+                "questions": [
+                    GOOD,
+                    {"question": "Where?", "Last updated": "2024", "Created by": "B", "Review date": "May"},
+                ]
+            },
+            "question no. 2: answer: missing",
+        ),
+        (
+            {"de_question": "Wann?", "de_answer": "Ja.", "fr_question": "Quand?", "fr_answer": "Oui."},
+            "no questions and",
+        ),
+        ({"faq": [HEADER, *TWO]}, "no questions and answers found"),
+        (
+            [{"role": "user", "content": "When?"}, {"role": "assistant", "content": "Daily."}],
+            "no questions and answers",
+        ),
+        (
+            [GOOD, *({"question": f"{n}?", "answer": "TBD"} for n in range(9))],
+            f"{', '.join(f'question no. {n}' for n in range(2, 7))} and 4 more: answer: missing, or only a placeholder",
+        ),
+    ],
+)
+def test_what_may_be_half_an_entry_is_refused(data: Any, problem: str, tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(json.dumps(data))
+    with pytest.raises(FaqlabError) as error:
+        FaqSet.load(tmp_path / "a.json")
+    assert str(error.value).startswith(f"{tmp_path / 'a.json'}: {problem}")
+
+
+def test_what_stands_across_a_table_is_a_category_and_a_row_without_an_answer_is_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    name, text, expected = SURE["rows across a table of a page"]
+    (tmp_path / name).write_text(text)
+    assert contents(FaqSet.load(tmp_path / name)) == [
+        (*pair, topic) for pair, topic in zip(expected, ("Visits", "Prices"), strict=True)
+    ]
+    assert "1 left out ('Cash', …)" in caplog.text
 
 
 @pytest.mark.parametrize("answer", ["", "TBD", "n/a", "-", "coming soon", "#REF!"])
@@ -447,9 +667,11 @@ def test_an_entry_in_json_keeps_its_text_and_only_questions_below_it_are_entries
 
 def test_questions_that_are_left_out_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "a.md"
-    path.write_text("## When are you open?\nDaily.\n## Paying\n### How?\nBy card.\n### Where?\nHere.\n### Why?\n")
+    path.write_text(
+        "## When are you open?\nDaily.\n## Paying\n### How?\nNow.\n### Where?\nHere.\n### Why?\n### Who?\nTBD"
+    )
     assert [faq.question for faq in FaqSet.load(path)] == ["How?", "Where?"]
-    assert caplog.messages[0].endswith("; 2 left out ('When are you open?', …): no text below, or a level above.")
+    assert caplog.messages[0].endswith("; 3 left out ('When are you open?', …): no text below, or a level above.")
 
 
 @pytest.mark.parametrize(

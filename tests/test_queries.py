@@ -109,11 +109,14 @@ def test_spaces_around_the_name_of_a_column_are_ignored(path: Path) -> None:
         ("None", ()),
         ("question  3?", ("3",)),
         ("Question 3?|QUESTION 0?", ("3", "0")),
+        ("gift  card", ("gift-card",)),  # the id "gift card" of the FAQ
+        ('"3, gift card"', ("3", "gift-card")),
+        ("card gift", ("card", "gift")),
     ],
 )
 def test_labels_are_read_for_what_they_mean(cell: str, relevant: tuple[str, ...], path: Path) -> None:
     path.write_text(f"query,relevant\nhello,{cell}\n", encoding="utf-8")
-    odd = tuple(Faq(faq_id, f"{faq_id}?", "Answer.") for faq_id in ("v1.0", "uk,eu"))
+    odd = tuple(Faq(faq_id, f"{faq_id}?", "Answer.") for faq_id in ("v1.0", "uk,eu", "gift", "card", "gift card"))
     assert load_queries(path, FaqSet((*FAQS.entries, *odd)))["relevant"].tolist() == [relevant]
 
 
@@ -137,6 +140,13 @@ def test_a_sheet_is_read_with_its_empty_columns_and_rows_and_numbers(tmp_path: P
     pd.DataFrame(rows).to_excel(tmp_path / "mine.xlsx", index=False, header=False)
     table = load_queries(tmp_path / "mine.xlsx", FAQS)
     assert table[["query", "relevant"]].to_numpy().tolist() == [["hi", ("3",)], ["ho", ()], ["hey", ("0",)]]
+
+
+def test_the_sheet_with_queries_is_read_though_that_of_the_faq_is_longer(tmp_path: Path) -> None:
+    with pd.ExcelWriter(tmp_path / "mine.xlsx") as book:
+        pd.DataFrame([["a?", "Yes."]] * 5, columns=["Question", "Answer"]).to_excel(book, sheet_name="FAQ", index=False)
+        pd.DataFrame([["hi", 3]], columns=["Query", "FAQ_ID"]).to_excel(book, sheet_name="Queries", index=False)
+    assert load_queries(tmp_path / "mine.xlsx", FAQS)["relevant"].tolist() == [("3",)]
 
 
 def test_a_question_with_a_line_end_or_a_bar_is_a_label(path: Path) -> None:

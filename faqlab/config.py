@@ -51,13 +51,14 @@ class RetrievalConfig(BaseModel):
         """
         Read a configuration, by default that of the settings; FaqlabError if something in it is wrong.
 
-        If that of the settings is missing, it's the baseline, with a warning unless it is the project's own file.
+        If that of the settings is missing, it's the project's own, with a warning; if that is missing, the baseline.
         """
         path, remedy = Path(path or settings().retrieval), "fix it, or name another configuration"
         if path == settings().retrieval and not exists(path):
             if path != RETRIEVAL:
-                log.warning("%s: no such file, so the baseline is used; notebook 3 writes this file.", path)
-            return cls()
+                log.warning("%s: no such file, so %s is used; notebook 3 writes this file.", path, RETRIEVAL.name)
+            if not exists(path := RETRIEVAL):
+                return cls()
         try:
             config = cls.model_validate_json(read_text(path, remedy))
             second = config.second_encoder and find_weights(config.second_encoder)

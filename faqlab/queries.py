@@ -3,6 +3,7 @@
 import csv
 import re
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 
 import pandas as pd
@@ -54,7 +55,8 @@ def read_rows(path: Path, faqs: FaqSet) -> pd.DataFrame:
         if is_blank(query):
             raise FaqlabError(f"{where} has no query; write one or delete the row.")
         if unknown := [faq_id for faq_id in relevant if faq_id not in faqs.position]:
-            known = next((faq.question for faq in faqs if faq.question.startswith(unknown[0])), faqs.ids[0])
+            texts = [*faqs.ids, *(faq.question for faq in faqs)]
+            known = next(iter(get_close_matches(unknown[0], texts, n=1)), faqs.ids[0])
             there = f"{faqs.path or 'the FAQ'} has no entry {unknown[0]!r} (it has, for example, {known!r})"
             raise FaqlabError(f"{where}: {there}; {REMEDY}, or fix the label.")
         if split not in splits:

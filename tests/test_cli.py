@@ -321,7 +321,7 @@ def test_a_real_process_takes_bytes_that_are_not_utf_8_and_survives_a_reader_tha
     assert process.returncode == 0, process.stderr
     report = json.loads(process.stdout)
     assert (report["query"], len(report["hits"])) == ("f?r shoes", 50)
-    assert process.stderr.count(b"\n") == 1 and b"none: no such file, so the baseline is used" in process.stderr
+    assert process.stderr.count(b"\n") == 1 and b"none: no such file, so retrieval.json is used" in process.stderr
     closed, writing = os.pipe()
     os.close(closed)
     process = subprocess.run(arguments, env=environment, cwd=PROJECT_ROOT, stdout=writing, stderr=subprocess.PIPE)

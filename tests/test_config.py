@@ -56,16 +56,19 @@ def test_a_rerun_with_a_slightly_different_result_writes_the_same_bytes(path: Pa
     assert path.read_bytes() == first
 
 
-def test_if_the_file_of_the_settings_is_missing_it_is_the_baseline_with_a_warning_unless_it_is_the_projects(
+def test_if_the_file_of_the_settings_is_missing_it_is_the_projects_with_a_warning_and_without_that_the_baseline(
     path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(FaqlabError, match=r"retrieval\.json: no such file; fix it, or name another configuration\.$"):
         RetrievalConfig.load(path)
     monkeypatch.setattr("faqlab.config.settings", lambda: Settings(retrieval=path))
-    assert RetrievalConfig.load() == RetrievalConfig.load(path) == BASELINE
+    projects = path.with_name("projects.json")
+    BASELINE.with_changes(top_k=7).save(projects)
+    monkeypatch.setattr("faqlab.config.RETRIEVAL", projects)
+    assert RetrievalConfig.load() == RetrievalConfig.load(path) == RetrievalConfig.load(projects) != BASELINE
     record, _ = caplog.records
     assert record.levelno == logging.WARNING
-    assert record.getMessage().startswith(f"{path}: no such file, so the baseline is used")
+    assert record.getMessage().startswith(f"{path}: no such file, so projects.json is used")
     monkeypatch.setattr("faqlab.config.RETRIEVAL", path)
     assert RetrievalConfig.load(path) == BASELINE
     assert len(caplog.records) == 2

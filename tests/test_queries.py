@@ -42,7 +42,7 @@ BAD = {
     "a query of control characters": (b"query,relevant\n\x01\x00,0\n", "line 2 (q1) has no query"),
     "an unknown id after a comma": (
         b'query,relevant\nhi,"0,22"\n',
-        "line 2 (q1): the FAQ has no entry '22' (it has, for example, '0'); name",
+        "line 2 (q1): the FAQ has no entry '22' (it has, for example, '2'); name",
     ),
     "an unknown id, after lines that are no rows": (
         b'query,relevant\n\n"hi,\nyou",0\nyo,nine\n',
@@ -161,7 +161,7 @@ def test_a_question_that_two_categories_have_is_refused_with_how_to_write_it(pat
     faqs = FaqSet(tuple(Faq(of[0], f"Is it free? ({of})", "Yes.") for of in ("Shipping", "Returns")))
     path.write_text("query,relevant\nhello,Is it free?\n")
     with pytest.raises(
-        FaqlabError, match=r"no entry 'Is it free\?' \(it has, for example, 'Is it free\? \(Shipping\)'\)"
+        FaqlabError, match=r"no entry 'Is it free\?' \(it has, for example, 'Is it free\? \((?:Shipping|Returns)\)'\)"
     ):
         load_queries(path, faqs)
     path.write_text("query,relevant\nhello,Is it free? (Returns)\n")

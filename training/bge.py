@@ -73,7 +73,7 @@ def save(weights: dict[str, np.ndarray], tokenizer: bytes, folder: Path) -> None
     """Write a sentence-transformers model with these *weights* to *folder*, all of it or nothing."""
     import torch
     from sentence_transformers import SentenceTransformer
-    from sentence_transformers.models import Pooling, Transformer
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
     from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
     from transformers.utils import logging
 

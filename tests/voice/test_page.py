@@ -127,7 +127,7 @@ def test_without_a_microphone_a_person_taps_types_chooses_hears_and_rates(demo: 
         page.set_default_timeout(PATIENCE_MS)
         page.add_init_script(SOUND)
         page.goto(demo.url)
-        expect(page.locator(".privacy")).to_contain_text("saved as text, with what you say of the answers")
+        expect(page.locator(".privacy")).to_contain_text("saved as text, and so is whether an answer helped")
         page.get_by_test_id("example").filter(has_text="Where is my parcel?").click()
         lines = page.locator('[data-testid="line"]')
         answers = lines.and_(page.locator('[data-role="assistant"]'))

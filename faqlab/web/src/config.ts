@@ -14,7 +14,7 @@ export const PAGE = {
         : "What you say or type is processed on the operator's own computer.",
       server === null ? "" : `The call goes through ${server.endsWith(".livekit.cloud") ? "LiveKit Cloud" : server}.`,
       saved
-        ? "Your voice isn't recorded; your questions are saved as text, with what you say of the answers."
+        ? "Your voice isn't recorded; your questions are saved as text, and so is whether an answer helped."
         : "Your voice isn't recorded, and your questions are forgotten when the service stops.",
     ]
       .filter(Boolean)

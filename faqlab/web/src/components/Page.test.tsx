@@ -144,7 +144,7 @@ test("only answers can be rated, once they were given", () => {
 test("answers can be rated only where that is saved and callers were informed", () => {
   const call = answering("Yes.", { ...LOOKUP, outcome: "answer" });
   for (const site of [SITE, null]) expect(render(call, { site })).not.toContain('data-testid="helpful"');
-  expect(PAGE.privacy({ ...SITE, saved: true })).toContain("with what you say of the answers");
+  expect(PAGE.privacy({ ...SITE, saved: true })).toContain("and so is whether an answer helped");
 });
 
 test("the evidence is shown with the details only", () => {

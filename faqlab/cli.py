@@ -21,7 +21,7 @@ import typer
 
 import faqlab
 from faqlab.errors import FaqlabError
-from faqlab.settings import settings
+from faqlab.settings import exists, settings
 from faqlab.text import render, replace_surrogates
 
 # Everything else is imported where it's needed: pandas and LiveKit alone would double the time of `ask`.
@@ -143,6 +143,7 @@ def evaluate(
 
     retriever = _retriever(faqs, config, top_k)
     path = queries or settings().queries
+    _check_output(save, faqs, path, config)
     table = load_queries(path, retriever.faqs, split)
     has_splits = bool(table["split"].all())
     results = evaluation.evaluate(retriever, table)
@@ -185,6 +186,7 @@ def compare(
 
     if faqs and config:
         raise FaqlabError("--faqs is for two configurations and --config for two FAQs; leave one of them out.")
+    _check_output(html, a, b, faqs, queries, config)
     if faqs or queries or config:
         systems = [_retriever(of if config else faqs, config or of, None) for of in (a, b)]
         runs = [evaluate(of, load_queries(queries or settings().queries, of.faqs, "test")) for of in systems]
@@ -233,6 +235,7 @@ def tune(out: Out, faqs: Faqs = None, queries: Queries = None, config: Config = 
 
     if out.is_dir():
         raise FaqlabError(f"{out}: a folder; name a file with -o.")
+    _check_output(out, faqs, queries)
     retriever = _retriever(faqs, config, None)
     table = load_queries(queries or settings().queries, retriever.faqs, "tune")
     before = evaluation.result_shares(evaluation.evaluate(retriever, table))
@@ -252,6 +255,13 @@ def import_faqs(file: FaqFile, out: Annotated[Path, typer.Option("--out", "-o", 
         raise FaqlabError(f"{out}: only JSON is written; name a file that ends in .json.")
     FaqSet.load(file).save(out)
     typer.echo(f"Written to {out}. To use it, set FAQLAB_FAQS={out} or name it with --faqs.")
+
+
+def _check_output(out: Path | None, *inputs: Path | None) -> None:
+    """Refuse to write over the FAQ, the queries or another file of *inputs*."""
+    for path in filter(None, (*inputs, settings().faqs, settings().queries)):
+        if out and exists(out) and exists(path) and out.samefile(path):
+            raise FaqlabError(f"{out}: this file is read, so it isn't written over; name another file.")
 
 
 def _write(path: Path, text: str) -> None:

@@ -16,7 +16,8 @@ DECIDING = {"hit@1": 1, "cost": -1}
 """The measures by which B is better or worse, and the sign of what is better."""
 
 SCORES = dict.fromkeys(("confidence", "two_turns", *evaluation.MEASURES), float)
-COLUMNS: Any = {"id": str, "query": str, "found": str, "result": str, "answerable": bool, "answered": bool, **SCORES}
+TEXTS = dict.fromkeys(("id", "query", "relevant", "found", "result"), str)
+COLUMNS: Any = {**TEXTS, "answerable": bool, "answered": bool, **SCORES}
 """What is compared of the results of `evaluation.evaluate`."""
 
 
@@ -25,7 +26,12 @@ def load_run(path: Path) -> pd.DataFrame:
     try:
         # Only a score may be missing: "None" is a query, too.
         missing = dict.fromkeys(SCORES, "")
-        return pd.read_csv(path, usecols=[*COLUMNS], dtype=COLUMNS, na_values=missing, keep_default_na=False)
+        run = pd.read_csv(path, usecols=[*COLUMNS], dtype=COLUMNS, na_values=missing, keep_default_na=False)
+        scored = run[[*evaluation.MEASURES]].apply(lambda scores: scores.between(0, 1 + 1e-9))
+        whole = scored.eq(run["answerable"], axis=0).all(axis=1) & run["result"].isin(evaluation.RESULTS)
+        if run.empty or run["id"].duplicated().any() or not whole.all():
+            raise ValueError
+        return run
     except (OSError, ValueError):
         remedy = "save one with `faqlab evaluate --save`, or compare configurations with --faqs, or FAQs with --config"
         raise FaqlabError(f"{path}: not a saved run; {remedy}.") from None
@@ -38,7 +44,8 @@ def compare(a: pd.DataFrame, b: pd.DataFrame) -> dict[str, Any]:
     Returns the fields of `faqlab compare --json` from `measures` on, as docs/output.md describes them.
     """
     a, b = (of.set_index("id", drop=False).rename_axis(None).sort_index() for of in (a, b))
-    if not a[["query", "answerable"]].equals(b[["query", "answerable"]]):
+    same = ["query", "answerable", *(["relevant"] if isinstance(a["relevant"].iat[0], str) else [])]
+    if not a[same].equals(b[same]):  # the labels of saved runs, as those of two FAQs may be questions
         remedy = "evaluate both with the same --queries and --split"
         raise FaqlabError(f"A and B are for different queries, or for other ids or labels of the same; {remedy}.")
     before, after = (evaluation.per_query(of).assign(cost=_cost(of)) for of in (a, b))

@@ -146,6 +146,8 @@ class Conversation:
         named = ", ".join(part for part, intent in parts.items() if intent == "choice")
         about = ", ".join(part for part, intent in parts.items() if intent is None or DENIED.search(part))
         places = positions(named, offer.choices, self._chosen)
+        if places is None and query.strip(" .").isdecimal():
+            return again
         if places and len(places) == 1 and len(about.split()) <= SHORT:
             return _choose(offer, *places)
         if self._chosen is not None or PERSON & intents:
@@ -154,11 +156,13 @@ class Conversation:
             return replace(offer, outcome=Outcome.DECLINE, reason=Reason.REJECTED, choices=())
         affirmed = DENIED.sub("", about)
         if has_words(affirmed):
-            return self._reply_about(offer, affirmed)
+            # With its marks, by which two questions are told apart.
+            return self._reply_about(offer, affirmed if affirmed != about or any(intents) else query)
         if about:  # "not the gift": of two, it's the other
             place = self._nearest(offer, about)
             return again if place is None or len(offer.choices) > 2 else _choose(offer, 1 - place)
-        place = self._nearest(offer, named) if named and places is None else None
+        beyond = UNOFFERED.search(named)
+        place = self._nearest(offer, named) if named and places is None and not beyond else None
         return again if place is None else _choose(offer, place)
 
     def _reply_about(self, offer: Answer, affirmed: str) -> Answer:
@@ -246,3 +250,5 @@ ORDINALS = {"first": 0, "1st": 0, "former": 0, "top": 0, "second": 1, "2nd": 1, 
 ORDINALS |= dict.fromkeys(("last", "latter", "bottom", "final"), -1)
 NUMBERS = {"one": 0, "1": 0, "a": 0, "two": 1, "too": 1, "to": 1, "2": 1, "b": 1, "three": 2, "3": 2, "c": 2}
 """Number words name a choice only in a reply without an ordinal: "the second one" isn't number one."""
+UNOFFERED = re.compile(r"\d|\b(?:three|third|four|fourth|five|fifth|six|seven|eight|nine|ten)\b", re.IGNORECASE)
+"""In a reply whose numbers name no choice."""

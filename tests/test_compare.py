@@ -169,6 +169,36 @@ def test_a_saved_run_is_read_as_it_was(cli: Cli, write_faqs: WriteFaqs, labels: 
     assert set(table) == set(COLUMNS)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [{"hit@1": ""}, {"hit@1": 5}, {"result": "Answered wrong"}, {"id": "q1"}, {"answerable": False}, None],
+)
+def test_a_run_that_was_changed_or_is_empty_is_refused(changes: dict[str, Any] | None, tmp_path: Path) -> None:
+    run = results(20).assign(relevant=queries()["relevant"].map(" ".join))
+    run = run.assign(**changes) if changes else run[:0]
+    run.to_csv(tmp_path / "run.csv", index=False)
+    with pytest.raises(FaqlabError, match=r"run\.csv: not a saved run"):
+        load_run(tmp_path / "run.csv")
+
+
+def test_saved_runs_with_other_labels_are_not_compared() -> None:
+    run = results(20).assign(relevant=queries()["relevant"].map(" ".join))
+    with pytest.raises(FaqlabError, match="or for other ids or labels"):
+        compare(run, run.assign(relevant=run["relevant"].str.replace("a", "b")))
+
+
+def test_what_is_read_is_not_written_over(
+    cli: Cli, write_faqs: WriteFaqs, labels: Path, configs: tuple[Path, Path]
+) -> None:
+    faqs, before = write_faqs(), labels.read_bytes()
+    both = ("--faqs", faqs, "--queries", labels)
+    for out in (faqs, labels):
+        assert_one_sentence(cli("evaluate", *both, "--save", out), out, "isn't written over")
+        assert_one_sentence(cli("compare", *configs, *both, "--html", out), out, "isn't written over")
+        assert_one_sentence(cli("tune", *both, "-o", out), out, "isn't written over")
+    assert labels.read_bytes() == before
+
+
 def test_the_exit_status_says_whether_b_is_worse(
     cli: Cli, write_faqs: WriteFaqs, labels: Path, configs: tuple[Path, Path]
 ) -> None:

@@ -197,6 +197,7 @@ def test_neither_is_declined_and_closes_the_question(
     "reply",
     [
         *("Yes.", "okay", "for", "both", "the first or the second", "one or two", "I don’t know", "um", "the third"),
+        *("three", "12", "number four"),
         *("Can I return it", "go on"),
     ],
 )
@@ -415,6 +416,12 @@ def test_two_questions_at_once_are_both_answered(conversation: Conversation, que
     assert answer.reason == "two_questions"
     assert (answer.query, len(answer.hits)) == (query, 2)
     assert replies.reply(answer, FAQS) == "By card. Yes, to forty countries. It costs £12 and takes a week."
+
+
+def test_two_questions_after_a_clarifying_question_are_both_answered(
+    conversation: Conversation, choices: tuple[str, ...]
+) -> None:
+    assert conversation.ask("how do I pay? do you ship abroad?").reason == "two_questions"
 
 
 @pytest.mark.parametrize("part", ["and ", "? ", "a? ", ",", "\n"])

@@ -97,7 +97,7 @@ def read_text(path: Path, remedy: str) -> str:
 def write_text(path: Path, text: str, remedy: str, check: Callable[[Path], object] = lambda aside: None) -> None:
     """Write *text* at once, if *check* accepts a file of it, or leave *path* as it is: FaqlabError, with a remedy."""
     try:
-        if path.exists() and not path.is_file():  # such as /dev/null, which would be replaced
+        if path.exists() and not (path.is_file() or path.is_dir()):  # such as /dev/null, which would be replaced
             raise FaqlabError(f"{path}: isn't an ordinary file; {remedy}.")
         # A file with a byte order mark, or in another encoding, gets a mark, by which Excel knows UTF-8.
         marked = path.exists() and path.read_bytes() != read_text(path, remedy).encode()

@@ -57,7 +57,8 @@ class RetrievalConfig(BaseModel):
         if path == settings().retrieval and not exists(path):
             if path != RETRIEVAL:
                 log.warning("%s: no such file, so %s is used; notebook 3 writes this file.", path, RETRIEVAL.name)
-            if not exists(path := RETRIEVAL):
+            path = RETRIEVAL
+            if not exists(path):
                 return cls()
         try:
             config = cls.model_validate_json(read_text(path, remedy))

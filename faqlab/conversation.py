@@ -89,12 +89,16 @@ class Conversation:
     def _follow_up(self, query: str, topic: str) -> Answer:
         """Look up both texts; if that repeats the answer to *topic* and another hit is much more similar, ask which."""
         both = f"{query} {topic}"
-        before, answer = self.retriever.answer(topic), self.retriever.answer(both)
+        answer = self.retriever.answer(both)
         first, *others = answer.hits
         others = [hit for hit in others if hit.faq.answer != first.faq.answer]
-        if not (others and answer.reason is before.reason is Reason.CONFIDENT and before.hits[0].faq == first.faq):
+        if not others or answer.reason is not Reason.CONFIDENT:
             return answer
-        similar = self.retriever.similarities([query, both]).sum(axis=0)
+        before = self.retriever.answer(topic)
+        if before.reason is not Reason.CONFIDENT or before.hits[0].faq != first.faq:
+            return answer
+        # One by one, as the encoders have kept the vector of the second.
+        similar = (self.retriever.similarities([query]) + self.retriever.similarities([both]))[0]
         score = {hit: similar[self.retriever.faqs.position[hit.faq.id]] for hit in (first, *others)}
         rival = max(others, key=score.__getitem__)
         if score[rival] - score[first] < NEWS:
@@ -156,7 +160,7 @@ class Conversation:
             return replace(offer, outcome=Outcome.DECLINE, reason=Reason.REJECTED, choices=())
         affirmed = DENIED.sub("", about)
         if has_words(affirmed):
-            # With its marks, by which two questions are told apart.
+            # With its punctuation, which separates two questions.
             return self._reply_about(offer, affirmed if affirmed != about or any(intents) else query)
         if about:  # "not the gift": of two, it's the other
             place = self._nearest(offer, about)

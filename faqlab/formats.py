@@ -20,6 +20,7 @@ Rows = dict[int, list[str]]  # the cells of a table, by line
 FIELDS: dict[str, list[str]] = KNOWN["fields"]
 NAMES = {name for table in (FIELDS, KNOWN["queries"]) for names in table.values() for name in names}
 WANTED = {"question", "answer"}
+TOP = 9  # rows in which a table's header is looked for, as titles may stand above it
 NOTHING = {*KNOWN["values"]["nothing"], *KNOWN["values"]["placeholders"]}
 
 log = logging.getLogger(__name__)
@@ -161,7 +162,7 @@ def read_table(path: Path, remedy: str, wanted: list[list[str]]) -> tuple[list[s
     rows = {line: [cell.strip() for cell in row] for line, row in rows.items() if not all(map(is_blank, row))}
     if not rows:
         raise FaqlabError(f"{path}: empty; the first row names the columns.")
-    headers = (line for line in [*rows][:9] if len(NAMES & {*map(_bare, rows[line])}) > 1)  # titles may stand above it
+    headers = (line for line in [*rows][:TOP] if len(NAMES & {*map(_bare, rows[line])}) > 1)
     top = next(headers, min(rows))
     header, rows = rows[top], {line: row for line, row in rows.items() if line > top}
     for line, row in rows.items():
@@ -211,7 +212,7 @@ def _sheet(path: Path, remedy: str, wanted: list[list[str]]) -> Rows:
             tidy = ([cell.strip().removesuffix(" 00:00:00") for cell in row] for row in rows)  # of dates
             tables[sheet.title] = {line: row for line, row in enumerate(tidy, start=1) if any(row)}
     # A header with the names that are *wanted*, of an FAQ or of queries, stands above what is to be read.
-    headed = [title for title, rows in tables.items() if any(_is_header(row, wanted) for row in [*rows.values()][:9])]
+    headed = [title for title, rows in tables.items() if any(_is_header(row, wanted) for row in [*rows.values()][:TOP])]
     best = headed[0] if headed else max(tables, key=lambda title: len(tables[title]))
     if others := ", ".join(repr(title) for title in book.sheetnames if title != best):
         log.warning("%s: only the sheet %r is read, not %s.", path, best, others)

@@ -171,7 +171,7 @@ def test_questions_typed_at_once_are_answered_in_turn_and_the_callers_own_is_in_
             page.keyboard.press("Enter")
         lines = page.locator('[data-testid="line"]')
         expect(lines.filter(has_text="forty countries")).to_be_visible()
-        texts = [text for text in lines.all_inner_texts() if "Hello!" not in text]  # heard until the first one arrives
+        texts = [text for text in lines.all_inner_texts() if "Hello!" not in text]  # cut off by the first question
         places = [next(n for n, text in enumerate(texts) if words in text) for pair in asked.items() for words in pair]
         assert places == [*range(places[0], places[0] + 6)], texts
 

@@ -1,4 +1,4 @@
-"""What LiveKit's SDK does wrong unless it is stopped: proxies for this machine, races, and too much in the log."""
+"""What LiveKit's SDK does wrong unless it is stopped: proxies for this machine, races, deadlocks, a loud log."""
 
 import asyncio
 import logging
@@ -20,6 +20,8 @@ def start_sdk(local: bool) -> None:
     """
     for name in ("HTTP_PROXY", "http_proxy") if local else ():
         os.environ.pop(name, None)  # LiveKit's Rust SDK uses it for any ws:// URL, despite NO_PROXY
+    # Its watchdog of each call may stop the whole process: sys._current_frames can deadlock before Python 3.12.
+    os.environ["LIVEKIT_AGENTS_LOOP_BLOCK_WARN_MS"] = "0"
     logging.getLogger("livekit").setLevel(logging.CRITICAL)  # the SDK logs as errors what it recovers from
     logging.getLogger("livekit.agents").setLevel(logging.ERROR)
     _ = FfiClient.instance

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from livekit import rtc
+from livekit.agents.telemetry.loop_monitor import start_monitoring
 from livekit.agents.voice.room_io._output import _ParticipantAudioOutput
 
 from faqlab.voice.sdk import start_sdk
@@ -25,3 +26,9 @@ async def test_a_reply_interrupted_before_the_caller_has_subscribed_leaves_the_a
     output.subscribed.set_result(None)
     await output.capture_frame(frame)
     await output.aclose()
+
+
+async def test_no_watchdog_looks_at_the_stacks_of_all_threads() -> None:
+    """In Python 3.11 it can stop the process for good (gh-106883), which happens on a busy machine."""
+    start_sdk(local=True)
+    assert start_monitoring(asyncio.get_running_loop()) is None

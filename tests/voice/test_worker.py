@@ -33,13 +33,17 @@ from faqlab.voice.worker import HIGHEST_LOAD, Worker
 
 @dataclass
 class TakesCalls:
-    """An assistant that joins the rooms it is called into, and stays until a caller leaves."""
+    """An assistant that joins the rooms it is called into, unless one is there, and stays until a caller leaves."""
 
     rooms: list[str] = field(default_factory=list)
     metadata: list[str] = field(default_factory=list)
 
     async def converse(self, job: JobContext, livekit: LiveKit) -> None:
         await job.connect()
+        others = job.room.remote_participants.values()
+        if any(other.kind == rtc.ParticipantKind.PARTICIPANT_KIND_AGENT for other in others):
+            job.shutdown("another agent is there")  # called because this one took more than a second to come
+            return
         hung_up = rtc.DisconnectReason.CLIENT_INITIATED
         job.room.on("participant_disconnected", lambda who: who.disconnect_reason == hung_up and job.shutdown(LEFT))
         self.rooms.append(job.room.name)

@@ -187,7 +187,9 @@ def compare(
     if faqs and config:
         raise FaqlabError("--faqs is for two configurations and --config for two FAQs; leave one of them out.")
     _check_output(html, a, b, faqs, queries, config)
+    of = ""
     if faqs or queries or config:
+        of = f"{queries or settings().queries}" + ("" if config else f" (FAQ: {faqs or settings().faqs})")
         systems = [_retriever(of if config else faqs, config or of, None) for of in (a, b)]
         runs = [evaluate(of, load_queries(queries or settings().queries, of.faqs, "test")) for of in systems]
     else:
@@ -199,7 +201,8 @@ def compare(
         if name not in names or not number.replace(".", "", 1).isdecimal():
             raise FaqlabError(f"--min {name}: write NAME=NUMBER, with one of the names {', '.join(sorted(names))}.")
     below = {name: float(number) for name, number in least if not measures[name]["b"] >= float(number)}
-    report = {"a": str(a), "b": str(b), "queries": len(runs[0]), "prices": comparison.PRICES, **found, "below": below}
+    report = {"a": str(a), "b": str(b), "of": of, "queries": len(runs[0]), "prices": comparison.PRICES}
+    report |= {**found, "below": below}
     if html:
         from faqlab.plots import RESULTS
 

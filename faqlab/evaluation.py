@@ -141,10 +141,10 @@ def outcomes(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def interval(values: Sequence[float] | pd.Series) -> tuple[float, ...]:
-    """Return the mean of *values* and its 95% percentile bootstrap interval; NaN if there are none."""
+    """Return the mean of *values* and its 95% percentile bootstrap interval; NaN if there are too few."""
     mean = float(pd.Series(values, dtype=float).mean())
     if len(values) < 2:
-        return mean, mean, mean
+        return mean, float("nan"), float("nan")
     found = scipy.stats.bootstrap((values,), np.mean, n_resamples=2000, method="percentile", rng=SEED)
     return mean, *map(float, found.confidence_interval)
 

@@ -102,6 +102,8 @@ class Settings(BaseSettings):
 @cache
 def settings() -> Settings:
     """Return the settings, read at the first call. A FaqlabError names an unusable variable without its value."""
+    if (file := os.environ.get("FAQLAB_ENV_FILE")) and not exists(Path(file).expanduser()):
+        raise FaqlabError(f"FAQLAB_ENV_FILE names {file}, and there is no such file; correct it, or leave it out.")
     try:
         return Settings()
     except ValidationError as error:

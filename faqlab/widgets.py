@@ -152,7 +152,9 @@ def query_box(query: str) -> Text:
 
 def table(rows: pd.DataFrame | Mapping[str, Any] | Sequence[Any]) -> display.HTML:
     """Return *rows*, without their index, as HTML: text whole and left-aligned, numbers short, a dash for NaN."""
-    styler = pd.DataFrame(rows).style.hide(axis="index").format(_cell, na_rep="–", escape="html")
+    if (rows := pd.DataFrame(rows)).empty:
+        return display.HTML("<i>none</i>")
+    styler = rows.style.hide(axis="index").format(_cell, na_rep="–", escape="html")
     styler.set_table_attributes('class="dataframe"').set_uuid("table")
     aligned: Any = [("text-align", "left"), ("vertical-align", "top"), ("max-width", "32em"), ("white-space", "normal")]
     styler.set_table_styles([{"selector": "th, td", "props": aligned}])

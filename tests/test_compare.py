@@ -203,14 +203,15 @@ def test_the_exit_status_says_whether_b_is_worse(
     cli: Cli, write_faqs: WriteFaqs, labels: Path, configs: tuple[Path, Path]
 ) -> None:
     good, bad = configs
-    options = ("--faqs", write_faqs(), "--queries", labels)
+    faqs = write_faqs()
+    options = ("--faqs", faqs, "--queries", labels)
     worse, better, same = (cli("compare", *pair, *options) for pair in ((good, bad), (bad, good), (good, good)))
     assert (worse.status, better.status, same.status) == (1, 0, 0)
     assert "B is significantly worse in cost." in worse.out
     assert "B is significantly better in cost." in better.out
     assert "Neither is significantly better in hit@1 or cost." in same.out
     assert "nan" not in worse.out + better.out + same.out
-    assert f"41 queries. A: {good}. B: {bad}." in worse.out
+    assert f"41 queries from {labels} (FAQ: {faqs}). A: {good}. B: {bad}." in worse.out
 
 
 def test_a_minimum_that_b_does_not_reach_is_status_1(

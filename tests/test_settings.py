@@ -80,6 +80,12 @@ def test_another_env_file_can_be_named(tmp_path: Path) -> None:
     assert run.stdout == "('a.example', 'b.example')\n"
 
 
+def test_an_env_file_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAQLAB_ENV_FILE", "/no/such.env")
+    with pytest.raises(FaqlabError, match="FAQLAB_ENV_FILE names /no/such.env, and there is no such file"):
+        settings()
+
+
 def test_a_setting_that_cannot_be_used_is_named_with_what_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value, problem in [
         ("FAQLAB_PORT", "eighty", "input should be a valid integer, unable to parse string as an integer"),

@@ -82,7 +82,7 @@ def test_another_env_file_can_be_named(tmp_path: Path) -> None:
 
 def test_an_env_file_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAQLAB_ENV_FILE", "/no/such.env")
-    with pytest.raises(FaqlabError, match="FAQLAB_ENV_FILE names /no/such.env, and there is no such file"):
+    with pytest.raises(FaqlabError, match=r"FAQLAB_ENV_FILE names /no/such\.env, and there is no such file"):
         settings()
 
 

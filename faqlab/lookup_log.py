@@ -136,5 +136,7 @@ def load_records(folder: Path) -> tuple[LookupRecord, ...]:
 def _write(folder: Path, record: LookupRecord) -> None:
     path = folder / f"lookups-{record.time:%Y-%m-%d}.jsonl"
     # Unbuffered, so that each line is one write and threads don't mix their lines.
-    with open(path, "ab", buffering=0, opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-        file.write(f"{record.to_json()}\n".encode())
+    with open(path, "a+b", buffering=0, opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+        file.seek(max(0, file.tell() - 1))
+        torn = "" if file.read() in (b"", b"\n") else "\n"  # half a line, if the machine stopped, stays alone
+        file.write(f"{torn}{record.to_json()}\n".encode())

@@ -136,7 +136,9 @@ def test_saved_records_are_read_back_as_they_were_last_and_half_a_line_is_passed
     [file] = tmp_path.iterdir()
     with file.open("a") as half:
         half.write(record.to_json()[:40])
-    expected = [each.to_json() for each in (replace(record, helpful=False), other)]
+    later = replace(record, id="later")
+    log.add(later)
+    expected = [each.to_json() for each in (replace(record, helpful=False), other, later)]
     assert [each.to_json() for each in load_records(tmp_path)] == expected
 
 

@@ -22,7 +22,7 @@ import typer
 import faqlab
 from faqlab.errors import FaqlabError
 from faqlab.settings import exists, settings
-from faqlab.text import render, replace_surrogates
+from faqlab.text import render, replace_surrogates, write_text
 
 # Everything else is imported where it's needed: pandas and LiveKit alone would double the time of `ask`.
 if TYPE_CHECKING:
@@ -149,7 +149,8 @@ def evaluate(
     results = evaluation.evaluate(retriever, table)
     if save:
         best = [" ".join(ids[:10]) for ids in results["ranked"]]
-        _write(save, results.assign(ranked=best, relevant=results["relevant"].map(" ".join)).to_csv(index=False))
+        saved = results.assign(ranked=best, relevant=results["relevant"].map(" ".join))
+        write_text(save, saved.to_csv(index=False), "name another file")
     measures = evaluation.summarise(results)
     if top_k:
         measures.loc[f"hit@{top_k}"] = evaluation.interval(results["mrr"].dropna() >= 1 / top_k)
@@ -206,7 +207,7 @@ def compare(
     if html:
         from faqlab.plots import RESULTS
 
-        _write(html, render("compare.html", **report, looks=RESULTS))
+        write_text(html, render("compare.html", **report, looks=RESULTS), "name another file")
     print_json(report) if as_json else typer.echo(render("compare.txt", **report))
     if below or any(of["b_is"] == "worse" for of in measures.values()):
         raise typer.Exit(1)
@@ -265,13 +266,6 @@ def _check_output(out: Path | None, *inputs: Path | None) -> None:
     for path in filter(None, (*inputs, settings().faqs, settings().queries)):
         if out and exists(out) and exists(path) and out.samefile(path):
             raise FaqlabError(f"{out}: this file is read, so it isn't written over; name another file.")
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise FaqlabError(f"{path}: can't be written ({error.strerror or error}); name another file.") from None
 
 
 def print_json(data: Any, indent: int | None = 2) -> None:

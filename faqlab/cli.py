@@ -188,11 +188,12 @@ def compare(
     if faqs and config:
         raise FaqlabError("--faqs is for two configurations and --config for two FAQs; leave one of them out.")
     _check_output(html, a, b, faqs, queries, config)
-    of = ""
+    asked = ""
     if faqs or queries or config:
-        of = f"{queries or settings().queries}" + ("" if config else f" (FAQ: {faqs or settings().faqs})")
+        path = queries or settings().queries
+        asked = f"{path}" if config else f"{path} (FAQ: {faqs or settings().faqs})"
         systems = [_retriever(of if config else faqs, config or of, None) for of in (a, b)]
-        runs = [evaluate(of, load_queries(queries or settings().queries, of.faqs, "test")) for of in systems]
+        runs = [evaluate(of, load_queries(path, of.faqs, "test")) for of in systems]
     else:
         runs = [comparison.load_run(path) for path in (a, b)]
     found = comparison.compare(*runs)
@@ -202,8 +203,8 @@ def compare(
         if name not in names or not number.replace(".", "", 1).isdecimal():
             raise FaqlabError(f"--min {name}: write NAME=NUMBER, with one of the names {', '.join(sorted(names))}.")
     below = {name: float(number) for name, number in least if not measures[name]["b"] >= float(number)}
-    report = {"a": str(a), "b": str(b), "of": of, "queries": len(runs[0]), "prices": comparison.PRICES}
-    report |= {**found, "below": below}
+    compared = {"a": str(a), "b": str(b), "of": asked, "queries": len(runs[0])}
+    report = {**compared, "prices": comparison.PRICES, **found, "below": below}
     if html:
         from faqlab.plots import RESULTS
 

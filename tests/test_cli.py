@@ -350,6 +350,7 @@ def test_tune_writes_a_configuration_that_decides_and_reports_its_results(
     assert config["scale"] and 0 < config["answer_from"] <= 1
     assert "answered wrong" in run.out and "before" in run.out and "after" in run.out
     assert str(written) in run.out
+    assert "With fewer than 50 queries, the numbers come almost only from the other FAQs" in run.out
     answer = cli("ask", "Where is my parcel?", "--faqs", write_faqs(), "--config", written, "--json").json
     assert answer["reason"] != "uncalibrated"
 

@@ -186,7 +186,7 @@ def test_an_interval_is_as_wide_as_the_normal_approximation_says() -> None:
     assert (high - low) / 2 == pytest.approx(1.96 * math.sqrt(value * (1 - value) / 400), rel=0.15)
 
 
-def test_an_interval_of_nothing_is_nan_and_of_one_value_is_that_value() -> None:
+def test_an_interval_of_nothing_is_nan_and_one_value_has_no_limits() -> None:
     assert np.isnan(interval([])).all()
     value, *limits = interval([0.25])
     assert value == 0.25 and np.isnan(limits).all()

@@ -129,6 +129,10 @@ def test_a_table_takes_columns_dictionaries_and_dataclasses() -> None:
         assert SMALL[3][0] in widgets.table(rows).data
 
 
+def test_a_table_without_rows_says_so() -> None:
+    assert widgets.table(pd.DataFrame({"a": []})).data == "<i>none</i>"
+
+
 @pytest.mark.parametrize(("value", "shown"), [(0.0001, "&lt; 0.001"), (0, "0"), (12.345, "12.3"), (261.4, "261")])
 def test_numbers_are_as_long_as_they_need_to_be(value: float, shown: str) -> None:
     assert f">{shown}<" in widgets.table([{"a": value}]).data
